@@ -1,0 +1,75 @@
+"""Learn cell representations from an atlas that does not fit in memory, and name what is new.
+
+Names load on first use, so that `import livelatent` stays light: none of scanpy, umap, numba,
+scikit-learn or IPython is imported until something needs it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Atlas": "livelatent.atlas.atlas",
+    "ingest": "livelatent.atlas.ingest",
+    "simulate_h5ad": "livelatent.simulate",
+    "Stream": "livelatent.stream.stream",
+    "StreamConfig": "livelatent.stream.plan",
+    "Cellular": "livelatent.models.cellular",
+    "load_model": "livelatent.models.weights",
+    "Run": "livelatent.train.run",
+    "embed": "livelatent.train.embed",
+    "annotate": "livelatent.judge.classifier",
+    "find_novel": "livelatent.judge.flags",
+    "fit_reference": "livelatent.judge.reference",
+    "fit_prototypes": "livelatent.judge.prototypes",
+    "LiveView": "livelatent.widget.view",
+}
+
+__all__ = [
+    "Atlas",
+    "Cellular",
+    "LiveView",
+    "Run",
+    "Stream",
+    "StreamConfig",
+    "__version__",
+    "annotate",
+    "embed",
+    "find_novel",
+    "fit_prototypes",
+    "fit_reference",
+    "ingest",
+    "load_model",
+    "simulate_h5ad",
+]
+
+if TYPE_CHECKING:
+    from livelatent.atlas.atlas import Atlas
+    from livelatent.atlas.ingest import ingest
+    from livelatent.judge.classifier import annotate
+    from livelatent.judge.flags import find_novel
+    from livelatent.judge.prototypes import fit_prototypes
+    from livelatent.judge.reference import fit_reference
+    from livelatent.models.cellular import Cellular
+    from livelatent.models.weights import load_model
+    from livelatent.simulate import simulate_h5ad
+    from livelatent.stream.plan import StreamConfig
+    from livelatent.stream.stream import Stream
+    from livelatent.train.embed import embed
+    from livelatent.train.run import Run
+    from livelatent.widget.view import LiveView
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room that a public name lives in, once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'livelatent' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *_HOME})

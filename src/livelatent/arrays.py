@@ -1,0 +1,32 @@
+"""The words for array axes and the types that carry them.
+
+Axis names used in shape strings: cell, gene, label, batch, latent, prototype, component, neighbor, dim.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt
+from numpy import ndarray
+
+__all__ = ["Bool", "Float", "Int", "Rows", "UInt", "ndarray"]
+
+Rows = Int[ndarray, " cell"]
+"""Row numbers of a store: sorted, unique, int64."""
+
+
+def as_rows(rows: object, n_cells: int) -> Rows:
+    """Sorted unique row numbers from a mask or any integer sequence.
+
+    Raises
+    ------
+    ValueError
+        If a row lies outside 0..n_cells - 1, or a mask has another length.
+    """
+    array = np.asarray(rows)
+    if array.dtype == bool:
+        if array.shape != (n_cells,):
+            raise ValueError(f"a mask over {n_cells} cells was wanted; got one of shape {array.shape}.")
+        return np.flatnonzero(array).astype(np.int64)
+    result = np.unique(array.astype(np.int64))
+    if result.size and (result[0] < 0 or result[-1] >= n_cells):
+        raise ValueError(f"rows must lie in 0..{n_cells - 1}; got {int(result[0])}..{int(result[-1])}.")
+    return result

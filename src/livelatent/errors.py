@@ -1,0 +1,60 @@
+"""The exception tree: every error a user can meet, by what went wrong.
+
+Messages say what was wanted, what came, where, and what to do.
+"""
+
+
+class LivelatentError(Exception):
+    """Anything livelatent refuses to do."""
+
+
+class SourceError(LivelatentError, ValueError):
+    """A source file is truncated, corrupt, or no AnnData."""
+
+
+class CountsError(LivelatentError, ValueError):
+    """Values are not what was asked for: negative, NaN, infinite, or logs where counts are needed."""
+
+
+class GeneMismatchError(LivelatentError, ValueError):
+    """Gene names are missing, duplicated, or of another species than the model's."""
+
+
+class ColumnError(LivelatentError, KeyError):
+    """An obs column that was named is absent, or holds nothing."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument, which would put a sentence in quotes.
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreError(LivelatentError, OSError):
+    """A store on disk is damaged, of another version, or not ours."""
+
+
+class StoreExistsError(StoreError):
+    """A store stands where a new one was to be written."""
+
+
+class StoreBusyError(StoreError):
+    """Another process is writing."""
+
+
+class DiskSpaceError(LivelatentError, OSError):
+    """The target's file system has no room for what is to be written."""
+
+
+class MemoryLimitError(LivelatentError, ValueError):
+    """A memory limit below the minimum that can work."""
+
+
+class ModelError(LivelatentError, ValueError):
+    """A model folder is damaged or of another version."""
+
+
+class ResumeError(LivelatentError, ValueError):
+    """A run can't go on: its rows, buffer or sources have changed."""
+
+
+class LabelError(LivelatentError, ValueError):
+    """A label or prototype can't be used as asked: too few cells, or a name that is none."""

@@ -1,0 +1,1 @@
+"""Latents in, numbers out: prototypes, novelty, markers, annotation."""

@@ -1,0 +1,1 @@
+"""Where stream and model meet."""

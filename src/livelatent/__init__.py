@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "write_example": "livelatent.example",
     "Atlas": "livelatent.atlas.atlas",
     "ingest": "livelatent.atlas.ingest",
     "simulate_h5ad": "livelatent.simulate",
@@ -42,11 +43,13 @@ __all__ = [
     "ingest",
     "load_model",
     "simulate_h5ad",
+    "write_example",
 ]
 
 if TYPE_CHECKING:
     from livelatent.atlas.atlas import Atlas
     from livelatent.atlas.ingest import ingest
+    from livelatent.example import write_example
     from livelatent.judge.classifier import annotate
     from livelatent.judge.flags import find_novel
     from livelatent.judge.prototypes import fit_prototypes

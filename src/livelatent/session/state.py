@@ -1,0 +1,185 @@
+"""What a person sees, as plain values: five topics, ready to be encoded, drawn or printed.
+
+Nothing here knows of Jupyter, threads or torch. `widget/frames.py` turns these into bytes,
+`session/picture.py` into a picture.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy import ndarray
+
+from livelatent.arrays import Float, Int
+
+__all__ = [
+    "NO_CODE",
+    "Can",
+    "Curve",
+    "Curves",
+    "FlagList",
+    "FlagView",
+    "LatentMap",
+    "Mark",
+    "PrototypeView",
+    "Status",
+    "Topic",
+]
+
+NO_CODE = -1
+"""The code of "none" in every column of a `LatentMap`."""
+
+RunStateName = Literal["ready", "training", "paused", "stopping", "done", "stopped", "failed"]
+FlagState = Literal["open", "named", "dismissed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Can:
+    """Which of the four buttons would do something now."""
+
+    start: bool = False
+    pause: bool = False
+    resume: bool = False
+    stop: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where the run stands, and what went wrong."""
+
+    state: str = "ready"
+    message: str = ""
+    store: str = ""
+    query: str | None = None
+    stage: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    cells_per_s: float | None = None
+    wait_share: float | None = None
+    n_cells: int = 0
+    n_genes: int = 0
+    can: Can = field(default_factory=Can)
+    alarms: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Facts said once, such as that there is no batch column."""
+    journal: str = ""
+    vocabulary: tuple[str, ...] = ()
+    n_saved: int = 0
+    n_undo: int = 0
+    n_redo: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """Points of one loss term on one split, from the point with index `start` on."""
+
+    name: str
+    split: str
+    start: int
+    steps: Int[ndarray, " point"]
+    values: Float[ndarray, " point"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Something that happened at a step: a stage began, an epoch ended."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """Loss curves; marks are always complete."""
+
+    series: tuple[Curve, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LatentMap:
+    """The panel's cells in the plane. Codes are -1 for none; `p_value` is NaN where a cell was not scored."""
+
+    panel: int
+    layout: int
+    moved: float | None
+    """How far cells went since the last layout (r.m.s., as a share of the spread), after alignment."""
+    age_s: float
+    n_total: int
+    xy: Float[ndarray, "cell 2"]
+    cell: Int[ndarray, " cell"]
+    is_query: Int[ndarray, " cell"]
+    label: Int[ndarray, " cell"]
+    predicted: Int[ndarray, " cell"]
+    batch: Int[ndarray, " cell"]
+    given: Int[ndarray, " cell"]
+    p_value: Float[ndarray, " cell"]
+    flag: Int[ndarray, " cell"]
+    """A flag's id, or 0."""
+    label_names: tuple[str, ...] = ()
+    predicted_names: tuple[str, ...] = ()
+    batch_names: tuple[str, ...] = ()
+    given_names: tuple[str, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """x0, x1, y0, y1: never of zero width."""
+        if not len(self.xy):
+            return (0.0, 1.0, 0.0, 1.0)
+        low, high = self.xy.min(axis=0), self.xy.max(axis=0)
+        flat = high - low <= 0
+        low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
+        return (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PrototypeView:
+    """Prototypes and the distances between them, in units of the mean radius; flags come last."""
+
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    radii: tuple[float, ...] = ()
+    medoids: tuple[str, ...] = ()
+    """The cell nearest to each centre, by name."""
+    order: tuple[int, ...] = ()
+    """An order for the heat map that puts neighbours side by side."""
+    drift: float | None = None
+    """How far prototypes went since the last look, as a share of the mean distance between them."""
+    distance: Float[ndarray, "prototype prototype"] = field(default_factory=lambda: np.zeros((0, 0)))
+    centroid: Float[ndarray, "prototype latent"] = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagView:
+    """A cluster of cells that fits no prototype, and what a person did with it."""
+
+    id: int
+    atlas: str
+    n_cells: int
+    p_value: float
+    batches: tuple[tuple[str, int], ...]
+    nearest: tuple[tuple[str, float], ...]
+    higher: tuple[str, ...]
+    lower: tuple[str, ...]
+    reason: str
+    state: str = "open"
+    label: str | None = None
+    saved_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagList:
+    """All flags at one threshold."""
+
+    target_fpr: float = 0.05
+    n_scored: int = 0
+    n_flagged: int = 0
+    calibration: str = ""
+    curve_target_fpr: tuple[float, ...] = ()
+    curve_n_flagged: tuple[int, ...] = ()
+    flags: tuple[FlagView, ...] = ()
+
+
+Topic = Status | Curves | LatentMap | PrototypeView | FlagList
+"""One of the five things that are sent, each whole."""

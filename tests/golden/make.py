@@ -1,0 +1,231 @@
+"""Write the golden files that both test suites read: `python tests/golden/make.py`.
+
+NAME.json holds `content` (the message), `lengths` (bytes per buffer) and `expect` (decoded facts; NaN as
+null), NAME.bin the buffers one after another. Values are exact in float32, names are hostile.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livelatent.session.state import (
+    Can,
+    Curve,
+    Curves,
+    FlagList,
+    FlagView,
+    LatentMap,
+    Mark,
+    PrototypeView,
+    Status,
+    Topic,
+)
+from livelatent.widget.frames import Frame, encode, encode_sync
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "=cmd|' /C calc'!A0",
+    "γδ T細胞 🧬",
+)
+
+STATUS = Status(
+    state="training",
+    message="epoch 3 of 50",
+    store="blood.zarr",
+    query="<b>patient</b>.zarr",
+    stage="encoder",
+    epoch=3,
+    epochs=50,
+    step=128,
+    cells_per_s=20480.5,
+    wait_share=float("nan"),
+    n_cells=700,
+    n_genes=765,
+    can=Can(pause=True, stop=True),
+    alarms=(HOSTILE[0],),
+    notes=("no batch column: the batch term is off",),
+    journal="blood.labels",
+    vocabulary=HOSTILE,
+    n_saved=2,
+    n_undo=1,
+    n_redo=0,
+)
+
+CURVES = Curves(
+    series=(
+        Curve(
+            name="prediction",
+            split="train",
+            start=2,
+            steps=np.array([20, 30, 40]),
+            values=np.array([1.5, 1.25, np.nan], dtype=np.float32),
+        ),
+        Curve(
+            name=HOSTILE[1],
+            split="validation",
+            start=0,
+            steps=np.array([64]),
+            values=np.array([0.75], dtype=np.float32),
+        ),
+        Curve(name="empty", split="train", start=0, steps=np.array([], int), values=np.array([], np.float32)),
+    ),
+    marks=(Mark(step=64, text="epoch 1"), Mark(step=70, text="stage </script>")),
+)
+
+MAP = LatentMap(
+    panel=2,
+    layout=7,
+    moved=0.125,
+    age_s=1.5,
+    n_total=700,
+    xy=np.array([[-2.0, 0.0], [2.0, 1.0], [0.0, 0.5], [-1.0, 0.25], [2.0, 0.0]], dtype=np.float32),
+    cell=np.array([3, 70000, 5, 699, 0]),
+    is_query=np.array([0, 0, 0, 1, 1]),
+    label=np.array([0, 3, -1, -1, 1]),
+    predicted=np.array([0, 1, 2, 2, 1]),
+    batch=np.array([0, 0, 1, -1, 1]),
+    given=np.array([-1, -1, 1, 0, -1]),
+    p_value=np.array([np.nan, 0.5, 0.0625, 1.0, np.nan], dtype=np.float32),
+    flag=np.array([0, 0, 1, 65534, 0]),
+    label_names=HOSTILE,
+    predicted_names=("B", "NK", "CD34+"),
+    batch_names=("donor 1", HOSTILE[0]),
+    given_names=("plasmablast?", HOSTILE[3]),
+)
+
+PROTOTYPES = PrototypeView(
+    names=("B", HOSTILE[0], "flag 1"),
+    counts=(120, 60, 9),
+    radii=(0.5, 0.25, 0.125),
+    medoids=("AAAC-1", HOSTILE[1], "GGGT-1"),
+    order=(2, 0, 1),
+    drift=float("nan"),
+    distance=np.array([[0.0, 4.5, 3.0], [4.5, 0.0, 6.25], [3.0, 6.25, 0.0]]),
+    centroid=np.array([[0.5, -1.0, 0.25, 2.0], [1.5, 0.0, -0.25, -2.0], [0.0, 0.125, 8.0, -0.5]]),
+)
+
+FLAGS = FlagList(
+    target_fpr=0.05,
+    n_scored=140,
+    n_flagged=21,
+    calibration="70 calibration cells",
+    curve_target_fpr=(0.01, 0.05, 0.1),
+    curve_n_flagged=(4, 21, 30),
+    flags=(
+        FlagView(
+            id=1,
+            atlas="blood.zarr",
+            n_cells=12,
+            p_value=0.0078125,
+            batches=(("donor 1", 10), (HOSTILE[0], 2)),
+            nearest=(("B", 3.5), ("NK", 5.25)),
+            higher=("CD79A", "<i>MS4A1</i>"),
+            lower=("CD3E",),
+            reason="12 cells lie 3.5 radii from B, the nearest type.",
+            state="named",
+            label=HOSTILE[1],
+            saved_at="2026-11-20T14:00:00+00:00",
+        ),
+        FlagView(
+            id=2,
+            atlas="<b>patient</b>.zarr",
+            n_cells=9,
+            p_value=0.03125,
+            batches=(),
+            nearest=(),
+            higher=(),
+            lower=(),
+            reason=HOSTILE[0],
+        ),
+    ),
+)
+
+
+def _numbers(values: np.ndarray) -> list[Any]:
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _u16(codes: np.ndarray) -> list[int]:
+    return [65535 if code < 0 else int(code) for code in codes]
+
+
+EXPECT: dict[str, tuple[Topic, dict[str, Any]]] = {
+    "status": (
+        STATUS,
+        {"state": "training", "wait_share": None, "cells_per_s": 20480.5, "vocabulary": list(HOSTILE)},
+    ),
+    "curves": (
+        CURVES,
+        {
+            "series": [
+                {
+                    "name": curve.name,
+                    "split": curve.split,
+                    "start": curve.start,
+                    "steps": curve.steps.tolist(),
+                    "values": _numbers(curve.values),
+                }
+                for curve in CURVES.series
+            ],
+        },
+    ),
+    "map": (
+        MAP,
+        {
+            "n": 5,
+            "bounds": [-2.0, 2.0, 0.0, 1.0],
+            # u16 over the bounds, by hand: -2 is 0, 2 is 65535, the middle is 32767.5, rounded to even.
+            "xy": [[0, 0], [65535, 65535], [32768, 32768], [16384, 16384], [65535, 0]],
+            "cell": [3, 70000, 5, 699, 0],
+            "label": [0, 3, 65535, 65535, 1],
+            "predicted": [0, 1, 2, 2, 1],
+            "batch": [0, 0, 1, 65535, 1],
+            "p_value": [None, 0.5, 0.0625, 1.0, None],
+            "flag": [0, 0, 1, 65534, 0],
+            "is_query": [0, 0, 0, 1, 1],
+            "given": [65535, 65535, 1, 0, 65535],
+            "label_names": list(HOSTILE),
+        },
+    ),
+    "prototypes": (
+        PROTOTYPES,
+        {
+            "k": 3,
+            "n_dims": 4,
+            "drift": None,
+            "distance": PROTOTYPES.distance.tolist(),
+            "centroid": PROTOTYPES.centroid.tolist(),
+        },
+    ),
+    "flags": (
+        FLAGS,
+        {"ids": [1, 2], "states": ["named", "open"], "labels": [HOSTILE[1], None], "n_batches": [2, 0]},
+    ),
+}
+
+
+def golden() -> dict[str, tuple[Frame, dict[str, Any]]]:
+    """Every golden message by name, with what its decoding must say."""
+    made = {name: (encode(topic, 11), expect) for name, (topic, expect) in EXPECT.items()}
+    sync = encode_sync([topic for topic, _ in EXPECT.values()], view="view-1", seq=12)
+    expects = {"kinds": list(EXPECT), "frames": [expect for _, expect in EXPECT.values()]}
+    return {**made, "sync": (sync, expects)}
+
+
+def texts() -> dict[str, bytes]:
+    """Every golden file's bytes by name."""
+    files: dict[str, bytes] = {}
+    for name, (frame, expect) in golden().items():
+        lengths = [len(buffer) for buffer in frame.buffers]
+        value = {"content": frame.content, "lengths": lengths, "expect": expect}
+        files[f"{name}.json"] = (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+        files[f"{name}.bin"] = b"".join(frame.buffers)
+    return files
+
+
+if __name__ == "__main__":
+    for file_name, data in texts().items():
+        (Path(__file__).parent / file_name).write_bytes(data)

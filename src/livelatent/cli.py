@@ -1,0 +1,472 @@
+"""The shell's face: parses, calls, prints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+from livelatent import __version__
+from livelatent.errors import LivelatentError
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+class OneMessage(TyperGroup):
+    """Ends every refusal of ours in one message on stderr and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except LivelatentError as error:
+            stderr.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            stderr.print("stopped.")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=OneMessage,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Learn cell representations from an atlas that does not fit in memory, watch them form, name what is new.",
+)
+labels_app = typer.Typer(cls=OneMessage, no_args_is_help=True, help="The journal of labels given by hand.")
+app.add_typer(labels_app, name="labels", epilog="Example: livelatent labels log blood.zarr")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")]
+Store = Annotated[Path, typer.Argument(help="A store made by `livelatent ingest`.", metavar="STORE")]
+Model = Annotated[Path, typer.Argument(help="A model's folder made by `livelatent train`.", metavar="MODEL")]
+Label = Annotated[str | None, typer.Option(help="obs column with the cell types.")]
+Batch = Annotated[str | None, typer.Option(help="obs column with the technical batch (donor, lab, protocol).")]
+Counts = Annotated[str, typer.Option(help="Where the counts are: X, raw, or a layer's name.")]
+Memory = Annotated[str, typer.Option(help="Memory that ingest may use, such as 4GB.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of the representation stage.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Share of known cells that may be flagged.")]
+
+
+def say(value: dict[str, Any], as_json: bool, table: Callable[[], None]) -> None:
+    """Print one JSON object, or a table for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    else:
+        table()
+
+
+def print_rows(rows: list[tuple[str, object]]) -> None:
+    """Print names and values in two columns; names and values are text, never markup."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(f"[dim]{escape(name)}[/]", escape(str(value)))
+    stdout.print(grid, soft_wrap=True)
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, float], None]]:
+    """Show a progress bar on stderr for what is being done now."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task("starting", total=1.0)
+        phase = ""
+
+        def show(what: str, share: float) -> None:
+            nonlocal phase
+            # Off a terminal the bar is not drawn: say each new phase once instead.
+            if what.split(":")[0] != phase:
+                phase = what.split(":")[0]
+                if not stderr.is_terminal:
+                    stderr.print(escape(phase), highlight=False)
+            progress.update(task, description=escape(what), completed=share)
+
+        yield show
+
+
+@app.command(epilog="Example: livelatent ingest donor1.h5ad donor2.h5ad blood.zarr --label cell_type --batch donor")
+def ingest(
+    sources: Annotated[list[Path], typer.Argument(help="One or several .h5ad files.", metavar="SOURCE...")],
+    target: Annotated[Path, typer.Argument(help="The store to make, such as blood.zarr.", metavar="STORE")],
+    label: Label = None,
+    batch: Batch = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(help="A label that means 'no label'; may be repeated.")
+    ] = None,
+    counts: Counts = "X",
+    join: Annotated[str, typer.Option(help="Genes kept from several files: inner (shared) or outer (all).")] = "inner",
+    memory: Memory = "4GB",
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing store (never one with labels by hand).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a shuffled, chunked Zarr store from files of any size."""
+    from livelatent.atlas.ingest import ingest as ingest_files
+
+    with bar() as progress:
+        atlas = ingest_files(
+            list(sources),
+            target,
+            label=label,
+            batch=batch,
+            unlabelled=tuple(unlabelled or ()),
+            counts=counts,
+            join=join,
+            memory=memory,
+            seed=seed,
+            overwrite=overwrite,
+            progress=lambda done, total, what: progress(what, done / max(total, 1)),
+        )
+    say(*describe(atlas, as_json))
+
+
+@app.command(epilog="Example: livelatent info blood.zarr")
+def info(store: Store, as_json: Json = False) -> None:
+    """Say what a store holds."""
+    from livelatent.atlas.atlas import Atlas
+
+    say(*describe(Atlas.open(store), as_json))
+
+
+def describe(atlas: Any, as_json: bool) -> tuple[dict[str, Any], bool, Callable[[], None]]:
+    """Give a store's facts, ready to be said."""
+    sizes = {name: int((atlas.label == code).sum()) for code, name in enumerate(atlas.label_names)}
+    batches = {name: int((atlas.batch == code).sum()) for code, name in enumerate(atlas.batch_names)}
+    facts = {
+        "store": str(atlas.path),
+        "uuid": atlas.uuid,
+        "cells": atlas.n_cells,
+        "genes": atlas.n_genes,
+        "labels": sizes,
+        "unlabelled_cells": int((atlas.label < 0).sum()),
+        "batches": batches,
+        "splits": {name: int((atlas.split == name).sum()) for name in ("train", "calibration", "validation")},
+        "labels_by_hand": len(atlas.labels.entries),
+    }
+
+    def table() -> None:
+        print_rows(
+            [
+                ("store", facts["store"]),
+                ("cells", f"{atlas.n_cells:,}"),
+                ("genes", f"{atlas.n_genes:,}"),
+                ("labels", ", ".join(f"{name} ({n:,})" for name, n in sizes.items()) or "none"),
+                ("without a label", f"{facts['unlabelled_cells']:,}"),
+                ("batches", ", ".join(f"{name} ({n:,})" for name, n in batches.items()) or "no batch column"),
+                ("labels by hand", facts["labels_by_hand"]),
+            ]
+        )
+
+    return facts, as_json, table
+
+
+@app.command(epilog="Example: livelatent train blood.zarr --out blood-model --epochs 50")
+def train(
+    store: Store,
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    epochs: Epochs = 50,
+    genes: Annotated[int, typer.Option(min=2, help="Highly variable genes to learn from.")] = 2000,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train CELLULAR's Model 1 on a store, and fit what annotation and novelty need."""
+    from livelatent.atlas.atlas import Atlas
+    from livelatent.demo import follow
+    from livelatent.judge.reference import fit_reference
+    from livelatent.models.cellular import Cellular
+    from livelatent.train.run import Run
+
+    atlas = Atlas.open(store)
+    with bar() as progress:
+        progress("choosing genes", 0.0)
+        model = Cellular(atlas, n_genes=genes)
+        for note in model.notes:
+            stderr.print(escape(note))
+        run = Run(model, atlas, epochs=epochs, device=device)
+        follow(run, progress)
+        progress("fitting prototypes and novelty", 0.0)
+        fit_reference(run.model, atlas)
+        run.model.save(out)
+    status = run.status
+    facts = {
+        "model": str(out),
+        "run": str(run.folder),
+        "epochs": status.epoch,
+        "steps": status.step,
+        "state": status.state,
+    }
+    say(facts, as_json, lambda: print_rows(list(facts.items())))
+
+
+@app.command(epilog="Example: livelatent embed blood.zarr blood-model --name X_livelatent")
+def embed(
+    store: Store,
+    model: Model,
+    name: Annotated[str, typer.Option(help="obsm name to write.")] = "X_livelatent",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Write every cell's latent vector into the store's obsm."""
+    from livelatent.atlas.atlas import Atlas
+    from livelatent.models.weights import load_model
+    from livelatent.train.embed import embed as embed_cells
+
+    atlas = Atlas.open(store)
+    latent = embed_cells(load_model(model), atlas, device=device)
+    atlas.write_obsm(name, latent)
+    facts = {"store": str(store), "obsm": name, "cells": latent.shape[0], "dimensions": latent.shape[1]}
+    say(facts, as_json, lambda: print_rows(list(facts.items())))
+
+
+@app.command(epilog="Example: livelatent annotate patient.zarr blood-model --out labels.csv")
+def annotate(
+    store: Store,
+    model: Model,
+    out: Annotated[Path | None, typer.Option(help="A .csv for every cell's label, probability and runner-up.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Label every cell of a store by a trained model."""
+    from livelatent.atlas.atlas import Atlas
+    from livelatent.judge.classifier import annotate as annotate_cells
+    from livelatent.models.weights import load_model
+
+    table = annotate_cells(load_model(model), Atlas.open(store))
+    if out is not None:
+        write_csv(out, ["cell", *table.columns], ([cell, *row] for cell, *row in table.itertuples(name=None)))
+    counts = {str(name): int(n) for name, n in table["label"].value_counts().items() if n}
+    facts = {"store": str(store), "cells": len(table), "labels": counts, "out": str(out) if out else None}
+    say(facts, as_json, lambda: print_rows([(name, f"{n:,}") for name, n in counts.items()]))
+
+
+@app.command(epilog="Example: livelatent novel patient.zarr blood-model --target-fpr 0.05")
+def novel(
+    store: Store,
+    model: Model,
+    target_fpr: TargetFpr = 0.05,
+    out: Annotated[Path | None, typer.Option(help="A .csv for every flagged cell and its flag.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Flag clusters of cells that fit nothing the model has seen."""
+    from livelatent.atlas.atlas import Atlas
+    from livelatent.judge.flags import find_novel
+    from livelatent.models.weights import load_model
+
+    atlas = Atlas.open(store)
+    novelty = find_novel(load_model(model), atlas, target_fpr=target_fpr, seed=seed)
+    if out is not None:
+        names = atlas.obs.index
+        write_csv(out, ["cell", "flag"], ([names[row], flag.id] for flag in novelty for row in flag.rows))
+    flags = [
+        {
+            "flag": flag.id,
+            "cells": flag.n_cells,
+            "p_value": float(flag.p_value),
+            "nearest": [[name, float(radii)] for name, radii in flag.nearest],
+            "higher": list(flag.higher),
+            "lower": list(flag.lower),
+            "reason": flag.reason,
+        }
+        for flag in novelty
+    ]
+    facts = {
+        "store": str(store),
+        "cells_scored": len(novelty.rows),
+        "cells_flagged": int(novelty.n_flagged),
+        "target_fpr": target_fpr,
+        "flags": flags,
+        "out": str(out) if out else None,
+    }
+
+    def table() -> None:
+        stdout.print(
+            f"{facts['cells_flagged']:,} of {facts['cells_scored']:,} cells fit nothing known "
+            f"at {target_fpr:.1%} false alarms; {len(flags)} clusters.",
+            highlight=False,
+        )
+        for flag in flags:
+            stdout.print(f"[bold]{flag['flag']}[/]  {flag['cells']:,} cells  {escape(flag['reason'])}", highlight=False)
+
+    say(facts, as_json, table)
+
+
+@labels_app.command("log", epilog="Example: livelatent labels log blood.zarr")
+def labels_log(store: Store, as_json: Json = False) -> None:
+    """List every label given by hand, with how its cells were chosen."""
+    from livelatent.atlas.atlas import Atlas
+
+    entries = [entry.to_json() for entry in Atlas.open(store).labels.entries]
+
+    def table() -> None:
+        if not entries:
+            stdout.print("no labels yet.")
+        for entry in entries:
+            what = entry["new"] if entry["event"] == "label" else f"{entry['event']} of {entry['undoes']}"
+            how = json.dumps(entry["how"])
+            stdout.print(
+                escape(f"{entry['seq']}  {entry['time']}  {entry['user']}  {entry['n_cells']} cells  {what}  {how}")
+            )
+
+    say({"store": str(store), "entries": entries}, as_json, table)
+
+
+@labels_app.command("undo", epilog="Example: livelatent labels undo blood.zarr")
+def labels_undo(store: Store, as_json: Json = False) -> None:
+    """Take the last label back (by appending; nothing is erased)."""
+    step_labels(store, as_json, "undo")
+
+
+@labels_app.command("redo", epilog="Example: livelatent labels redo blood.zarr")
+def labels_redo(store: Store, as_json: Json = False) -> None:
+    """Give the label back that was undone last."""
+    step_labels(store, as_json, "redo")
+
+
+def step_labels(store: Path, as_json: bool, step: str) -> None:
+    """Undo or redo one entry of the journal, and say what it was."""
+    from livelatent.atlas.atlas import Atlas
+
+    journal = Atlas.open(store).labels
+    entry = journal.undo() if step == "undo" else journal.redo()
+    facts = {"store": str(store), "entry": entry.to_json() if entry else None}
+    say(facts, as_json, lambda: stdout.print(f"{step}: entry {entry.seq}." if entry else f"nothing to {step}."))
+
+
+@labels_app.command("write", epilog="Example: livelatent labels write blood.zarr --column livelatent_label")
+def labels_write(
+    store: Store,
+    column: Annotated[str, typer.Option(help="The new obs column.")] = "livelatent_label",
+    as_json: Json = False,
+) -> None:
+    """Write the labels into a new obs column of the store, for anndata and scanpy to see."""
+    from livelatent.atlas.atlas import Atlas
+
+    Atlas.open(store).write_labels(column)
+    facts = {"store": str(store), "column": column}
+    say(facts, as_json, lambda: stdout.print(escape(f"{store}: obs[{column!r}] written.")))
+
+
+@app.command(epilog="Example: livelatent lab examples/quickstart.ipynb")
+def lab(notebook: Annotated[Path | None, typer.Argument(help="A notebook to open.")] = None) -> None:
+    """Open JupyterLab."""
+    import importlib.util
+
+    if importlib.util.find_spec("jupyterlab") is None:
+        stderr.print('[bold red]error:[/] JupyterLab is not installed: pip install "livelatent\\[lab]"')
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "jupyter", "lab", *([str(notebook)] if notebook else [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(epilog="Example: livelatent demo blood.h5ad --label cell_type --batch donor --hide 'B cells' --no-lab")
+def demo(
+    source: Annotated[
+        Path | None, typer.Argument(help="An .h5ad of counts; none: 700 cells from scanpy.", metavar="FILE")
+    ] = None,
+    label: Label = None,
+    batch: Batch = None,
+    hide: Annotated[str | None, typer.Option(help="The type to hide; none: the smallest of at least 50 cells.")] = None,
+    counts: Counts = "X",
+    out: Annotated[Path, typer.Option(help="Folder for the store, the model and the report.")] = Path(
+        "livelatent-demo"
+    ),
+    epochs: Epochs = 50,
+    memory: Memory = "4GB",
+    seed: Seed = 0,
+    open_lab: Annotated[bool, typer.Option("--lab/--no-lab", help="Open JupyterLab at the end.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Run the whole loop with one type hidden as the thing to discover."""
+    from livelatent.demo import run_demo
+    from livelatent.quickstart import quickstart_notebook
+
+    with bar() as progress:
+        result = run_demo(
+            source,
+            label=label,
+            batch=batch,
+            hide=hide,
+            counts=counts,
+            folder=out,
+            epochs=epochs,
+            memory=memory,
+            seed=seed,
+            progress=progress,
+        )
+
+    def table() -> None:
+        for note in result.notes:
+            stdout.print(escape(note), highlight=False)
+        print_rows(
+            [
+                ("cells x genes", f"{result.cells:,} x {result.genes:,}, in {result.seconds:.0f} s"),
+                ("5-fold accuracy", f"{result.accuracy:.3f}  (livelatent)"),
+                ("", f"{result.lr_raw_accuracy:.3f}  logistic regression on genes"),
+                ("", f"{result.lr_pca_accuracy:.3f}  logistic regression on 50 principal components"),
+                (
+                    "hidden type",
+                    f"{result.hidden_type} ({result.hidden_cells:,} cells, their label unseen in training)",
+                ),
+                *[
+                    (
+                        f"flag {number}",
+                        f"{flag.cells:,} cells, {flag.purity:.0%} of them the hidden type. {flag.reason}",
+                    )
+                    for number, flag in enumerate(result.flags, start=1)
+                ],
+                *([] if result.flags else [("flags", "none")]),
+                ("store", result.store),
+                ("model", result.model),
+                ("report", result.report),
+                ("picture", result.picture),
+            ]
+        )
+
+    say(result.to_json(), as_json, table)
+    if open_lab and not as_json:
+        lab(quickstart_notebook(source, label=label, batch=batch, hide=result.hidden_type, counts=counts, folder=out))
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False) -> None:
+    """Learn cell representations, watch them form, name what is new."""
+    if version:
+        stdout.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+def write_csv(path: Path, header: list[str], rows: Any) -> None:
+    """Write a table for spreadsheets; text that a spreadsheet would run as a formula gets a quote before it."""
+    import io
+
+    from livelatent.atomic import write_text
+
+    def safe(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([safe(value) for value in row] for row in rows)
+    write_text(path, text.getvalue())

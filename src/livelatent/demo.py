@@ -187,11 +187,11 @@ def type_to_hide(source: Path, label: str, hide: str | None) -> str:
             raise LabelError(f"{source}: no cell of obs['{label}'] is {hide!r}; its labels: {', '.join(sizes.index)}.")
         return hide
     large = sizes[sizes >= MIN_HIDDEN_CELLS]
+    largest = int(sizes.max()) if len(sizes) else 0
     if len(sizes) < 3 or large.empty:
         raise LabelError(
             f"{source}: hiding a type needs at least 3 types in obs['{label}'], one of them of at least "
-            f"{MIN_HIDDEN_CELLS} cells; got {len(sizes)} types, the largest of {int(sizes.max()) if len(sizes) else 0}. "
-            "Choose one with --hide."
+            f"{MIN_HIDDEN_CELLS} cells; got {len(sizes)} types, the largest of {largest}. Choose one with --hide."
         )
     return str(large.index[-1])
 

@@ -33,13 +33,13 @@ view = ll.LiveView(run)
 run.start()  # in the background: the notebook stays free
 view"""
 
-WAIT_TEXT = """Watch it learn: loss curves, the map, the prototypes. Press **Pause** and **Resume** as you like; name a flag
-by a click on its card. The next cell waits until training has ended, and leaves the view alive while it does."""
+WAIT_TEXT = """Watch it learn: loss curves, the map, the prototypes. Press **Pause** and **Resume** as you like; name
+a flag by a click on its card. The next cell waits until training has ended, and leaves the view alive meanwhile."""
 
 WAIT = "await run"
 
-NOVEL_TEXT = """Clusters that fit no prototype, each with its reason. Naming one, here or in the view, writes to the journal
-beside the store before it says so."""
+NOVEL_TEXT = """Clusters that fit no prototype, each with its reason. Naming one, here or in the view, writes to the
+journal beside the store before it says so."""
 
 NOVEL = """novel = ll.find_novel(run.model, atlas)
 novel"""

@@ -1,0 +1,132 @@
+"""A real Chromium for the browser tests, and a JupyterLab to drive in it."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium_path() -> str | None:
+    """Where Chromium is; None lets Playwright take its own download."""
+    names = (os.environ.get("LIVELATENT_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser with a fresh profile."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def jupyter_lab(folder: Path) -> Iterator[str]:
+    """A JupyterLab on loopback that serves `folder`; yields its address."""
+    state = folder / ".jupyter"
+    overrides = state / "config" / "labconfig"
+    overrides.mkdir(parents=True)
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(state / "config"),
+        "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
+        "JUPYTER_DATA_DIR": str(state / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(state / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(state / "workspaces"),
+        "IPYTHONDIR": str(state / "ipython"),
+        "OMP_NUM_THREADS": "2",
+    }
+    settings = state / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
+    options = ["--ip=127.0.0.1", "--port=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"]
+    with (state / "log.txt").open("w") as log:
+        server = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log, cwd=folder)
+        try:
+            yield _address(state / "runtime", server)
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _address(runtime: Path, server: "subprocess.Popen[bytes]") -> str:
+    """Wait for the server's own note of its port."""
+    for _ in range(600):
+        for note in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(json.JSONDecodeError):
+                return str(json.loads(note.read_text())["url"])
+        if server.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise AssertionError(f"JupyterLab did not start: {(runtime.parent / 'log.txt').read_text()[-2000:]}")
+
+
+def open_notebook(page: Page, address: str, name: str) -> None:
+    """Open a notebook in JupyterLab and wait until its kernel is idle."""
+    page.goto(f"{address}lab/tree/{name}")
+    page.wait_for_function(
+        """() => {
+            const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
+            return kernel && kernel.status === "idle";
+        }""",
+        timeout=120_000,
+    )
+
+
+def run_cells(page: Page, first: int, last: int) -> None:
+    """Run the notebook's cells from `first` to `last` and wait until the last has ended."""
+    for index in range(first, last + 1):
+        page.evaluate(
+            """async (index) => {
+                const notebook = window.jupyterapp.shell.currentWidget.content;
+                notebook.deselectAll();
+                notebook.activeCellIndex = index;
+                await window.jupyterapp.commands.execute("notebook:run-cell");
+            }""",
+            index,
+        )
+
+
+def ask_kernel(page: Page, code: str) -> str:
+    """Run `code` in the notebook's kernel, outside any cell, and give what it printed."""
+    answer: dict[str, Any] = page.evaluate(
+        """async (code) => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const future = kernel.requestExecute({ code, store_history: false });
+            let text = "", error = "";
+            future.onIOPub = (message) => {
+                if (message.header.msg_type === "stream" && message.content.name === "stdout") text += message.content.text;
+                if (message.header.msg_type === "error") error = message.content.ename + ": " + message.content.evalue;
+            };
+            await future.done;
+            return { text, error };
+        }""",
+        code,
+    )
+    assert not answer["error"], answer["error"]
+    return str(answer["text"]).strip()

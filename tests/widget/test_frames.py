@@ -53,7 +53,8 @@ def test_the_maps_expected_facts_are_what_its_bytes_say():
 def test_quantised_positions_come_back_within_half_a_step():
     random = np.random.default_rng(3)
     xy = random.normal(size=(1000, 2)).astype(np.float32) * [3, 50]
-    x0, x1, y0, y1 = bounds = (-12.0, 11.0, -300.0, 290.0)
+    (x0, y0), (x1, y1) = xy.min(axis=0), xy.max(axis=0)
+    bounds = (float(x0), float(x1), float(y0), float(y1))
     back = quantised(xy, bounds) / 65535 * [x1 - x0, y1 - y0] + [x0, y0]
     assert (np.abs(back - xy) <= np.array([x1 - x0, y1 - y0]) / 65535 / 2 + 1e-9).all()
 

@@ -1,0 +1,97 @@
+"""A process that lays out cells with UMAP, so that training and the notebook do not wait for it.
+
+Started as `python -m livelatent.session.layout_worker`. It reads requests from stdin and answers on stdout
+(`session/pipes.py`), and ends when stdin does, so it never outlives its parent. No `multiprocessing`: its
+spawn runs the user's script again, and its fork copies torch's threads half-dead.
+"""
+
+import os
+import queue
+import sys
+import threading
+import time
+import warnings
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy import ndarray
+
+from livelatent.session.panel import pca_layout
+from livelatent.session.pipes import receive, send
+
+FEWEST_CELLS = 5
+"""Below it UMAP has no neighbourhood to speak of: the layout is PCA's."""
+
+
+def umap_layout(latent: ndarray, init: ndarray | None, *, n_epochs: int | None, n_neighbors: int, seed: int) -> ndarray:
+    """UMAP in two dimensions, from PCA or from the positions in `init`."""
+    if len(latent) < FEWEST_CELLS:
+        return pca_layout(latent)
+    import umap
+
+    start = pca_layout(latent) if init is None else init.astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about one thread with a seed, which is what we want
+        reducer = umap.UMAP(
+            n_components=2,
+            n_neighbors=min(n_neighbors, len(latent) - 1),
+            n_epochs=n_epochs,
+            init=start,
+            random_state=seed,
+            n_jobs=1,
+        )
+        xy: ndarray = np.asarray(reducer.fit_transform(latent.astype(np.float32)), np.float32)
+    if not np.isfinite(xy).all():
+        raise ValueError("UMAP left cells without a position.")
+    return xy
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer requests one after another until the parent goes."""
+    waiting: queue.SimpleQueue[tuple[dict[str, Any], list[ndarray]]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests, waiting), daemon=True).start()
+    # Compilation takes seconds at the first use; done now, while the first epoch runs.
+    random = np.random.default_rng(0)
+    umap_layout(random.normal(size=(64, 4)), None, n_epochs=2, n_neighbors=5, seed=0)
+    send(replies, {"ready": True})
+    while True:
+        header, arrays = waiting.get()
+        started = time.perf_counter()
+        try:
+            xy = umap_layout(
+                arrays[0],
+                arrays[1] if len(arrays) > 1 else None,
+                n_epochs=header["n_epochs"],
+                n_neighbors=header["n_neighbors"],
+                seed=header["seed"],
+            )
+        except Exception as error:
+            send(replies, {"error": f"{type(error).__name__}: {error}"})
+        else:
+            send(replies, {"seconds": time.perf_counter() - started}, xy)
+
+
+def _read(requests: BinaryIO, waiting: "queue.SimpleQueue[tuple[dict[str, Any], list[ndarray]]]") -> None:
+    """Queue requests; when the parent goes, end at once, in the middle of a layout too."""
+    try:
+        while True:
+            waiting.put(receive(requests))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def main() -> None:
+    """Serve on stdin and stdout, politely."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    # Replies own the real stdout; whatever a library prints goes to stderr.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        serve(sys.stdin.buffer, replies)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -119,9 +119,9 @@ def ask_kernel(page: Page, code: str) -> str:
             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
             const future = kernel.requestExecute({ code, store_history: false });
             let text = "", error = "";
-            future.onIOPub = (message) => {
-                if (message.header.msg_type === "stream" && message.content.name === "stdout") text += message.content.text;
-                if (message.header.msg_type === "error") error = message.content.ename + ": " + message.content.evalue;
+            future.onIOPub = ({ header, content }) => {
+                if (header.msg_type === "stream" && content.name === "stdout") text += content.text;
+                if (header.msg_type === "error") error = content.ename + ": " + content.evalue;
             };
             await future.done;
             return { text, error };

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
 from playwright.sync_api import Page, expect
 
+from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
 from livelatent.quickstart import notebook_json
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]

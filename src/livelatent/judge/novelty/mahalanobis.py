@@ -1,0 +1,53 @@
+"""Score 2: distance to the nearest type's mean, in units of how cells vary within types."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from livelatent.arrays import Float, Int, ndarray
+
+__all__ = ["MahalanobisScore", "fit_mahalanobis"]
+
+
+@dataclass(frozen=True)
+class MahalanobisScore:
+    """Smallest Mahalanobis distance to a type's mean, one covariance for all types."""
+
+    mean: Float[ndarray, "label component"]
+    """NaN for a type without a cell."""
+    whiten: Float[ndarray, "component white"]
+    """x @ whiten has unit covariance within types."""
+
+    def score(self, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, " cell"]:
+        """Larger is stranger."""
+        white = pcs.astype(np.float64) @ self.whiten
+        smallest = np.full(len(pcs), np.inf)
+        for mean in self.mean[~np.isnan(self.mean[:, 0])] @ self.whiten:
+            smallest = np.minimum(smallest, np.linalg.norm(white - mean, axis=1))
+        return smallest
+
+
+def fit_mahalanobis(
+    pcs: Float[ndarray, "reference component"], label: Int[ndarray, " reference"], n_labels: int
+) -> MahalanobisScore:
+    """Means per type, and the pooled Ledoit-Wolf covariance of the cells around them.
+
+    Notes
+    -----
+    A type with one cell lies on its own mean, and so would shrink the covariance without telling anything: it gives
+    a mean only. Where no type has two cells, the spread around the mean of all cells is used.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    pcs = pcs.astype(np.float64)
+    count = np.bincount(label, minlength=n_labels)
+    mean = np.full((n_labels, pcs.shape[1]), np.nan)
+    for code in np.flatnonzero(count):
+        mean[code] = pcs[label == code].mean(axis=0)
+    repeated = count[label] > 1
+    around = (pcs - mean[label])[repeated] if repeated.any() else pcs - pcs.mean(axis=0)
+    covariance, _ = ledoit_wolf(around, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    # Shrinkage keeps them positive unless all cells coincide; the floor is far below any real spread.
+    values = np.maximum(values, max(1e-9 * values.max(), 1e-12))
+    return MahalanobisScore(mean, vectors / np.sqrt(values))

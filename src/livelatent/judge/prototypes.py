@@ -1,0 +1,143 @@
+"""One point, one radius and one real cell for each type."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from livelatent.arrays import Float, Int, ndarray
+
+__all__ = ["Prototypes", "fit_prototypes"]
+
+EXACT_MEDOID_CELLS = 20_000
+# A 95 % quantile of fewer distances than this is one or two cells' whim.
+RADIUS_CELLS = 5
+
+Kind = Literal["centroid", "median", "medoid"]
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """What each type looks like in a latent space. Types without a cell are not among them."""
+
+    names: tuple[str, ...]
+    centroid: Float[ndarray, "prototype latent"]
+    median: Float[ndarray, "prototype latent"]
+    """The median of each dimension by itself: no cell need look like it."""
+    medoid: Float[ndarray, "prototype latent"]
+    """A real cell: the one with the least summed distance to its own type, see `medoid_is_exact`."""
+    medoid_cell: Int[ndarray, " prototype"]
+    medoid_is_exact: tuple[bool, ...]
+    """False for types above 20,000 cells, whose medoid is the cell nearest to the centroid."""
+    count: Int[ndarray, " prototype"]
+    spread: Float[ndarray, " prototype"]
+    """Root mean squared distance of a type's cells to its centroid."""
+    radius: Float[ndarray, " prototype"]
+    """Distance to the centroid within which 95 % of the type's own cells lie; 0 for a single cell."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def scale(self) -> Float[ndarray, " prototype"]:
+        """The radius to divide by: a type's own, or the median of the others' where it has fewer than five cells."""
+        usable = (self.count >= RADIUS_CELLS) & (self.radius > 0)
+        if usable.all():
+            return self.radius
+        positive = self.radius[usable] if usable.any() else self.radius[self.radius > 0]
+        common = float(np.median(positive)) if positive.size else 1.0
+        return np.where(usable, self.radius, common)
+
+    def distances(self, kind: Kind = "centroid") -> Float[ndarray, "prototype other"]:
+        """Euclidean distances between the prototypes of one kind."""
+        points = np.asarray(getattr(self, kind), np.float64)
+        return np.asarray(np.linalg.norm(points[:, None] - points[None], axis=2))
+
+    def in_radii(self, latent: Float[ndarray, "cell latent"]) -> Float[ndarray, "cell prototype"]:
+        """Distance of each cell to each centroid, in that type's own radii."""
+        return np.asarray(_distances(latent, self.centroid) / self.scale)
+
+    def nearest(
+        self, latent: Float[ndarray, "cell latent"]
+    ) -> tuple[Int[ndarray, " cell"], Float[ndarray, " cell"], Float[ndarray, " cell"]]:
+        """The prototype that each cell is fewest radii away from.
+
+        Returns
+        -------
+        Its index, the distance in latent units, and the distance in its radii.
+        """
+        distance = _distances(latent, self.centroid)
+        radii = distance / self.scale
+        index = np.argmin(radii, axis=1)
+        cell = np.arange(len(index))
+        return index, distance[cell, index], radii[cell, index]
+
+
+def fit_prototypes(
+    latent: Float[ndarray, "cell latent"],
+    label: Int[ndarray, " cell"],
+    names: tuple[str, ...],
+    cell: Int[ndarray, " cell"],
+) -> Prototypes:
+    """Prototypes of the types that have at least one labelled cell.
+
+    Parameters
+    ----------
+    label
+        An index into `names`; cells of -1 carry no label and enter nothing.
+    cell
+        What to call each cell in `medoid_cell`: its row in the store.
+    """
+    kept = tuple(code for code in range(len(names)) if (label == code).any())
+    rows: list[dict[str, object]] = []
+    for code in kept:
+        own = np.flatnonzero(label == code)
+        points = np.asarray(latent[own], np.float64)
+        centroid = points.mean(axis=0)
+        distance = np.linalg.norm(points - centroid, axis=1)
+        is_exact = len(own) <= EXACT_MEDOID_CELLS
+        medoid = _medoid(points) if is_exact else int(np.argmin(distance))
+        rows.append(
+            {
+                "centroid": centroid,
+                "median": np.median(points, axis=0),
+                "medoid": points[medoid],
+                "medoid_cell": int(cell[own[medoid]]),
+                "is_exact": is_exact,
+                "count": len(own),
+                "spread": np.sqrt(np.mean(distance**2)),
+                "radius": np.quantile(distance, 0.95),
+            }
+        )
+
+    def stacked(name: str, dtype: type) -> ndarray:
+        return np.array([row[name] for row in rows], dtype)
+
+    n_dims = latent.shape[1]
+    return Prototypes(
+        names=tuple(names[code] for code in kept),
+        centroid=stacked("centroid", np.float32).reshape(-1, n_dims),
+        median=stacked("median", np.float32).reshape(-1, n_dims),
+        medoid=stacked("medoid", np.float32).reshape(-1, n_dims),
+        medoid_cell=stacked("medoid_cell", np.int64),
+        medoid_is_exact=tuple(bool(row["is_exact"]) for row in rows),
+        count=stacked("count", np.int64),
+        spread=stacked("spread", np.float64),
+        radius=stacked("radius", np.float64),
+    )
+
+
+def _distances(
+    latent: Float[ndarray, "cell latent"], points: Float[ndarray, "prototype latent"]
+) -> Float[ndarray, "cell prototype"]:
+    """Euclidean, one prototype at a time: no cell x prototype x latent array."""
+    columns = [np.linalg.norm(latent.astype(np.float64) - point, axis=1) for point in points]
+    return np.stack(columns, axis=1) if columns else np.empty((len(latent), 0))
+
+
+def _medoid(points: Float[ndarray, "cell latent"]) -> int:
+    """The index of the point with the least summed distance to the others, a thousand rows at a time."""
+    from scipy.spatial.distance import cdist
+
+    total = [cdist(points[start : start + 1000], points).sum(axis=1) for start in range(0, len(points), 1000)]
+    return int(np.argmin(np.concatenate(total)))

@@ -1,0 +1,247 @@
+"""One thread that tells browsers what is new: the latest of each topic, at most ten times a second, credit 1.
+
+Without credit a slow browser falls half a minute behind and clicks with it; with credit 1 it shows the latest
+state within a quarter of a second (WIDGET.md, section 2). Nothing here ever waits for a browser.
+"""
+
+import contextvars
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from livelatent.session.commands import Answer
+from livelatent.session.state import Curve, Curves, Topic
+from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finite
+
+log = logging.getLogger(__name__)
+
+SHORTEST_GAP_S = 0.1
+CREDIT_TIMEOUT_S = 5.0
+"""A browser that does not answer for so long is closed or hidden: sending goes on, for whoever else looks."""
+
+Send = Callable[[dict[str, Any], list[bytes]], None]
+
+
+class Source(Protocol):
+    """Where the topics come from."""
+
+    def versions(self) -> dict[str, int]:
+        """Per topic a number that grows with every change."""
+        ...
+
+    def topic(self, name: str) -> Topic:
+        """The latest of one topic, whole."""
+        ...
+
+    def answer(self, rid: object, name: object, args: object) -> Answer:
+        """Do a command."""
+        ...
+
+
+class Publisher:
+    """Sends what changed in `source`, and answers what browsers say.
+
+    Parameters
+    ----------
+    send
+        Takes a message's content and buffers to every browser that shows the view.
+    clock
+        Seconds, as `time.monotonic` counts them.
+    """
+
+    def __init__(self, send: Send, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._send_now = send
+        self._source = source
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._context: contextvars.Context | None = None
+        self._seq = 0
+        self._sent: dict[str, int] = {}
+        self._points: dict[tuple[str, str], int] = {}
+        self._waits_for: int | None = None
+        self._waits_since = 0.0
+        self._wants_sync: str | None = None
+        self._has_view = False
+        self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin publishing."""
+        for target, name in ((self._publish, "livelatent-publisher"), (self._command, "livelatent-commands")):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """Stop publishing; what is being sent is sent."""
+        self._closed.set()
+        self._wake.set()
+        self._commands.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=5)
+
+    # What browsers say: handlers only check, note down and answer
+
+    def handle(self, message: object) -> None:
+        """Take one message from a browser; called on whatever thread Jupyter likes."""
+        # A front end's message is handled on the (sub)shell that may send while a cell blocks (WIDGET.md, 0.3).
+        self._context = contextvars.copy_context()
+        if not isinstance(message, dict):
+            return
+        match message.get("kind"):
+            case "ready":
+                self._on_ready(message)
+            case "ack":
+                self._on_ack(message.get("seq"))
+            case "ping":
+                self.tell({"kind": "pong", "t": message.get("t")})
+            case "cmd":
+                self._commands.put(message)
+
+    def _on_ready(self, message: dict[str, Any]) -> None:
+        if message.get("proto") not in (None, PROTOCOL):
+            self.tell(
+                {
+                    "kind": "error",
+                    "message": f"this page speaks protocol {message.get('proto')}, the kernel {PROTOCOL}: "
+                    "reload the page after updating livelatent.",
+                }
+            )
+            return
+        with self._lock:
+            self._wants_sync = str(message.get("view", ""))[:200]
+            self._has_view = True
+        self._wake.set()
+
+    def _on_ack(self, seq: object) -> None:
+        with self._lock:
+            if isinstance(seq, int) and self._waits_for is not None and self._waits_for <= seq <= self._seq:
+                self._waits_for = None
+        self._wake.set()
+
+    # What is sent
+
+    def tell(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        """Send now, outside the credit: replies and errors. A browser that has gone is no error here."""
+        with self._send_lock:
+            try:
+                context = self._context
+                if context is None:
+                    self._send_now(content, buffers or [])
+                else:
+                    context.copy().run(self._send_now, content, buffers or [])
+            except Exception:
+                log.exception("a message of kind %r could not be sent", content.get("kind"))
+
+    def step(self) -> list[str]:
+        """Send what is new if credit allows; the topics that were sent."""
+        frames, topics = self._due()
+        for frame in frames:
+            self.tell(frame.content, frame.buffers)
+        return topics
+
+    def _due(self) -> tuple[list[Frame], list[str]]:
+        with self._lock:
+            if not self._has_view:
+                return [], []
+            view, self._wants_sync = self._wants_sync, None
+            if view is None and self._is_waiting():
+                return [], []
+        versions = self._source.versions()
+        if view is not None:
+            return [self._sync(view, versions)], ["sync"]
+        # Versions are read before topics: a change in between is sent twice rather than lost.
+        topics = [name for name, version in versions.items() if version != self._sent.get(name)]
+        frames = []
+        for name in topics:
+            topic = self._source.topic(name)
+            if isinstance(topic, Curves):
+                topic = self._since(topic)
+            frames.append(self._frame(topic))
+            self._sent[name] = versions[name]
+        if frames:
+            self._wait()
+        return frames, topics
+
+    def _sync(self, view: str, versions: dict[str, int]) -> Frame:
+        topics = [self._source.topic(name) for name in versions]
+        for topic in topics:
+            if isinstance(topic, Curves):
+                self._points = {(c.name, c.split): c.start + len(c.steps) for c in topic.series}
+        self._sent = dict(versions)
+        with self._lock:
+            self._seq += 1
+            frame = encode_sync(topics, view=view, seq=self._seq)
+        self._wait()
+        return frame
+
+    def _frame(self, topic: Topic) -> Frame:
+        with self._lock:
+            self._seq += 1
+            return encode(topic, self._seq)
+
+    def _since(self, curves: Curves) -> Curves:
+        """Only the points that were not sent yet; a curve that has become shorter is sent whole."""
+        series = []
+        for curve in curves.series:
+            n_points = curve.start + len(curve.steps)
+            sent = self._points.get((curve.name, curve.split), 0)
+            start = sent if sent <= n_points else curve.start
+            self._points[curve.name, curve.split] = n_points
+            if n_points > start or start < sent:
+                skip = start - curve.start
+                series.append(
+                    Curve(
+                        name=curve.name,
+                        split=curve.split,
+                        start=start,
+                        steps=curve.steps[skip:],
+                        values=curve.values[skip:],
+                    )
+                )
+        return replace(curves, series=tuple(series))
+
+    def _wait(self) -> None:
+        with self._lock:
+            self._waits_for = self._seq
+            self._waits_since = self._clock()
+
+    def _is_waiting(self) -> bool:
+        return self._waits_for is not None and self._clock() - self._waits_since < CREDIT_TIMEOUT_S
+
+    # The two threads
+
+    def _publish(self) -> None:
+        while not self._closed.is_set():
+            started = self._clock()
+            try:
+                self.step()
+            except Exception as error:
+                log.exception("the view could not be brought up to date")
+                self.tell({"kind": "error", "message": f"The view could not be brought up to date: {error}"})
+            self._wake.wait(SHORTEST_GAP_S)
+            self._wake.clear()
+            # Acks may wake this thread at any time; frames still leave at most ten times a second.
+            self._closed.wait(max(0.0, SHORTEST_GAP_S - (self._clock() - started)))
+
+    def _command(self) -> None:
+        while (message := self._commands.get()) is not None:
+            answer = self._source.answer(message.get("rid"), message.get("name"), message.get("args"))
+            self.tell(
+                {
+                    "kind": "reply",
+                    "rid": answer.rid,
+                    "ok": answer.ok,
+                    "error": answer.error,
+                    "result": finite(answer.result),
+                }
+            )
+            self._wake.set()

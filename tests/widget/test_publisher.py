@@ -1,0 +1,249 @@
+import contextvars
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from livelatent.session.commands import Commands
+from livelatent.session.state import Curve, Curves, Status
+from livelatent.widget.publisher import CREDIT_TIMEOUT_S, Publisher
+
+
+class Comm:
+    """The boundary: takes messages as a comm does, on any thread."""
+
+    def __init__(self):
+        self.sent = []
+        self.got_reply = threading.Event()
+
+    def __call__(self, content, buffers):
+        json.dumps(content, allow_nan=False)
+        assert all(isinstance(buffer, bytes) for buffer in buffers)
+        self.sent.append((content, buffers))
+        if content["kind"] == "reply":
+            self.got_reply.set()
+
+    def kinds(self):
+        kinds = [content["kind"] for content, _ in self.sent]
+        self.sent.clear()
+        return kinds
+
+
+class Run:
+    """A source whose topics the test changes by hand."""
+
+    def __init__(self):
+        self.status, self.n_points, self.version = Status(), 0, {"status": 1, "curves": 1}
+        self.done = []
+        self.commands = Commands({"pause": self._pause})
+
+    def _pause(self, args):
+        self.done.append(args)
+        return {"state": "paused"}
+
+    def versions(self):
+        return dict(self.version)
+
+    def topic(self, name):
+        if name == "status":
+            return self.status
+        steps = np.arange(self.n_points)
+        values = np.arange(self.n_points, dtype=np.float32)
+        return Curves(series=(Curve(name="loss", split="train", start=0, steps=steps, values=values),))
+
+    def learn(self, n):
+        self.n_points += n
+        self.version["curves"] += 1
+
+    def answer(self, rid, name, args):
+        return self.commands.answer(rid, name, args)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def parts():
+    comm, run, clock = Comm(), Run(), Clock()
+    return comm, run, clock, Publisher(comm, run, clock=clock)
+
+
+def _ready(publisher, comm):
+    publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+    publisher.step()
+    publisher.handle({"kind": "ack", "seq": comm.sent[-1][0]["seq"]})
+    comm.sent.clear()
+
+
+def test_nothing_is_sent_before_a_browser_is_there(parts):
+    comm, run, _, publisher = parts
+    run.learn(3)
+    assert publisher.step() == [] and comm.sent == []
+
+
+def test_ready_is_answered_with_the_whole_state(parts):
+    comm, run, _, publisher = parts
+    run.learn(3)
+    publisher.handle({"kind": "ready", "view": "view-7", "proto": 1})
+    publisher.step()
+    [(content, buffers)] = comm.sent
+    assert content["kind"] == "sync" and content["view"] == "view-7"
+    assert [frame["kind"] for frame in content["frames"]] == ["status", "curves"]
+    assert [frame["buffers"] for frame in content["frames"]] == [0, 2]
+    assert np.frombuffer(buffers[1], "<f4").tolist() == [0, 1, 2]
+
+
+def test_an_unpainted_frame_holds_back_all_later_ones_and_only_the_latest_is_sent(parts):
+    comm, run, _, publisher = parts
+    _ready(publisher, comm)
+    run.learn(1)
+    publisher.step()
+    [(first, _)] = comm.sent
+    for _ in range(5):
+        run.learn(1)
+        assert publisher.step() == []
+    publisher.handle({"kind": "ack", "seq": first["seq"]})
+    publisher.step()
+    second, buffers = comm.sent[-1]
+    assert len(comm.sent) == 2
+    assert second["series"] == [{"name": "loss", "split": "train", "start": 1, "n": 5}]
+    assert np.frombuffer(buffers[0], "<u4").tolist() == [1, 2, 3, 4, 5]
+    assert second["seq"] == first["seq"] + 1
+
+
+def test_credit_comes_back_after_a_time_without_ack(parts):
+    comm, run, clock, publisher = parts
+    _ready(publisher, comm)
+    run.learn(1)
+    publisher.step()
+    run.learn(1)
+    clock.now += CREDIT_TIMEOUT_S - 0.01
+    assert publisher.step() == []
+    clock.now += 0.02
+    assert publisher.step() == ["curves"]
+
+
+@pytest.mark.parametrize("seq", [0, 10_000, None, "1", -1])
+def test_an_ack_of_something_else_gives_no_credit(parts, seq):
+    comm, run, _, publisher = parts
+    _ready(publisher, comm)
+    run.learn(1)
+    publisher.step()
+    publisher.handle({"kind": "ack", "seq": seq})
+    run.learn(1)
+    assert publisher.step() == []
+
+
+def test_several_topics_share_one_credit_that_the_last_ack_gives_back(parts):
+    comm, run, _, publisher = parts
+    _ready(publisher, comm)
+    run.learn(1)
+    run.version["status"] += 1
+    publisher.step()
+    first, last = (content["seq"] for content, _ in comm.sent)
+    run.learn(1)
+    publisher.handle({"kind": "ack", "seq": first})
+    assert publisher.step() == []
+    publisher.handle({"kind": "ack", "seq": last})
+    assert publisher.step() == ["curves"]
+
+
+def test_a_reloaded_page_gets_every_point_again_without_waiting_for_credit(parts):
+    comm, run, _, publisher = parts
+    _ready(publisher, comm)
+    run.learn(4)
+    publisher.step()
+    comm.sent.clear()
+    publisher.handle({"kind": "ready", "view": "again", "proto": 1})
+    publisher.step()
+    [(content, buffers)] = comm.sent
+    assert content["kind"] == "sync"
+    assert np.frombuffer(buffers[0], "<u4").tolist() == [0, 1, 2, 3]
+
+
+def test_a_curve_that_became_shorter_is_sent_from_its_beginning(parts):
+    comm, run, _, publisher = parts
+    run.learn(5)
+    _ready(publisher, comm)
+    run.learn(-3)
+    publisher.step()
+    assert comm.sent[-1][0]["series"] == [{"name": "loss", "split": "train", "start": 0, "n": 2}]
+
+
+def test_a_page_of_another_protocol_is_told_so(parts):
+    comm, _, _, publisher = parts
+    publisher.handle({"kind": "ready", "view": "v", "proto": 99})
+    publisher.step()
+    assert comm.kinds() == ["error"]
+
+
+def test_a_ping_is_answered_at_once(parts):
+    comm, _, _, publisher = parts
+    publisher.handle({"kind": "ping", "t": 12.5})
+    assert comm.sent == [({"kind": "pong", "t": 12.5}, [])]
+
+
+@pytest.mark.parametrize("message", [None, [], "ready", {}, {"kind": 3}, {"kind": "eval", "code": "1"}])
+def test_what_is_no_message_is_ignored(parts, message):
+    comm, _, _, publisher = parts
+    publisher.handle(message)
+    assert publisher.step() == [] and comm.sent == []
+
+
+def test_messages_leave_in_the_context_of_the_last_handler(parts):
+    _, run, _, _ = parts
+    shell = contextvars.ContextVar("shell", default="main")
+    seen = []
+    publisher = Publisher(lambda content, buffers: seen.append((content["kind"], shell.get())), run, clock=Clock())
+
+    def handler():
+        shell.set("subshell")
+        publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+
+    contextvars.copy_context().run(handler)
+    thread = threading.Thread(target=publisher.step)
+    thread.start()
+    thread.join()
+    assert seen == [("sync", "subshell")]
+
+
+def test_a_command_sent_three_times_is_done_once_and_answered_each_time(parts):
+    comm, run, _, publisher = parts
+    publisher.start()
+    try:
+        for _ in range(3):
+            comm.got_reply.clear()
+            publisher.handle({"kind": "cmd", "rid": "a", "name": "pause", "args": {}})
+            assert comm.got_reply.wait(10)
+    finally:
+        publisher.close()
+    assert run.done == [{}]
+    replies = [content for content, _ in comm.sent if content["kind"] == "reply"]
+    assert replies == [{"kind": "reply", "rid": "a", "ok": True, "error": None, "result": {"state": "paused"}}] * 3
+
+
+def test_a_browser_that_has_gone_does_not_stop_the_publisher(parts, caplog):
+    _, run, clock, _ = parts
+
+    def gone(content, buffers):
+        raise RuntimeError("comm is closed")
+
+    publisher = Publisher(gone, run, clock=clock)
+    publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+    assert publisher.step() == ["sync"]
+    assert "could not be sent" in caplog.text
+
+
+def test_the_thread_sends_without_being_asked_and_ends_when_closed():
+    got = threading.Event()
+    publisher = Publisher(lambda content, buffers: got.set(), Run())
+    publisher.start()
+    publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+    assert got.wait(10)
+    publisher.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("livelatent-publisher")]

@@ -1,1 +1,7 @@
-"""The data on disk: sources in, one shuffled store, passes over it, labels beside it."""
+"""The data on disk: ingest, open, read, whole-atlas passes, labels."""
+
+from livelatent.atlas.atlas import Atlas, CsrArrays
+from livelatent.atlas.ingest import ingest
+from livelatent.atlas.labels import Entry, LabelJournal
+
+__all__ = ["Atlas", "CsrArrays", "Entry", "LabelJournal", "ingest"]

@@ -1,0 +1,346 @@
+"""Atlas: a store on disk, opened."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from jaxtyping import Float, Int, Int32, Shaped
+from numpy import ndarray
+from scipy import sparse
+
+from livelatent.arrays import Rows, as_rows
+from livelatent.atlas import manifest
+from livelatent.atlas.elements import read_element
+from livelatent.atlas.labels import LabelJournal
+from livelatent.atlas.layout import FORMAT, LABEL, SPLIT, TOTAL, beside
+from livelatent.atlas.write import replace_element
+from livelatent.errors import ColumnError, StoreError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+GAP_CELLS = 64
+"""Cells read over rather than around, about a chunk: a second request would decode the same chunk again."""
+
+
+@dataclass(frozen=True)
+class CsrArrays:
+    """The matrix as it lies on disk; `indices` and `data` decode on the zarrs pipeline when sliced."""
+
+    indptr: Int[ndarray, " pointer"]
+    indices: "zarr.Array[Any]"
+    data: "zarr.Array[Any]"
+
+
+class Atlas:
+    """Cells x genes on disk, with their labels, batches and splits. Open one with `Atlas.open(path)`."""
+
+    def __init__(self, path: Path, facts: dict[str, Any], obs: pd.DataFrame, genes: Shaped[ndarray, " gene"]):
+        self.path = path
+        self.uuid = str(facts["uuid"])
+        self.mean_total = float(facts["mean_total"])
+        self.obs = obs
+        self.genes = genes
+        self.label_column = str(facts["label"])
+        self.batch_column = str(facts["batch"])
+        self.unlabelled = tuple(str(name) for name in facts["unlabelled"])
+        self._facts = facts
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Atlas":
+        """Open a store that `ingest` wrote.
+
+        Raises
+        ------
+        StoreError
+            If it is none of ours, of another version, or files of it are missing or changed.
+        """
+        path = Path(path).absolute()
+        root, facts = open_root(path)
+        manifest.verify(path, str(facts["uuid"]))
+        with damage_named(path):
+            check_shards(path, root)
+            obs, var = read_element(root["obs"]), read_element(root["var"])
+        genes = np.array([str(name) for name in var.index], dtype=object)
+        obs.index = pd.Index([str(name) for name in obs.index], dtype=object)
+        return cls(path, facts, obs, genes)
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Atlas"], tuple[Path]]:
+        # Other processes (a Dask cluster) open the store themselves.
+        return Atlas.open, (self.path,)
+
+    def __repr__(self) -> str:
+        return (
+            f"Atlas({self.path.name}: {self.n_cells:,} cells x {self.n_genes:,} genes, "
+            f"{len(self.label_names)} labels, {max(len(self.batch_names), 1)} batches)"
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Rows."""
+        return len(self.obs)
+
+    @property
+    def n_genes(self) -> int:
+        """Columns."""
+        return len(self.genes)
+
+    # Labels, batches, splits
+
+    @functools.cached_property
+    def true_labels(self) -> Shaped[ndarray, " cell"]:
+        """The label column as it was written, unlabelled names too; None where missing."""
+        if not self.label_column:
+            return np.full(self.n_cells, None, dtype=object)
+        return text_or_none(self.obs[self.label_column])
+
+    @functools.cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """Label names, sorted, without those that mean "no label"."""
+        return tuple(sorted({name for name in self.true_labels if name is not None} - set(self.unlabelled)))
+
+    @functools.cached_property
+    def label(self) -> Int32[ndarray, " cell"]:
+        """Label codes; -1 is "no label"."""
+        return codes_of(self.true_labels, self.label_names)
+
+    @functools.cached_property
+    def _batch(self) -> Shaped[ndarray, " cell"]:
+        """Batch names; cells without one are a batch of their own."""
+        names = text_or_none(self.obs[self.batch_column])
+        names[np.equal(names, None)] = "(missing)"
+        return names
+
+    @functools.cached_property
+    def batch_names(self) -> tuple[str, ...]:
+        """Batch names, sorted; () without a batch column."""
+        return tuple(sorted(set(self._batch))) if self.batch_column else ()
+
+    @functools.cached_property
+    def batch(self) -> Int32[ndarray, " cell"]:
+        """Batch codes; all 0 without a batch column."""
+        if not self.batch_column:
+            return np.zeros(self.n_cells, np.int32)
+        return codes_of(self._batch, self.batch_names)
+
+    @functools.cached_property
+    def total(self) -> Float[ndarray, " cell"]:
+        """Total counts over all genes measured in the source; 0 for an empty cell."""
+        return np.asarray(self.obs[TOTAL], dtype=np.float64)
+
+    @functools.cached_property
+    def split(self) -> Shaped[ndarray, " cell"]:
+        """`"train"`, `"calibration"` or `"validation"`."""
+        return np.asarray(self.obs[SPLIT].astype(str), dtype=object)
+
+    def rows(self, split: str | None = None, *, labelled: bool | None = None) -> Rows:
+        """Sorted rows of a split (None: all), with a label, without one, or (None) both."""
+        if split is not None and split not in ("train", "calibration", "validation"):
+            raise ValueError(f'split is "train", "calibration" or "validation"; got {split!r}.')
+        mask = np.ones(self.n_cells, bool) if split is None else self.split == split
+        if labelled is not None:
+            mask = mask & ((self.label >= 0) == labelled)
+        return np.flatnonzero(mask).astype(np.int64)
+
+    # The matrix
+
+    def csr(self) -> CsrArrays:
+        """The matrix's arrays, opened once; decoding runs on the zarrs pipeline, in threads."""
+        return self._csr
+
+    @functools.cached_property
+    def _csr(self) -> CsrArrays:
+        with damage_named(self.path), zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+            group = zarr.open_group(self.path, mode="r")["X"]
+            assert isinstance(group, zarr.Group)
+            data, indices, pointers = group["data"], group["indices"], group["indptr"]
+            assert all(isinstance(array, zarr.Array) for array in (data, indices, pointers))
+            indptr = np.asarray(pointers[:]).astype(np.int64)
+        if (
+            indptr.size != self.n_cells + 1
+            or indptr[0] != 0
+            or indptr[-1] != data.shape[0]
+            or indices.shape != data.shape
+            or bool((np.diff(indptr) < 0).any())
+        ):
+            raise StoreError(f"{self.path}: the row pointers X/indptr are damaged. Ingest the sources again.")
+        return CsrArrays(indptr, indices, data)
+
+    def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Rows `start` to `stop` as they are stored."""
+        start, stop, _ = slice(start, stop).indices(self.n_cells)
+        stop = max(start, stop)
+        arrays = self.csr()
+        first, last = int(arrays.indptr[start]), int(arrays.indptr[stop])
+        pointers = arrays.indptr[start : stop + 1] - first
+        with damage_named(self.path, lambda: self.shards_of(first, last)):
+            data, indices = np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
+        if indices.size and (int(indices.max()) >= self.n_genes or int(indices.min()) < 0):
+            raise StoreError(
+                f"{self.path}: a gene index in rows {start}..{stop - 1} lies outside 0..{self.n_genes - 1}. "
+                "The store is damaged; ingest its sources again."
+            )
+        return sparse.csr_matrix((data, indices.astype(np.int32), pointers), shape=(stop - start, self.n_genes))
+
+    def read_cells(self, rows: object) -> sparse.csr_matrix:
+        """Any rows, sorted, read in runs of neighbours."""
+        wanted = as_rows(rows, self.n_cells)
+        if not wanted.size:
+            return self.read_rows(0, 0)
+        parts = []
+        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP_CELLS) + 1):
+            block = self.read_rows(int(run[0]), int(run[-1]) + 1)
+            parts.append(block if block.shape[0] == run.size else block[run - run[0]])
+        return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+
+    def shards_of(self, first: int, last: int) -> str:
+        """The files that hold stored values `first` to `last`, for a message."""
+        arrays = self.csr()
+        names = []
+        for name, array in (("data", arrays.data), ("indices", arrays.indices)):
+            size = int((array.shards or array.chunks)[0])
+            names += [f"X/{name}/c/{shard}" for shard in range(first // size, max(first, last - 1) // size + 1)]
+        return " or ".join(names)
+
+    # Out of and into the store
+
+    def to_anndata(self, rows: object | None = None) -> "AnnData":
+        """The cells in memory: X in float32, or float64 where float32 would change a value."""
+        import warnings
+
+        from anndata import AnnData
+
+        chosen = np.arange(self.n_cells) if rows is None else as_rows(rows, self.n_cells)
+        counts = self.read_rows(0, self.n_cells) if rows is None else self.read_cells(chosen)
+        narrow = counts.data.astype(np.float32)
+        exact = bool((narrow.astype(np.float64) == counts.data.astype(np.float64)).all())
+        matrix = counts.astype(np.float32 if exact else np.float64)
+        root, _ = open_root(self.path)
+        with damage_named(self.path):
+            var = read_element(root["var"])
+            obsm = {name: np.asarray(read_element(item))[chosen] for name, item in root["obsm"].members()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+            return AnnData(matrix, obs=self.obs.iloc[chosen].copy(), var=var, obsm=obsm)
+
+    def write_obsm(self, name: str, array: Shaped[ndarray, "cell dim"]) -> None:
+        """Store one vector per cell, such as a latent; replaces an earlier one of that name."""
+        if array.ndim != 2 or array.shape[0] != self.n_cells:
+            raise ValueError(f"one row for each of {self.n_cells} cells was wanted; got shape {array.shape}.")
+        if not name or "/" in name or name.startswith("."):
+            raise ValueError(f"an obsm name has no slash and no dot before it; got {name!r}.")
+        replace_element(self.path, self.uuid, "obsm", name, np.asarray(array))
+
+    def write_labels(self, column: str = LABEL) -> None:
+        """Write the labels into an obs column of their own: the hand-given one, else the original; else missing.
+
+        Raises
+        ------
+        ColumnError
+            If `column` is one that came with the data.
+        """
+        ours = self.obs_columns_of_labels()
+        if column in self.obs.columns and column not in ours:
+            raise ColumnError(
+                f'{self.path}: obs column "{column}" came with the data and is not written over. Pass another name.'
+            )
+        values = self.labels.current()
+        original = np.array([None if code < 0 else self.label_names[code] for code in self.label], dtype=object)
+        values = np.where(np.equal(values, None), original, values)
+        names = sorted({name for name in values if name is not None})
+        cells = pd.Categorical.from_codes(codes_of(values, tuple(names)), categories=pd.Index(names, dtype=object))
+        replace_element(self.path, self.uuid, "obs", column, cells, marks={"livelatent": "labels"})
+        self.obs[column] = cells
+
+    def obs_columns_of_labels(self) -> tuple[str, ...]:
+        """The obs columns that `write_labels` wrote."""
+        found = []
+        for file in sorted((self.path / "obs").glob("*/zarr.json")):
+            if json.loads(file.read_bytes()).get("attributes", {}).get("livelatent") == "labels":
+                found.append(file.parent.name)
+        return tuple(found)
+
+    @functools.cached_property
+    def labels(self) -> LabelJournal:
+        """The journal of labels given by hand, beside the store."""
+        written = np.array([None if code < 0 else self.label_names[code] for code in self.label], dtype=object)
+        return LabelJournal(
+            beside(self.path, "labels"),
+            np.asarray(self.obs["source"].astype(str), dtype=object),
+            np.asarray(self.obs["source_row"], dtype=np.int64),
+            written,
+        )
+
+
+class damage_named:
+    """Turn what a decoder raises into a StoreError that names the store, and the files where they are known."""
+
+    def __init__(self, path: Path, where: Callable[[], str] | None = None) -> None:
+        self.path, self.where = path, where
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, (StoreError, MemoryError, PermissionError)):
+            return
+        if isinstance(error, Exception):
+            place = self.where() if self.where else "a file of it"
+            raise StoreError(
+                f"{self.path}: {place} is damaged or unreadable ({error}). Copy the store again, or ingest its "
+                "sources again."
+            ) from error
+
+
+def open_root(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
+    """The store's root group and its `uns["livelatent"]`."""
+    if not (path / "zarr.json").is_file():
+        what = "does not exist" if not path.exists() else "is no Zarr v3 store"
+        raise StoreError(f"{path} {what}. Make a store of your files with `ingest(sources, {path.name!r})`.")
+    with damage_named(path, lambda: "its metadata (zarr.json)"):
+        root = zarr.open_group(path, mode="r", zarr_format=3)
+        if "uns/livelatent" not in root:
+            raise StoreError(f"{path} was not written by livelatent. Export it as .h5ad and `ingest` that.")
+        facts = read_element(root["uns/livelatent"])
+    if int(facts["format"]) != FORMAT:
+        raise StoreError(
+            f"{path} has format {facts['format']}, this version of livelatent reads {FORMAT}. "
+            "Install the livelatent that wrote it, or ingest its sources again."
+        )
+    return root, facts
+
+
+def check_shards(path: Path, root: zarr.Group) -> None:
+    """Every shard of the matrix exists: Zarr would read a missing one as zeros."""
+    for name in ("data", "indices"):
+        array = root[f"X/{name}"]
+        assert isinstance(array, zarr.Array)
+        n_shards = -(-array.shape[0] // (array.shards or array.chunks)[0])
+        for shard in range(n_shards):
+            if not (path / "X" / name / "c" / str(shard)).is_file():
+                raise StoreError(
+                    f"{path}: the file X/{name}/c/{shard} is missing. Zarr would read it as zeros. "
+                    "Copy the store again, or ingest its sources again."
+                )
+
+
+def text_or_none(column: "pd.Series[Any]") -> Shaped[ndarray, " cell"]:
+    """Values as text; missing and empty ones None."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        kinds = np.array([*(str(kind) or None for kind in column.cat.categories), None], dtype=object)
+        return kinds[np.asarray(column.cat.codes)]
+    missing = np.asarray(column.isna())
+    return np.array(
+        [None if gone else (str(value) or None) for value, gone in zip(column, missing, strict=True)], dtype=object
+    )
+
+
+def codes_of(values: Shaped[ndarray, " cell"], names: tuple[str, ...]) -> Int32[ndarray, " cell"]:
+    """The place of each value among the names, -1 where it is not one of them."""
+    return pd.Index(names, dtype=object).get_indexer(pd.Index(values, dtype=object)).astype(np.int32)

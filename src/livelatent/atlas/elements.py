@@ -1,0 +1,101 @@
+"""Elements of a store (columns, obsm arrays): written aside, moved in, and made visible last."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from livelatent.atomic import write_bytes
+
+
+def write_element(group: Any, name: str, value: Any) -> None:
+    """Write a data frame, array or dict as AnnData does; in Zarr with a checksum on every chunk."""
+    from anndata.io import write_elem
+
+    with warnings.catch_warnings():
+        # anndata 0.13 asks pandas 3.1 for an option that pandas is about to remove.
+        warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+        has_checksum = isinstance(group, zarr.Group) and not isinstance(value, dict)
+        codecs = {"compressors": [ZstdCodec(level=3), Crc32cCodec()]} if has_checksum else {}
+        write_elem(group, name, value, dataset_kwargs=codecs)
+
+
+def read_element(group: Any) -> Any:
+    """Read what AnnData's writer (or ours) wrote there."""
+    from anndata.io import read_elem
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+        return read_elem(group)
+
+
+def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame in types that every AnnData reader knows.
+
+    Text becomes categories, other objects become text first; the index becomes plain strings, since a pandas 3
+    string index would be written as a nullable array that older readers refuse.
+    """
+    columns: dict[str, Any] = {}
+    for name in frame.columns:
+        column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            kinds = column.cat.categories
+            if not pd.api.types.is_numeric_dtype(kinds.dtype):
+                kinds = pd.Index([str(kind) for kind in kinds], dtype=object)
+            columns[str(name)] = pd.Categorical.from_codes(
+                np.asarray(column.cat.codes), categories=kinds, ordered=bool(column.cat.ordered)
+            )
+        elif pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+            columns[str(name)] = column.array
+        else:
+            columns[str(name)] = text_categories(column)
+    index = pd.Index([str(name) for name in frame.index], dtype=object)
+    return pd.DataFrame(columns, index=index)
+
+
+def text_categories(column: "pd.Series[Any]") -> pd.Categorical:
+    """Values as text, missing ones kept missing."""
+    missing = np.asarray(column.isna())
+    text = np.array([str(value) for value in column], dtype=object)
+    kinds = sorted(set(text[~missing]))
+    codes = pd.Index(kinds, dtype=object).get_indexer(pd.Index(text, dtype=object))
+    return pd.Categorical.from_codes(np.where(missing, -1, codes), categories=pd.Index(kinds, dtype=object))
+
+
+def metadata_files(store: Path) -> Iterator[str]:
+    """Every `zarr.json` below the store but its own, as a relative path; chunk folders are not walked."""
+    for root, folders, names in os.walk(store):
+        if "zarr.json" in names:
+            if Path(root) != store:
+                yield (Path(root) / "zarr.json").relative_to(store).as_posix()
+            if json.loads((Path(root) / "zarr.json").read_bytes())["node_type"] == "array":
+                folders.clear()
+        folders.sort()
+
+
+def consolidated(store: Path, attributes: dict[str, Any] | None = None) -> bytes:
+    """The store's own `zarr.json` with all other metadata inlined, which is what plain anndata looks at."""
+    found = {file.removesuffix("/zarr.json"): json.loads((store / file).read_bytes()) for file in metadata_files(store)}
+    root = json.loads((store / "zarr.json").read_bytes())
+    if attributes is not None:
+        root["attributes"] = attributes
+    root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": found}
+    return json.dumps(root, indent=1).encode()
+
+
+def consolidate(store: Path) -> None:
+    """Renew the inlined metadata: the last step of every write, since before it nobody sees what is new."""
+    write_bytes(store / "zarr.json", consolidated(store))
+
+
+def sha256(path: Path) -> str:
+    """Hash of one small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,81 @@
+"""Which genes a store gets: what the sources share, or all of theirs, or a list."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from livelatent.atlas.sources import Source
+from livelatent.errors import GeneMismatchError
+
+Join = Literal["inner", "outer"]
+
+
+def joined_genes(sources: Sequence[Source], join: Join, genes: Sequence[str] | None) -> tuple[str, ...]:
+    """The store's genes, in the first source's order (or the list's).
+
+    Raises
+    ------
+    GeneMismatchError
+        If the sources share no genes (with a hint where they seem to be of two species), or lack those listed.
+    """
+    if join not in ("inner", "outer"):
+        raise ValueError(f'join must be "inner" or "outer"; got {join!r}.')
+    first = sources[0]
+    shared: dict[str, None] = dict.fromkeys(first.genes)
+    every: dict[str, None] = dict.fromkeys(first.genes)
+    for source in sources[1:]:
+        names = set(source.genes)
+        common = [gene for gene in first.genes if gene in names]
+        check_species(first, source, len(common))
+        shared = {gene: None for gene in shared if gene in names}
+        every.update(dict.fromkeys(source.genes))
+    if not shared and join == "inner":
+        raise GeneMismatchError(
+            f"the {len(sources)} sources share no gene. Their names start: "
+            + "; ".join(f"{s.name}: {', '.join(s.genes[:3])}" for s in sources)
+            + '. Use the same kind of gene name in all, or join="outer".'
+        )
+    if genes is None:
+        return tuple(shared if join == "inner" else every)
+    return listed_genes(sources, join, genes, shared if join == "inner" else every)
+
+
+def listed_genes(
+    sources: Sequence[Source], join: Join, genes: Sequence[str], offered: dict[str, None]
+) -> tuple[str, ...]:
+    """The genes asked for; with `join="outer"` up to half of them may be absent and are stored as zeros."""
+    if len(set(genes)) != len(genes):
+        raise GeneMismatchError("`genes` names a gene twice.")
+    missing = [gene for gene in genes if gene not in offered]
+    if missing and (join == "inner" or 2 * len(missing) > len(genes)):
+        way_out = (
+            'Pass join="outer" to store genes that are not measured as zeros, or leave them out of `genes`.'
+            if 2 * len(missing) <= len(genes)
+            else "Too few are left to go on: check species and kind of gene name."
+        )
+        raise GeneMismatchError(
+            f"{', '.join(source.name for source in sources)}: {len(missing)} of the {len(genes)} genes asked for are "
+            f"missing (first: {', '.join(missing[:3])}). {way_out}"
+        )
+    return tuple(genes)
+
+
+def check_species(one: Source, other: Source, n_common: int) -> None:
+    """Raise where names differ in upper and lower case only: human `CD19`, mouse `Cd19`."""
+    smaller = min(len(one.genes), len(other.genes))
+    if n_common > 0.01 * smaller:
+        return
+    folded = len({gene.casefold() for gene in one.genes} & {gene.casefold() for gene in other.genes})
+    if folded > 0.3 * smaller:
+        raise GeneMismatchError(
+            f"{one.name} and {other.name} share {n_common} gene names as written, but {folded} when upper and lower "
+            f"case are ignored ({one.genes[0]}, {other.genes[0]}): two species? Map one to the other's orthologues, "
+            "or ingest them into two stores."
+        )
+
+
+def gene_map(source: Source, genes: Sequence[str]) -> np.ndarray[Any, Any]:
+    """For each gene of the source its place in the store, -1 where it has none."""
+    return pd.Index(genes, dtype=object).get_indexer(pd.Index(source.genes, dtype=object)).astype(np.int32)

@@ -1,0 +1,87 @@
+"""The store's format, version 1: chunk and shard sizes, number types, names, where its companions lie."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+
+FORMAT = 1
+SPLIT, TOTAL, N_GENES, LABEL = "livelatent_split", "livelatent_total", "livelatent_n_genes", "livelatent_label"
+IDENTITY = ("store_uuid", "source", "source_row")
+RESERVED = (*IDENTITY, SPLIT, TOTAL, N_GENES, LABEL)
+"""Columns that livelatent writes. A source's own column of that name is kept as `NAME_original`."""
+
+VALUE_TYPES = tuple(np.dtype(name) for name in ("uint16", "uint32", "float32", "float64"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the two long arrays of `X` are cut up."""
+
+    chunk_cells: int | None = None
+    """Cells per chunk. None: 64 where cells have 1,000 values or more, else 256 (STREAM.md, section 6)."""
+    shard_elements: int = 32_000_000
+    """About 64 MB of raw u16 per array; the writer holds one shard."""
+
+    def chunk_elements(self, n_elements: int, n_cells: int) -> int:
+        """Stored values per chunk."""
+        per_cell = n_elements / max(n_cells, 1)
+        chunk_cells = self.chunk_cells or (64 if per_cell >= 1000 else 256)
+        return max(1, round(chunk_cells * per_cell))
+
+    def shard_chunk_elements(self, n_elements: int, n_cells: int) -> tuple[int, int]:
+        """Stored values per shard (a multiple of the chunk's), and per chunk."""
+        chunk = self.chunk_elements(n_elements, n_cells)
+        whole = -(-n_elements // chunk)
+        return chunk * max(1, min(self.shard_elements // chunk, whole)), chunk
+
+
+def index_type(n_genes: int) -> np.dtype[Any]:
+    """u16 for up to 65,536 genes, else i32."""
+    return np.dtype("uint16") if n_genes <= 65_536 else np.dtype("int32")
+
+
+def value_type(values: Shaped[ndarray, " value"]) -> np.dtype[Any]:
+    """The first of u16, u32, f32, f64 that holds these whole counts without loss."""
+    if values.size == 0:
+        return VALUE_TYPES[0]
+    largest = float(values.max())
+    if largest <= 65_535:
+        return VALUE_TYPES[0]
+    if largest <= 4_294_967_295:
+        return VALUE_TYPES[1]
+    if bool((values.astype(np.float32).astype(np.float64) == values.astype(np.float64)).all()):
+        return VALUE_TYPES[2]
+    return VALUE_TYPES[3]
+
+
+def wider(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
+    """The first type that holds the values of both (u32 beside f32 needs f64)."""
+    if {one.name, other.name} == {"uint32", "float32"}:
+        return VALUE_TYPES[3]
+    return max(one, other, key=VALUE_TYPES.index)
+
+
+def genes_sha256(genes: Sequence[str]) -> str:
+    """Hash of the gene names in their order."""
+    return hashlib.sha256("\n".join(genes).encode()).hexdigest()
+
+
+def beside(store: Path, kind: str) -> Path:
+    """Where a store's companion lies: `blood.zarr` has `blood.labels`, `blood.runs`, `blood.manifest.json`."""
+    name = store.name.removesuffix(".zarr") or store.name
+    return store.with_name(f"{name}.{kind}")
+
+
+def split_names(n_cells: int) -> Shaped[ndarray, " cell"]:
+    """Which split each shuffled row is in: the last tenth validates, the tenth before it calibrates."""
+    tenth = n_cells // 10
+    names = np.full(n_cells, "train", dtype=object)
+    names[n_cells - 2 * tenth : n_cells - tenth] = "calibration"
+    names[n_cells - tenth :] = "validation"
+    return names

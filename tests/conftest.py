@@ -1,0 +1,108 @@
+"""Shared by every room's tests: two tiny source files, and the store made of them."""
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from livelatent.atlas import Atlas, ingest
+from livelatent.atlas.layout import Layout
+
+SHARED = Path(__file__).parents[2] / "shared"
+TINY_LAYOUT = Layout(chunk_cells=16, shard_elements=9_000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # anndata 0.13 asks pandas 3.1 for an option that pandas is about to remove, whenever an AnnData is made.
+    config.addinivalue_line("filterwarnings", "ignore:The 'future.infer_string' option")
+
+
+def tiny_adata(n_cells: int, batches: list[str], seed: int) -> anndata.AnnData:
+    """Four types with 25 marker genes each, the last gene all zero, cell 3 empty, each ninth cell unlabelled."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(4, n_cells, p=[0.45, 0.3, 0.17, 0.08])
+    # Batches are uneven, and the last lacks type 3.
+    batch = np.where(
+        kind == 3,
+        0,
+        rng.choice(len(batches), n_cells, p=np.arange(1, len(batches) + 1) / sum(range(1, len(batches) + 1))),
+    )
+    mean = np.random.default_rng(0).lognormal(-0.9, 0.8, 300)
+    profile = np.tile(mean, (4, 1))
+    for k in range(4):
+        profile[k, 25 * k : 25 * (k + 1)] *= 12
+    shift = np.random.default_rng(1).lognormal(0, 0.25, (3, 300))
+    depth = rng.lognormal(0, 0.35, n_cells)
+    counts = rng.poisson(rng.gamma(2, profile[kind] * shift[batch] * depth[:, None] / 2)).astype(np.float32)
+    counts[:, -1] = 0
+    counts[3] = 0
+    names = np.array(["T cell", "B cell", "monocyte", "NK cell"], dtype=object)[kind]
+    names[::9] = "unassigned"
+    names[5] = None
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical(names),
+            "donor": pd.Categorical(np.array(batches, dtype=object)[batch]),
+            "age": rng.integers(20, 80, n_cells),
+        },
+        index=pd.Index([f"cell{i}" for i in range(n_cells)], dtype=object),
+    )
+    var = pd.DataFrame(index=pd.Index([f"GENE{g}" for g in range(300)], dtype=object))
+    return anndata.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
+
+
+@pytest.fixture(scope="session")
+def tiny_adatas() -> dict[str, anndata.AnnData]:
+    """What the tiny files hold, by file name: 370 and 237 cells x 300 genes."""
+    return {
+        "one.h5ad": tiny_adata(370, ["d1", "d2"], seed=10),
+        "two.h5ad": tiny_adata(237, ["d1", "d2", "d3"], seed=20),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_h5ad(tmp_path_factory: pytest.TempPathFactory, tiny_adatas: dict[str, anndata.AnnData]) -> list[Path]:
+    """Two `.h5ad` files; their barcodes clash."""
+    folder = tmp_path_factory.mktemp("sources")
+    for name, adata in tiny_adatas.items():
+        adata.write_h5ad(folder / name, compression="gzip")
+    return [folder / name for name in tiny_adatas]
+
+
+@pytest.fixture(scope="session")
+def tiny_atlas(tmp_path_factory: pytest.TempPathFactory, tiny_h5ad: list[Path]) -> Atlas:
+    """The store of both files: 607 cells x 300 genes, 4 labels, 3 batches. Shared: change a copy of its folder."""
+    return ingest(
+        tiny_h5ad,
+        tmp_path_factory.mktemp("store") / "tiny.zarr",
+        label="cell_type",
+        batch="donor",
+        unlabelled=["unassigned"],
+        layout=TINY_LAYOUT,
+        seed=7,
+    )
+
+
+@pytest.fixture
+def own_atlas(tmp_path: Path, tiny_atlas: Atlas) -> Atlas:
+    """A copy of the tiny store that the test may change."""
+    import shutil
+
+    for path in tiny_atlas.path.parent.glob("tiny.*"):
+        if path.is_dir() and path.suffix == ".zarr":
+            shutil.copytree(path, tmp_path / path.name)
+        elif path.suffix == ".json":
+            shutil.copy(path, tmp_path / path.name)
+    return Atlas.open(tmp_path / tiny_atlas.path.name)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data, or a skip."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data are not at hand ({folder})")
+    return folder

@@ -1,0 +1,272 @@
+"""CELLULAR, Model 1 of document 000: a feed-forward encoder trained by three contrastive terms."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from livelatent.arrays import Float, Int, Rows, as_rows
+from livelatent.atlas import passes
+from livelatent.atlas.atlas import Atlas
+from livelatent.errors import LabelError
+from livelatent.models.losses.batch_mixing import BatchTerm, batch_mixing
+from livelatent.models.losses.centroid import centroid
+from livelatent.models.losses.class_weights import Weights, class_weights
+from livelatent.models.losses.similarity import exponential_similarity
+from livelatent.models.losses.soft_nearest_neighbour import soft_nearest_neighbour
+from livelatent.models.model import Losses, Model
+from livelatent.stream.minibatch import Minibatch
+from livelatent.train.stage import Stage
+
+TEMPERATURE_START = 0.25
+TEMPERATURE_RANGE = (0.1, 1.0)
+BATCH_TEMPERATURE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellularConfig:
+    """Everything but the weights."""
+
+    genes: tuple[str, ...]
+    label_names: tuple[str, ...]
+    batch_names: tuple[str, ...]
+    mean_total: float
+    atlas_path: str = ""
+    n_latent: int = 100
+    weights: Weights = "uniform"
+    """Class weights of equation 2.12 ("thesis"), or one weight for all."""
+    batch_term: BatchTerm = "bounded"
+    """The batch term that is 0 at perfect mixing, or 2.11 as it stands ("inverse")."""
+    type_weight: float = 0.9
+    batch_weight: float = 0.1
+    centroid_weight: float = 1.0
+    dropout: float = 0.2
+    epochs: int = 50
+    classifier_epochs: int = 50
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-5
+    warmup_epochs: int = 4
+    patience: int = 20
+    n_components: int = 50
+    """Principal components of the reference that the centroid term is held against."""
+    seed: int = 0
+
+
+class Cellular(Model):
+    """Model 1: cells of one type lie together, whatever their batch, and types as far apart as in the data.
+
+    Parameters
+    ----------
+    atlas
+        Where genes, class weights and reference distances are computed, over labelled training cells. A
+        `CellularConfig` rebuilds a model without one; its buffers are then filled by `load_state_dict`.
+    n_genes
+        Highly variable genes to read.
+    rows
+        Cells that may be used; the atlas's training split of them is.
+    settings
+        Fields of `CellularConfig`.
+
+    Raises
+    ------
+    LabelError
+        If no training cell has a label.
+    """
+
+    type_count: Tensor
+    batch_count: Tensor
+    reference: Tensor
+
+    def __init__(
+        self,
+        atlas: Atlas | CellularConfig,
+        *,
+        n_genes: int = 2000,
+        n_latent: int = 100,
+        weights: Weights = "uniform",
+        batch_term: BatchTerm = "bounded",
+        rows: Rows | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        if isinstance(atlas, CellularConfig):
+            self.config = atlas
+            self._build()
+            return
+        used = atlas.rows("train", labelled=True)
+        if rows is not None:
+            used = np.intersect1d(used, as_rows(rows, atlas.n_cells))
+        if len(used) < 2:
+            raise LabelError(
+                f"{atlas.path}: CELLULAR learns from labels, and {len(used)} of the training cells have one. "
+                'Name the column that holds them (`ingest(..., label="cell_type")`), or label cells by hand and '
+                "write them with `atlas.write_labels()`."
+            )
+        if n_genes >= atlas.n_genes:
+            genes = np.arange(atlas.n_genes, dtype=np.int64)
+        else:
+            genes = passes.highly_variable_genes(atlas, n_genes, used)
+        self.config = CellularConfig(
+            genes=tuple(str(name) for name in atlas.genes[genes]),
+            label_names=tuple(atlas.label_names),
+            batch_names=tuple(atlas.batch_names),
+            mean_total=float(atlas.mean_total),
+            atlas_path=str(atlas.path),
+            n_latent=n_latent,
+            weights=weights,
+            batch_term=batch_term,
+            **settings,
+        )
+        self._build()
+        label, batch = atlas.label[used], atlas.batch[used]
+        self.type_count.copy_(torch.from_numpy(np.bincount(label, minlength=len(self.type_count))))
+        self.batch_count.copy_(torch.from_numpy(np.bincount(batch, minlength=len(self.batch_count))))
+        n_components = min(self.config.n_components, len(used) - 1, len(genes))
+        pca = passes.pca(atlas, genes, n_components, used, mean_total=self.mean_total)
+        distances = passes.centroid_distances(atlas, pca, genes, used, mean_total=self.mean_total)
+        self.reference.copy_(torch.from_numpy(distances))
+        self.notes = self._facts()
+
+    def _build(self) -> None:
+        config = self.config
+        n_genes, n_types = len(config.genes), len(config.label_names)
+        # Widths of the authors' code: half and a quarter of the genes.
+        wide, narrow = max(math.ceil(n_genes / 2), 1), max(math.ceil(n_genes / 4), 1)
+        # A model of one seed has one set of starting weights, and the caller's random state is left alone.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.encoder = nn.Sequential(
+                nn.LayerNorm(n_genes),
+                nn.Linear(n_genes, wide),
+                nn.LayerNorm(wide),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+                nn.Linear(wide, narrow),
+                nn.LayerNorm(narrow),
+                nn.ReLU(),
+                nn.Linear(narrow, config.n_latent),
+            )
+            self.classifier = nn.Sequential(
+                nn.Linear(config.n_latent, 512),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+                nn.Linear(512, 512),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+                nn.Linear(512, max(n_types, 1)),
+            )
+        self.temperature = nn.Parameter(torch.tensor(TEMPERATURE_START))
+        self.register_buffer("type_count", torch.zeros(n_types, dtype=torch.int64))
+        self.register_buffer("batch_count", torch.zeros(max(len(config.batch_names), 1), dtype=torch.int64))
+        self.register_buffer("reference", torch.zeros(n_types, n_types))
+
+    @property
+    def _mixes_batches(self) -> bool:
+        return int((self.batch_count > 0).sum()) > 1
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The representation first, then a classifier on it, frozen."""
+        config = self.config
+        terms = {"type": config.type_weight, "centroid": config.centroid_weight}
+        if self._mixes_batches:
+            terms["batch"] = config.batch_weight
+        return (
+            Stage(
+                name="representation",
+                trains=("encoder.", "temperature"),
+                no_decay=("temperature",),
+                weights={name: weight for name, weight in terms.items() if weight != 0},
+                epochs=config.epochs,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                warmup_epochs=config.warmup_epochs,
+                patience=config.patience,
+            ),
+            Stage(
+                name="classifier",
+                trains=("classifier.",),
+                weights={"cross_entropy": 1.0},
+                epochs=config.classifier_epochs,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                patience=config.patience,
+            ),
+        )
+
+    def embed(self, minibatch: Minibatch) -> Float[Tensor, "cell latent"]:
+        """Latent of each cell, of length 1: the contrastive terms see directions only."""
+        return nn.functional.normalize(self.encoder(minibatch.x))
+
+    def logits(self, latent: Float[Tensor, "cell latent"]) -> Float[Tensor, "cell label"]:
+        """Classifier logits over `label_names`, from what `embed` returns."""
+        logits: Tensor = self.classifier(latent * math.sqrt(self.config.n_latent))
+        return logits
+
+    def losses(self, minibatch: Minibatch, stage: Stage) -> Losses:
+        """The terms that `stage` weights, over the minibatch's labelled cells."""
+        known = minibatch.label >= 0
+        x, label, batch = minibatch.x[known], minibatch.label[known], minibatch.batch[known]
+        if stage.name == "classifier":
+            return self._classifier_losses(x, label)
+        latent = self.encoder(x)
+        terms, diagnostics = self._representation_terms(latent, label, batch, stage.weights)
+        total = latent.sum() * 0
+        for name, term in terms.items():
+            total = total + stage.weights[name] * term
+        return Losses(terms, total, diagnostics)
+
+    def _representation_terms(
+        self,
+        latent: Float[Tensor, "cell latent"],
+        label: Int[Tensor, " cell"],
+        batch: Int[Tensor, " cell"],
+        weights: dict[str, float],
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        config = self.config
+        unit = nn.functional.normalize(latent)
+        cosine = unit @ unit.T
+        temperature = self.temperature.clamp(*TEMPERATURE_RANGE)
+        terms: dict[str, Tensor] = {}
+        diagnostics = {"temperature": temperature.detach(), "n_anchors": latent.new_tensor(len(latent))}
+        if "type" in weights:
+            terms["type"], diagnostics["type_skipped"] = soft_nearest_neighbour(
+                exponential_similarity(cosine, temperature), label, class_weights(self.type_count, config.weights)
+            )
+        if "batch" in weights:
+            known = batch >= 0
+            terms["batch"], diagnostics["batch_skipped"] = batch_mixing(
+                exponential_similarity(cosine[known][:, known], BATCH_TEMPERATURE),
+                label[known],
+                batch[known],
+                class_weights(self.batch_count, config.weights),
+                config.batch_term,
+            )
+        if "centroid" in weights:
+            terms["centroid"] = centroid(latent, label, self.reference)
+        return terms, diagnostics
+
+    def _classifier_losses(self, x: Float[Tensor, "cell gene"], label: Int[Tensor, " cell"]) -> Losses:
+        with torch.no_grad():
+            latent = nn.functional.normalize(self.encoder(x))
+        logits = self.logits(latent)
+        if len(label) == 0:
+            nothing = logits.sum()
+            return Losses({"cross_entropy": nothing}, nothing)
+        loss = nn.functional.cross_entropy(logits, label)
+        accuracy = (logits.detach().argmax(1) == label).float().mean()
+        return Losses({"cross_entropy": loss}, loss, metrics={"accuracy": accuracy})
+
+    def _facts(self) -> tuple[str, ...]:
+        facts = []
+        if not self.config.batch_names:
+            facts.append("No batch column: the batch term is off.")
+        elif not self._mixes_batches:
+            facts.append("One batch among the training cells: the batch term is off.")
+        absent = [name for name, count in zip(self.label_names, self.type_count.tolist(), strict=True) if count == 0]
+        if absent:
+            facts.append(f"No training cell of {', '.join(absent)}: the model can't learn it.")
+        return tuple(facts)

@@ -1,0 +1,138 @@
+"""Which cells an epoch delivers, and in which order: pure arithmetic, no disk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from livelatent.arrays import Int, Rows, ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How an epoch is cut up."""
+
+    minibatch_cells: int = 1024
+    block_cells: int = 512
+    """Neighbouring store rows per read: larger is faster, smaller mixes better."""
+    buffer_cells: int = 16384
+    """Cells of one group: they are read together and shuffled together."""
+    groups_ahead: int = 1
+    """Groups read while the one before is trained on; the order of cells does not depend on it."""
+    seed: int = 0
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("minibatch_cells", "block_cells", "buffer_cells"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if self.buffer_cells < self.block_cells:
+            raise ValueError(
+                f"a buffer holds whole blocks, so buffer_cells ({self.buffer_cells}) must be at least "
+                f"block_cells ({self.block_cells})."
+            )
+        if self.groups_ahead < 0 or not 0 <= self.seed < 2**64:
+            raise ValueError(
+                "groups_ahead must not be negative and seed must lie in 0..2**64-1; "
+                f"got groups_ahead={self.groups_ahead}, seed={self.seed}."
+            )
+
+
+@dataclass(frozen=True)
+class Group:
+    """The blocks of one buffer, as stretches of the epoch's `rows`."""
+
+    number: int
+    """Of this rank's epoch, from 0."""
+    spans: tuple[tuple[int, int], ...]
+    """One (start, stop) into `rows` per block, ascending."""
+    first_cell: int
+    """How many cells this rank delivers before the group."""
+    key: tuple[int, int] | None
+    """Of the group's own Philox stream; None leaves the rows in store order."""
+
+    @property
+    def n_cells(self) -> int:
+        """Cells that the group delivers."""
+        return sum(stop - start for start, stop in self.spans)
+
+    def rows(self, rows: Rows) -> Rows:
+        """Store rows of the group, ascending: the order they are read in."""
+        return np.concatenate([rows[start:stop] for start, stop in self.spans])
+
+    def order(self) -> Int[ndarray, " cell"]:
+        """The permutation of `rows(...)` in which its cells are delivered."""
+        if self.key is None:
+            return np.arange(self.n_cells)
+        return _philox(*self.key).permutation(self.n_cells)
+
+
+def plan_epoch(rows: Rows, config: StreamConfig, epoch: int, rank: int = 0, world: int = 1) -> tuple[Group, ...]:
+    """Cut one epoch over `rows` into ordered groups of blocks, the same on every machine.
+
+    A block is `block_cells` neighbouring rows of the store and delivers those of them that are in `rows`.
+    Blocks are shuffled by (seed, epoch), dealt out to the ranks in stretches of equal size (the block where
+    one rank ends and the next begins is read by both, each delivering its own cells), and packed into groups
+    that never hold more than `buffer_cells`.
+
+    Parameters
+    ----------
+    rows
+        Store rows to deliver: sorted, unique, any subset.
+    rank, world
+        This process and how many there are.
+    """
+    n_rows = len(rows)
+    if not 0 <= rank < world:
+        raise ValueError(f"rank must lie in 0..{world - 1}; got {rank}.")
+    if n_rows and n_rows < world:
+        raise ValueError(f"{n_rows} cells can't be shared by {world} processes: each needs at least one.")
+    starts = np.flatnonzero(np.diff(rows // config.block_cells, prepend=-1))
+    bounds = np.append(starts, n_rows)
+    blocks = np.arange(len(starts))
+    if config.shuffle:
+        blocks = _philox(config.seed, epoch << 32).permutation(blocks)
+    first, last = rank * n_rows // world, (rank + 1) * n_rows // world
+
+    groups: list[Group] = []
+    spans: list[tuple[int, int]] = []
+    held = done = seen = 0
+
+    def close_group() -> None:
+        number = len(groups)
+        key = (config.seed, (epoch << 32) + number * world + rank + 1) if config.shuffle else None
+        groups.append(Group(number, tuple(sorted(spans)), done, key))
+
+    for block in blocks.tolist():
+        size = int(bounds[block + 1] - bounds[block])
+        # The block's own cells that fall into this rank's stretch of the epoch.
+        start = int(bounds[block]) + min(max(first - seen, 0), size)
+        stop = int(bounds[block]) + min(max(last - seen, 0), size)
+        seen += size
+        if start == stop:
+            continue
+        if held + stop - start > config.buffer_cells:
+            close_group()
+            done, held, spans = done + held, 0, []
+        spans.append((start, stop))
+        held += stop - start
+    if spans:
+        close_group()
+    return tuple(groups)
+
+
+def step_bounds(n_rows: int, config: StreamConfig, rank: int = 0, world: int = 1) -> Int[ndarray, " bound"]:
+    """Where each minibatch of a rank's epoch begins, in cells; the last entry is the rank's cells.
+
+    Every rank has the same number of steps. All minibatches are full but the last; where a rank has one cell
+    fewer than another and that would leave it a step short, it gives its last step one cell of the step before.
+    """
+    n_most = -(-n_rows // world)
+    n_steps = -(-n_most // config.minibatch_cells)
+    n_own = (rank + 1) * n_rows // world - rank * n_rows // world
+    steps = np.arange(n_steps + 1)
+    bounds = np.minimum(steps * config.minibatch_cells, n_own - (n_steps - steps))
+    return np.maximum(bounds, 0)
+
+
+def _philox(seed: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))

@@ -1,0 +1,267 @@
+"""The training loop: a generator that yields one Step per optimiser step."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from livelatent.arrays import Int, Rows, as_rows, ndarray
+from livelatent.atlas.atlas import Atlas
+from livelatent.errors import LabelError
+from livelatent.models.model import Losses, Model, codes_in
+from livelatent.stream.minibatch import Minibatch
+from livelatent.stream.plan import StreamConfig
+from livelatent.stream.stream import Stream
+from livelatent.train.devices import resolve_device
+from livelatent.train.stage import Stage
+from livelatent.train.state import TrainState
+
+VALIDATION_CELLS = 8192
+"""Most validation cells per epoch: rows are shuffled at ingest, so the first are a random sample, and a pause or
+a snapshot never waits for more than these."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimiser step did. Tensors are detached and stay on their device."""
+
+    number: int
+    """Steps done, this one included."""
+    epoch: int
+    """The epoch that the step belongs to, from 0, over all stages."""
+    stage: str
+    terms: dict[str, Tensor]
+    """Loss terms by name, and their weighted sum as `loss`."""
+    diagnostics: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+    validation: dict[str, float] | None
+    """The same on validation cells, at the last step of an epoch."""
+    ends_epoch: bool
+    cells_per_s: float
+    wait_share: float
+    """Share of the time that the loop waited for the stream."""
+
+
+def default_stream(n_cells: int) -> StreamConfig:
+    """A stream for `n_cells` training cells, where the user named none.
+
+    A minibatch is the power of two nearest to an eighth of the cells, between 128 and 1,024: fewer than some
+    eight steps an epoch learn little, and 1,024 is the CPU's sweet spot (EVIDENCE, lesson 8).
+    """
+    wanted = 2 ** round(math.log2(max(n_cells, 1) / 8)) if n_cells > 8 else 1
+    return StreamConfig(minibatch_cells=min(max(wanted, 128), 1024))
+
+
+def train(
+    model: Model,
+    atlas: Atlas,
+    config: StreamConfig | None = None,
+    *,
+    epochs: int | None = None,
+    rows: Rows | None = None,
+    device: str | torch.device = "auto",
+    state: TrainState | None = None,
+) -> Iterator[Step]:
+    """Train `model` stage by stage; each step is done when it is yielded.
+
+    Parameters
+    ----------
+    config
+        How epochs are cut up; None chooses by the number of training cells.
+    epochs
+        Of the longest stage; the others keep their share. None keeps the model's own.
+    rows
+        Cells that may be used: their training split trains, their validation split validates. None means all.
+    state
+        Where to go on, and what is moved on; None starts anew.
+
+    Raises
+    ------
+    LabelError
+        If a stage trains on labels and no training cell has one that the model knows.
+    FloatingPointError
+        If the loss is no longer finite.
+    ResumeError
+        If `state` stands in the middle of an epoch over other cells, or cut up otherwise.
+    """
+    state = TrainState.start(model, epochs) if state is None else state
+    on = resolve_device(device)
+    while (stage := state.stage) is not None:
+        yield from _train_stage(model, atlas, config, stage, state, rows, on)
+    model.eval()
+
+
+def _train_stage(
+    model: Model,
+    atlas: Atlas,
+    config: StreamConfig | None,
+    stage: Stage,
+    state: TrainState,
+    rows: Rows | None,
+    device: torch.device,
+) -> Iterator[Step]:
+    codes = _Codes(model, atlas)
+    used = stage_rows(model, atlas, stage, "train", rows)
+    held_out = stage_rows(model, atlas, stage, "validation", rows)[:VALIDATION_CELLS]
+    config = default_stream(len(used)) if config is None else config
+    if len(used) == 0:
+        raise LabelError(
+            f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell has a label that the "
+            "model knows."
+        )
+    if state.position is not None:
+        state.position.check(used, config)
+    genes, mean_total = model.genes, model.mean_total
+    optimizer = state.prepare(device)
+    pace = _Pace()
+    stream = Stream(atlas, used, config, genes=genes, mean_total=mean_total, device=device)
+    in_order = dataclasses.replace(config, shuffle=False)
+    checks = Stream(atlas, held_out, in_order, genes=genes, mean_total=mean_total, device=device)
+    with stream, checks:
+        while state.stage is stage:
+            epoch, loss_sum = state.epoch, torch.zeros((), device=device)
+            minibatches = stream.minibatches(epoch, state.epoch_step)
+            for _ in range(state.epoch_step, stream.n_steps):
+                pace.asks()
+                minibatch = codes.of_model(next(minibatches))
+                pace.got(minibatch.n_cells)
+                losses = _optimise(model, stage, optimizer, minibatch, state, config, stream.n_steps)
+                loss_sum += losses.total.detach()
+                state.step, state.epoch_step = state.step + 1, state.epoch_step + 1
+                state.position = stream.position(epoch, state.epoch_step)
+                ends_epoch = state.epoch_step == stream.n_steps
+                validation = None
+                if ends_epoch:
+                    if not math.isfinite(float(loss_sum)):
+                        raise FloatingPointError(
+                            f"the loss of stage {stage.name!r} is not finite in epoch {epoch}. Use a lower learning "
+                            "rate, or check the atlas's counts."
+                        )
+                    validation = _validate(model, stage, checks, codes)
+                    state.position = stream.position(epoch + 1, 0)
+                    state.end_epoch(None if validation is None else validation["loss"])
+                pace.ends_step()
+                yield Step(
+                    number=state.step,
+                    epoch=epoch,
+                    stage=stage.name,
+                    terms=_detached({**losses.terms, "loss": losses.total}),
+                    diagnostics=_detached(losses.diagnostics),
+                    metrics=_detached(losses.metrics),
+                    validation=validation,
+                    ends_epoch=ends_epoch,
+                    cells_per_s=pace.cells_per_s,
+                    wait_share=pace.wait_share,
+                )
+                pace.begins_step()
+
+
+def stage_rows(model: Model, atlas: Atlas, stage: Stage, split: str, rows: Rows | None) -> Rows:
+    """Cells of a split that a stage uses: where it needs labels, those whose label the model knows."""
+    used = atlas.rows(split, labelled=None)
+    if stage.rows == "labelled":
+        used = used[codes_in(atlas.label_names, model.label_names)[atlas.label[used]] >= 0]
+    return used if rows is None else np.intersect1d(used, as_rows(rows, atlas.n_cells))
+
+
+def _optimise(
+    model: Model,
+    stage: Stage,
+    optimizer: torch.optim.Adam,
+    minibatch: Minibatch,
+    state: TrainState,
+    config: StreamConfig,
+    n_steps: int,
+) -> Losses:
+    rate = stage.learning_rate_at(state.stage_epoch + state.epoch_step / n_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    for name, module in model.named_modules():
+        module.training = f"{name}.".startswith(stage.trains)
+    device = minibatch.x.device
+    # Random numbers of a step follow from (seed, step), so a resumed run draws the same, and the user's own random
+    # state is given back.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed((config.seed * 1_000_003 + state.step) % 2**63)
+        losses = model.losses(minibatch, stage)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    # Not kept between steps: a snapshot copies weights only.
+    optimizer.zero_grad(set_to_none=True)
+    return losses
+
+
+def _validate(model: Model, stage: Stage, checks: Stream, codes: "_Codes") -> dict[str, float] | None:
+    """Mean of each term over the validation cells; None where there are none."""
+    if checks.n_steps == 0:
+        return None
+    model.eval()
+    sums: dict[str, float] = {}
+    n_cells = 0
+    with torch.no_grad():
+        for minibatch in checks.minibatches(epoch=0):
+            losses = model.losses(codes.of_model(minibatch), stage)
+            for name, value in {**losses.terms, **losses.metrics, "loss": losses.total}.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * minibatch.n_cells
+            n_cells += minibatch.n_cells
+    return {name: value / n_cells for name, value in sums.items()}
+
+
+def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in values.items()}
+
+
+class _Codes:
+    """Label and batch codes of an atlas → those of a model, by name."""
+
+    def __init__(self, model: Model, atlas: Atlas) -> None:
+        self._label = codes_in(atlas.label_names, model.label_names)
+        # Without a batch column all codes are 0 on both sides.
+        batch_names = atlas.batch_names if model.batch_names else ()
+        self._batch = codes_in(batch_names, model.batch_names) if batch_names else np.zeros(2, dtype=np.int64)
+
+    def of_model(self, minibatch: Minibatch) -> Minibatch:
+        """The minibatch in the model's codes; -1 where a name is unknown to it."""
+        return dataclasses.replace(
+            minibatch,
+            label=self._translated(minibatch.label, self._label),
+            batch=self._translated(minibatch.batch, self._batch),
+        )
+
+    @staticmethod
+    def _translated(code: Int[Tensor, " cell"], table: Int[ndarray, " name"]) -> Int[Tensor, " cell"]:
+        return torch.from_numpy(table).to(code.device)[code]
+
+
+class _Pace:
+    """Cells per second and share of waiting, over about the last hundred steps."""
+
+    def __init__(self) -> None:
+        self._waited = self._spent = self._cells = 0.0
+        self._start = self._asked = time.perf_counter()
+
+    def begins_step(self) -> None:
+        self._start = time.perf_counter()
+
+    def asks(self) -> None:
+        self._asked = time.perf_counter()
+
+    def got(self, n_cells: int) -> None:
+        self._waited = 0.99 * self._waited + time.perf_counter() - self._asked
+        self._cells = 0.99 * self._cells + n_cells
+
+    def ends_step(self) -> None:
+        self._spent = 0.99 * self._spent + time.perf_counter() - self._start
+
+    @property
+    def cells_per_s(self) -> float:
+        return self._cells / max(self._spent, 1e-9)
+
+    @property
+    def wait_share(self) -> float:
+        return min(self._waited / max(self._spent, 1e-9), 1.0)

@@ -155,10 +155,9 @@ def run_demo(
 def follow(run: Run, progress: Progress) -> None:
     """Start a run and tell its progress until it ends; Ctrl-C stops it."""
     run.start()
-    while not run.wait(timeout=0.2):
-        status = run.status
+    while (status := run.wait(timeout=0.2)).state not in ("done", "stopped"):
         share = status.epoch / max(status.epochs, 1)
-        progress(f"training, {status.stage or 'starting'}: epoch {status.epoch} of {status.epochs}", share)
+        progress(f"training, {status.stage}: epoch {status.epoch} of {status.epochs}", share)
 
 
 def judge_flags(atlas: Atlas, novelty: Novelty, hidden: str) -> tuple[FoundFlag, ...]:
@@ -178,10 +177,10 @@ def type_to_hide(source: Path, label: str, hide: str | None) -> str:
     """Check the wanted label, or choose the smallest type with enough cells to be found."""
     from livelatent.atlas.sources import open_source
 
-    with open_source(source) as opened:
-        sizes = opened.read_obs_column(label).value_counts()
-    sizes = sizes[sizes > 0]
-    sizes.index = sizes.index.astype(str)
+    obs = open_source(source).obs
+    if label not in obs:
+        raise ColumnError(f"{source}: no obs column {label!r}; it has: {', '.join(map(str, obs.columns)) or 'none'}.")
+    sizes = obs[label].dropna().astype(str).value_counts()
     if hide is not None:
         if hide not in sizes.index:
             raise LabelError(f"{source}: no cell of obs['{label}'] is {hide!r}; its labels: {', '.join(sizes.index)}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import zarr
-from jaxtyping import Float, Int, Int32, Shaped
+from jaxtyping import Bool, Float, Int, Int32, Shaped
 from numpy import ndarray
 from scipy import sparse
 
@@ -19,7 +19,7 @@ from livelatent.arrays import Rows, as_rows
 from livelatent.atlas import manifest
 from livelatent.atlas.elements import read_element
 from livelatent.atlas.labels import LabelJournal
-from livelatent.atlas.layout import FORMAT, LABEL, SPLIT, TOTAL, beside
+from livelatent.atlas.layout import FORMAT, LABEL, SPLIT, TOTAL, beside, places, text_index
 from livelatent.atlas.write import replace_element
 from livelatent.errors import ColumnError, StoreError
 
@@ -69,7 +69,7 @@ class Atlas:
             check_shards(path, root)
             obs, var = read_element(root["obs"]), read_element(root["var"])
         genes = np.array([str(name) for name in var.index], dtype=object)
-        obs.index = pd.Index([str(name) for name in obs.index], dtype=object)
+        obs.index = text_index(str(name) for name in obs.index)
         return cls(path, facts, obs, genes)
 
     def __reduce__(self) -> tuple[Callable[[Path], "Atlas"], tuple[Path]]:
@@ -115,7 +115,7 @@ class Atlas:
     def _batch(self) -> Shaped[ndarray, " cell"]:
         """Batch names; cells without one are a batch of their own."""
         names = text_or_none(self.obs[self.batch_column])
-        names[np.equal(names, None)] = "(missing)"
+        names[is_none(names)] = "(missing)"
         return names
 
     @functools.cached_property
@@ -158,10 +158,8 @@ class Atlas:
     @functools.cached_property
     def _csr(self) -> CsrArrays:
         with damage_named(self.path), zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-            group = zarr.open_group(self.path, mode="r")["X"]
-            assert isinstance(group, zarr.Group)
-            data, indices, pointers = group["data"], group["indices"], group["indptr"]
-            assert all(isinstance(array, zarr.Array) for array in (data, indices, pointers))
+            group = group_in(zarr.open_group(self.path, mode="r"), "X")
+            data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
             indptr = np.asarray(pointers[:]).astype(np.int64)
         if (
             indptr.size != self.n_cells + 1
@@ -225,7 +223,7 @@ class Atlas:
         root, _ = open_root(self.path)
         with damage_named(self.path):
             var = read_element(root["var"])
-            obsm = {name: np.asarray(read_element(item))[chosen] for name, item in root["obsm"].members()}
+            obsm = {name: np.asarray(read_element(item))[chosen] for name, item in group_in(root, "obsm").members()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
             return AnnData(matrix, obs=self.obs.iloc[chosen].copy(), var=var, obsm=obsm)
@@ -253,7 +251,7 @@ class Atlas:
             )
         values = self.labels.current()
         original = np.array([None if code < 0 else self.label_names[code] for code in self.label], dtype=object)
-        values = np.where(np.equal(values, None), original, values)
+        values = np.where(is_none(values), original, values)
         names = sorted({name for name in values if name is not None})
         cells = pd.Categorical.from_codes(codes_of(values, tuple(names)), categories=pd.Index(names, dtype=object))
         replace_element(self.path, self.uuid, "obs", column, cells, marks={"livelatent": "labels"})
@@ -316,11 +314,26 @@ def open_root(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
     return root, facts
 
 
+def array_in(group: zarr.Group, name: str) -> "zarr.Array[Any]":
+    """An array of a group."""
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise StoreError(f"{group.store_path}: {name} is no array. The store is damaged.")
+    return found
+
+
+def group_in(group: zarr.Group, name: str) -> zarr.Group:
+    """A group of a group."""
+    found = group[name]
+    if not isinstance(found, zarr.Group):
+        raise StoreError(f"{group.store_path}: {name} is no group. The store is damaged.")
+    return found
+
+
 def check_shards(path: Path, root: zarr.Group) -> None:
     """Every shard of the matrix exists: Zarr would read a missing one as zeros."""
     for name in ("data", "indices"):
-        array = root[f"X/{name}"]
-        assert isinstance(array, zarr.Array)
+        array = array_in(root, f"X/{name}")
         n_shards = -(-array.shape[0] // (array.shards or array.chunks)[0])
         for shard in range(n_shards):
             if not (path / "X" / name / "c" / str(shard)).is_file():
@@ -343,4 +356,9 @@ def text_or_none(column: "pd.Series[Any]") -> Shaped[ndarray, " cell"]:
 
 def codes_of(values: Shaped[ndarray, " cell"], names: tuple[str, ...]) -> Int32[ndarray, " cell"]:
     """The place of each value among the names, -1 where it is not one of them."""
-    return pd.Index(names, dtype=object).get_indexer(pd.Index(values, dtype=object)).astype(np.int32)
+    return places(values, names).astype(np.int32)
+
+
+def is_none(values: Shaped[ndarray, " cell"]) -> Bool[ndarray, " cell"]:
+    """Which values are None."""
+    return np.array([value is None for value in values], dtype=bool)

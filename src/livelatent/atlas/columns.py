@@ -1,6 +1,7 @@
 """The obs table of a store, joined from its sources."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def kept_names(columns: Sequence[str]) -> list[str]:
 
 def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all, columns of any; categories are united, other mixed types become text."""
-    columns: dict[str, pd.Series[object]] = {}
+    columns: dict[str, pd.Series[Any]] = {}
     for name in dict.fromkeys(str(column) for frame in frames for column in frame.columns):
         parts = [
             frame[name] if name in frame.columns else pd.Series(pd.NA, index=frame.index, dtype=object)
@@ -70,7 +71,7 @@ def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
             ]
         if kind == "float64":
             parts = [pd.to_numeric(part, errors="coerce") for part in parts]
-        columns[name] = pd.concat([part.astype(kind) for part in parts])
+        columns[name] = pd.concat([part.astype(pd.api.types.pandas_dtype(kind)) for part in parts])
     return pd.DataFrame(columns)
 
 

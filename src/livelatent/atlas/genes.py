@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
+from livelatent.atlas.layout import places
 from livelatent.atlas.sources import Source
 from livelatent.errors import GeneMismatchError
 
@@ -78,4 +78,4 @@ def check_species(one: Source, other: Source, n_common: int) -> None:
 
 def gene_map(source: Source, genes: Sequence[str]) -> np.ndarray[Any, Any]:
     """For each gene of the source its place in the store, -1 where it has none."""
-    return pd.Index(genes, dtype=object).get_indexer(pd.Index(source.genes, dtype=object)).astype(np.int32)
+    return places(source.genes, genes).astype(np.int32)

@@ -24,7 +24,7 @@ from livelatent.atlas.counts import checked_counts
 from livelatent.atlas.elements import consolidate, plain_frame, write_element
 from livelatent.atlas.genes import Join, gene_map, joined_genes
 from livelatent.atlas.labels import has_entries
-from livelatent.atlas.layout import FORMAT, TOTAL, Layout, beside, genes_sha256, index_type, split_names
+from livelatent.atlas.layout import FORMAT, TOTAL, Layout, beside, genes_sha256, index_type, split_names, text_index
 from livelatent.atlas.memory import Budget, divided
 from livelatent.atlas.sources import Source, fingerprint, open_source, read_chunks
 from livelatent.atomic import fresh_folder, need_space, only_writer
@@ -159,7 +159,7 @@ def write_store(
     table = finished_obs(obs.iloc[order], facts["uuid"], total[order], n_seen[order], split)
     write_element(root, "obs", plain_frame(table))
     var = sources[0].var.loc[:, :] if len(sources) == 1 else None
-    names = pd.Index(genes, dtype=object)
+    names = text_index(genes)
     write_element(root, "var", plain_frame(var_table(var, names)))
     write_element(root, "uns", {"livelatent": {**facts, "mean_total": float(total.mean())}})
     obsm = root.create_group("obsm", attributes={"encoding-type": "dict", "encoding-version": "0.1.0"})

@@ -170,7 +170,8 @@ class LabelJournal:
                 )
             self._entries.append(entry)
             self._size += len(line)
-        self._done, self._undone = [], []
+        self._done: list[int] = []
+        self._undone: list[int] = []
         for entry in self._entries:
             self._apply(entry)
 
@@ -259,7 +260,7 @@ class LabelJournal:
             cells[str(self._names[position])] = pack_rows(own)
         before = self.current()[chosen]
         shown = [
-            str(b if b is not None else w) if (b, w) != (None, None) else ""
+            str(w if b is None else b) if (b, w) != (None, None) else ""
             for b, w in zip(before, self._written[chosen], strict=True)
         ]
         return self._append("label", cells, chosen.size, dict(Counter(shown)), new, dict(how or {}), model, None)

@@ -1,13 +1,14 @@
 """The store's format, version 1: chunk and shard sizes, number types, names, where its companions lie."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+import pandas as pd
+from jaxtyping import Int64, Shaped
 from numpy import ndarray
 
 FORMAT = 1
@@ -65,6 +66,16 @@ def wider(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
     if {one.name, other.name} == {"uint32", "float32"}:
         return VALUE_TYPES[3]
     return max(one, other, key=VALUE_TYPES.index)
+
+
+def text_index(values: Iterable[object]) -> "pd.Index[Any]":
+    """A pandas index of plain objects: pandas 3 would make strings of its own, which older readers refuse."""
+    return pd.Index(np.array(list(values), dtype=object), dtype=object)
+
+
+def places(values: Iterable[object], names: Iterable[object]) -> Int64[ndarray, " value"]:
+    """The place of each value among the names, -1 where it is not one of them."""
+    return np.asarray(text_index(names).get_indexer(text_index(values)), dtype=np.int64)
 
 
 def genes_sha256(genes: Sequence[str]) -> str:

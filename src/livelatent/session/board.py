@@ -10,16 +10,17 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
 
 from livelatent.arrays import Int
+from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.state import FlagList, FlagView
 
-__all__ = ["Board", "BoardFlag", "JudgedNovelty", "Place", "Saved"]
+__all__ = ["Board", "BoardFlag", "Place", "Saved"]
 
 SAME_OVERLAP = 0.5
 """Flags that share this much of the smaller one are the same flag, recomputed."""
@@ -27,48 +28,25 @@ LARGEST_ID = 65_534
 """Flag ids are sent as Uint16."""
 
 
-class Entry(Protocol):
-    """One line of a journal."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def time(self) -> str: ...
-    @property
-    def new(self) -> str | None: ...
-    @property
-    def how(self) -> dict[str, Any]: ...
-    @property
-    def n_cells(self) -> int: ...
-
-
-class Journal(Protocol):
-    """What this room needs of `atlas.labels`."""
-
-    @property
-    def entries(self) -> Sequence[Any]: ...
-    @property
-    def vocabulary(self) -> Sequence[str]: ...
-    def label(self, rows: Any, name: str | None, how: dict[str, Any] = ..., model: str | None = ...) -> Any: ...
-    def undo(self) -> Any: ...
-    def redo(self) -> Any: ...
-    def current(self) -> ndarray: ...
-
-
+@runtime_checkable
 class JudgedNovelty(Protocol):
     """What this room needs of `judge`'s Novelty."""
 
-    rows: Any
-    p_value: Any
-    target_fpr: float
-    n_flagged: int
-    curve: Any
-
+    @property
+    def rows(self) -> Any: ...
+    @property
+    def p_value(self) -> Any: ...
+    @property
+    def target_fpr(self) -> float: ...
+    @property
+    def n_flagged(self) -> int: ...
+    @property
+    def calibration(self) -> str: ...
+    @property
+    def curve(self) -> Any: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Any: ...
-    def at(self, target_fpr: float) -> Any: ...  # noqa: D102
+    def at(self, target_fpr: float) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +55,7 @@ class Place:
 
     name: str
     n_cells: int
-    journal: Journal
+    journal: LabelJournal
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,6 +108,8 @@ class Board:
         self._known: dict[int, BoardFlag] = {}
         self._dismissed: set[int] = set()
         self._model: str | None = None
+        self._read: tuple[tuple[int, ...], History, tuple[str, ...]] | None = None
+        self._read_journals()
 
     # What was found
 
@@ -148,11 +128,13 @@ class Board:
 
     def threshold(self, target_fpr: float) -> int:
         """Flag at another expected share of false alarms; the number of cells flagged."""
-        if not 0 < target_fpr < 1:
-            raise LabelError(f"the share of false alarms must lie between 0 and 1; got {target_fpr}.")
         with self._lock:
+            try:
+                at = [None if one is None else one.at(float(target_fpr)) for one in self._novelty]
+            except ValueError as error:
+                raise LabelError(str(error)) from error
             self.target_fpr = float(target_fpr)
-            self.show([None if one is None else one.at(self.target_fpr) for one in self._novelty], self._model)
+            self.show(at, self._model)
             return self.n_flagged
 
     @property
@@ -300,12 +282,23 @@ class Board:
     @property
     def history(self) -> "History":
         """What can be undone and redone, read from the journals."""
-        return History.read(self.places)
+        return self._read_journals()[0]
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """Every name that any place's journal knows, in order of first use."""
-        return tuple(dict.fromkeys(name for place in self.places for name in place.journal.vocabulary))
+        """Every name that any place's journal knows."""
+        return self._read_journals()[1]
+
+    def _read_journals(self) -> tuple["History", tuple[str, ...]]:
+        """History and vocabulary, read again when a journal has grown, here or by `atlas.labels`."""
+        with self._lock:
+            lengths = tuple(len(place.journal.entries) for place in self.places)
+            if self._read is None or self._read[0] != lengths:
+                names = dict.fromkeys(name for place in self.places for name in place.journal.vocabulary)
+                if self._read is not None:
+                    self.version += 1
+                self._read = (lengths, History.read(self.places), tuple(names))
+            return self._read[1:]
 
     def given(self) -> tuple[ndarray, ...]:
         """The label given by hand to each cell of each place; None where none."""
@@ -315,7 +308,7 @@ class Board:
         """Whether a flag is open, named or dismissed."""
         return next(view.state for view in self.flag_list().flags if view.id == flag_id)
 
-    def flag_list(self, calibration: str = "") -> FlagList:
+    def flag_list(self) -> FlagList:
         """Everything about flags that a view shows."""
         with self._lock:
             given = self.given() if self._flags else ()
@@ -325,7 +318,7 @@ class Board:
                 target_fpr=self.target_fpr,
                 n_scored=sum(len(novelty.rows) for novelty in scored),
                 n_flagged=self.n_flagged,
-                calibration=calibration,
+                calibration="; ".join(dict.fromkeys(novelty.calibration for novelty in scored)),
                 curve_target_fpr=curve[0],
                 curve_n_flagged=curve[1],
                 flags=tuple(self._view(flag, given[int(flag.is_query)]) for flag in self._flags),

@@ -27,12 +27,18 @@ class LayoutError(LivelatentError):
 
 
 class LayoutWorker:
-    """A process that computes layouts one at a time; it starts at once and warms up by itself."""
+    """A process that computes layouts one at a time; it starts at once and warms up by itself.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    n_cells
+        About how many cells it will lay out: above 4,096 UMAP runs other code, which is compiled as well.
+    """
+
+    def __init__(self, n_cells: int = 0) -> None:
         environment = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "livelatent.session.layout_worker"],
+            [sys.executable, "-m", "livelatent.session.layout_worker", str(n_cells)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -19,6 +19,8 @@ from numpy import ndarray
 from livelatent.session.panel import pca_layout
 from livelatent.session.pipes import receive, send
 
+EXACT_CELLS = 4096
+"""Up to here UMAP compares all pairs; above, it searches, in code that takes longer to compile."""
 FEWEST_CELLS = 5
 """Below it UMAP has no neighbourhood to speak of: the layout is PCA's."""
 
@@ -46,13 +48,14 @@ def umap_layout(latent: ndarray, init: ndarray | None, *, n_epochs: int | None, 
     return xy
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(requests: BinaryIO, replies: BinaryIO, n_cells: int) -> None:
     """Answer requests one after another until the parent goes."""
     waiting: queue.SimpleQueue[tuple[dict[str, Any], list[ndarray]]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, waiting), daemon=True).start()
     # Compilation takes seconds at the first use; done now, while the first epoch runs.
     random = np.random.default_rng(0)
-    umap_layout(random.normal(size=(64, 4)), None, n_epochs=2, n_neighbors=5, seed=0)
+    n_warm = 64 if n_cells <= EXACT_CELLS else EXACT_CELLS + 4
+    umap_layout(random.normal(size=(n_warm, 4)), None, n_epochs=2, n_neighbors=5, seed=0)
     send(replies, {"ready": True})
     while True:
         header, arrays = waiting.get()
@@ -88,7 +91,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        serve(sys.stdin.buffer, replies)
+        serve(sys.stdin.buffer, replies, int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     except BrokenPipeError:
         os._exit(0)
 

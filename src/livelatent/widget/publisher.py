@@ -9,12 +9,12 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from livelatent.session.commands import Answer
-from livelatent.session.state import Curve, Curves, Topic
+from livelatent.session.state import Curves, Topic
 from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finite
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class Source(Protocol):
         """Per topic a number that grows with every change."""
         ...
 
-    def topic(self, name: str) -> Topic:
-        """The latest of one topic, whole."""
+    def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
+        """The latest of one topic; `since` says how many points of each curve are known already."""
         ...
 
     def answer(self, rid: object, name: object, args: object) -> Answer:
@@ -162,9 +162,9 @@ class Publisher:
         topics = [name for name, version in versions.items() if version != self._sent.get(name)]
         frames = []
         for name in topics:
-            topic = self._source.topic(name)
+            topic = self._source.topic(name, self._points)
             if isinstance(topic, Curves):
-                topic = self._since(topic)
+                topic = self._noted(topic)
             frames.append(self._frame(topic))
             self._sent[name] = versions[name]
         if frames:
@@ -175,7 +175,8 @@ class Publisher:
         topics = [self._source.topic(name) for name in versions]
         for topic in topics:
             if isinstance(topic, Curves):
-                self._points = {(c.name, c.split): c.start + len(c.steps) for c in topic.series}
+                self._points.clear()
+                self._noted(topic)
         self._sent = dict(versions)
         with self._lock:
             self._seq += 1
@@ -188,26 +189,11 @@ class Publisher:
             self._seq += 1
             return encode(topic, self._seq)
 
-    def _since(self, curves: Curves) -> Curves:
-        """Only the points that were not sent yet; a curve that has become shorter is sent whole."""
-        series = []
+    def _noted(self, curves: Curves) -> Curves:
+        """The curves that have something new; what the browser then holds is written down."""
         for curve in curves.series:
-            n_points = curve.start + len(curve.steps)
-            sent = self._points.get((curve.name, curve.split), 0)
-            start = sent if sent <= n_points else curve.start
-            self._points[curve.name, curve.split] = n_points
-            if n_points > start or start < sent:
-                skip = start - curve.start
-                series.append(
-                    Curve(
-                        name=curve.name,
-                        split=curve.split,
-                        start=start,
-                        steps=curve.steps[skip:],
-                        values=curve.values[skip:],
-                    )
-                )
-        return replace(curves, series=tuple(series))
+            self._points[curve.name, curve.split] = curve.start + len(curve.steps)
+        return replace(curves, series=tuple(curve for curve in curves.series if len(curve.steps)))
 
     def _wait(self) -> None:
         with self._lock:

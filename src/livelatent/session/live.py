@@ -1,0 +1,580 @@
+"""A run as a person sees it: always the latest map, prototypes and flags, within a budget of time.
+
+One background thread looks at the model now and then; `topic()` gives what it saw, at any moment and from any
+thread. No Jupyter here: the widget, the offline page and the tests are thin views of this.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from livelatent.atlas.atlas import Atlas
+from livelatent.errors import LabelError
+from livelatent.session.board import Board, JudgedNovelty, Place, Saved
+from livelatent.session.commands import Answer, CommandError, Commands, cells, number, text, whole
+from livelatent.session.layout import LayoutWorker
+from livelatent.session.look import Look, Predicted, latent_map, look_at, nearest_cells, prototypes_of
+from livelatent.session.moving_map import MovingMap
+from livelatent.session.panel import Panel, choose_panel
+from livelatent.session.state import (
+    Can,
+    Curve,
+    Curves,
+    LatentMap,
+    Mark,
+    PrototypeView,
+    Status,
+    Topic,
+)
+from livelatent.train.run import Run
+
+__all__ = ["LiveSession"]
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.2
+SHORTEST_PAUSE_S = 1.0
+RETRY_S = 10.0
+"""After an error in the same look, unless the model has moved on and been paid for."""
+FIND_WHILE_TRAINING_CELLS = 20_000
+"""Above it, flags wait for the end of training: the reference reads every cell."""
+LOOKS_BEFORE_FIND = 3
+LASTING = ("done", "stopped", "failed")
+LAYOUTS_KEPT = 64
+NEAREST_CELLS = 12
+
+
+class LiveSession:
+    """Watches a run and keeps what a view shows up to date.
+
+    Parameters
+    ----------
+    query
+        Another atlas, embedded and scored with the run's; its labels go to its own journal.
+    panel_cells
+        How many cells the map shows.
+    cpu_share
+        The largest share of wall time that looking at the model may take while it trains.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        query: Atlas | None = None,
+        *,
+        panel_cells: int = 20_000,
+        cpu_share: float = 0.15,
+        target_fpr: float = 0.05,
+        device: str = "cpu",
+    ) -> None:
+        self.run, self.query = run, query
+        self.atlas: Atlas = run.atlas
+        self.panel_cells, self.cpu_share, self._device = panel_cells, cpu_share, device
+        atlases = [self.atlas] if query is None else [self.atlas, query]
+        places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
+        self.board = Board(places, target_fpr=target_fpr)
+        self.commands = Commands(
+            {
+                "start": lambda args: self._drive("start"),
+                "pause": lambda args: self._drive("pause"),
+                "resume": lambda args: self._drive("resume"),
+                "stop": lambda args: self._drive("stop"),
+                "label": self._label,
+                "dismiss": lambda args: {"flag": whole(args, "flag"), "state": self.board.dismiss(whole(args, "flag"))},
+                "reopen": lambda args: {"flag": whole(args, "flag"), "state": self.board.reopen(whole(args, "flag"))},
+                "undo": lambda args: self._back(self.board.undo),
+                "redo": lambda args: self._back(self.board.redo),
+                "threshold": lambda args: {"n_flagged": self.board.threshold(number(args, "target_fpr"))},
+                "nearest": self._nearest,
+                "find": self._ask_find,
+            }
+        )
+        self._lock = threading.RLock()
+        self._work = threading.Lock()
+        """Held by whoever looks: the background thread, or `settle`."""
+        self._closed = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._worker: LayoutWorker | None = None
+        self._map: MovingMap | None = None
+        self._look: Look | None = None
+        self._before: dict[str, ndarray] | None = None
+        self._prototypes = PrototypeView()
+        self._prototypes_key: tuple[int, int] = (-1, -1)
+        self._looks = 0
+        self._looked_at: tuple[object, ...] | None = None
+        self._found_at: tuple[object, ...] | None = None
+        self._looks_at_find = 0
+        self._annotated: tuple[int, Predicted] | None = None
+        self._judged: Any = None
+        self._wants_find = False
+        self._not_before = 0.0
+        self._spent_s = 0.0
+        self._alarms: dict[str, str] = {}
+        self._layout_sha256: dict[int, str] = {}
+        self._status_seen: tuple[Status, int] = (Status(), 0)
+        self._curves_seen: tuple[tuple[object, ...], int] = ((), 0)
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to look, in the background."""
+        if self._thread is None:
+            self._open_worker()
+            self._thread = threading.Thread(target=self._watch, name="livelatent-session", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking and end the layout process; labels are on disk already."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=30)
+        if self._worker is not None:
+            self._worker.close()
+
+    def settle(self, novelties: Sequence[JudgedNovelty | None] | None = None, *, timeout_s: float = 120.0) -> None:
+        """Bring everything up to date with the model as it stands, and wait for it: for pages and pictures.
+
+        Parameters
+        ----------
+        novelties
+            Scores of the run's atlas and the query where they are known already; None computes them for a
+            trained model.
+        """
+        self._open_worker()
+        if self._worker is not None:
+            self._worker.wait_ready(timeout_s)
+        with self._work:
+            key = self._key()
+            if novelties is not None:
+                self._take(novelties)
+                self._found_at = key
+            elif self.run.status.state in LASTING and self._found_at != key:
+                self._attempt("flags", self._find_now)
+            if self._looked_at != key or self._is_rough():
+                self._attempt("map", self._look_now)
+            self._annotate()
+
+    @property
+    def spent_s(self) -> float:
+        """Wall time that looking has taken so far."""
+        return self._spent_s
+
+    def _open_worker(self) -> None:
+        with self._lock:
+            if self._map is not None:
+                return
+            try:
+                self._worker = LayoutWorker(min(self.panel_cells, self.atlas.n_cells))
+            except OSError as error:
+                log.exception("the layout process could not be started")
+                self._alarms["layout"] = f"The map is a PCA, not a UMAP: no layout process could be started ({error})."
+            self._map = MovingMap(self._worker)
+
+    # Looking, in the background
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            try:
+                with self._work:
+                    worked = self._work_once()
+            except Exception as error:
+                # Every part of a look reports its own error; this is the rest, and the thread must live on.
+                log.exception("the view's background thread failed")
+                self._alarms["session"] = f"The view's background work failed: {type(error).__name__}: {error}"
+                worked = False
+                self._not_before = time.monotonic() + RETRY_S
+            self._wake.wait(0.0 if worked and self._closed.is_set() else TICK_S)
+            self._wake.clear()
+
+    def _work_once(self) -> bool:
+        """Do what is due, at most one thing; whether there was anything."""
+        key, now = self._key(), time.monotonic()
+        is_busy = self.run.status.state in ("training", "stopping")
+        if now < self._not_before and not (self._wants_find or (not is_busy and self._found_at != key)):
+            return False
+        if self._wants_find or self._is_find_due(key):
+            self._wants_find = False
+            self._timed(lambda: self._attempt("flags", self._find_now))
+            self._found_at = key
+            return True
+        if self._looked_at != key or (self._is_rough() and self._worker is not None and self._worker.is_ready):
+            self._timed(lambda: self._attempt("map", self._look_now))
+            self._looked_at = key
+            return True
+        return False
+
+    def _is_find_due(self, key: tuple[object, ...]) -> bool:
+        if self._found_at == key:
+            return False
+        state = self.run.status.state
+        if state in LASTING:
+            return self.run.status.step > 0
+        n_cells = self.atlas.n_cells + (0 if self.query is None else self.query.n_cells)
+        return (
+            state == "training"
+            and self.run.status.epoch >= 1
+            and n_cells <= FIND_WHILE_TRAINING_CELLS
+            and self._looks - self._looks_at_find >= LOOKS_BEFORE_FIND
+        )
+
+    def _key(self) -> tuple[object, ...]:
+        """Changes when the model has changed."""
+        status = self.run.status
+        return (status.step, status.state in LASTING)
+
+    def _is_rough(self) -> bool:
+        return self._look is not None and bool(self._look.layout.note)
+
+    def _timed(self, work: Callable[[], None]) -> None:
+        """Do some work, and let the trainer have its share of time before the next."""
+        started = time.monotonic()
+        work()
+        cost = time.monotonic() - started
+        self._spent_s += cost
+        pause = cost * (1 - self.cpu_share) / self.cpu_share
+        is_busy = self.run.status.state == "training"
+        self._not_before = time.monotonic() + (max(SHORTEST_PAUSE_S, pause) if is_busy else 0.0)
+
+    def _attempt(self, what: str, work: Callable[[], None]) -> None:
+        """Do one part of a look; an error is logged and shown until the part works again."""
+        try:
+            work()
+        except Exception as error:
+            log.exception("the %s could not be brought up to date", what)
+            message = str(error) or type(error).__name__
+            with self._lock:
+                self._alarms[what] = f"The {what} could not be brought up to date: {message}"
+        else:
+            with self._lock:
+                self._alarms.pop(what, None)
+
+    def _model(self) -> tuple[Any, int]:
+        """A model that nobody trains, and its step."""
+        if self.run.status.state in LASTING:
+            return self.run.model, self.run.status.step
+        snapshot = self.run.snapshot()
+        return snapshot.model, snapshot.step
+
+    def _look_now(self) -> None:
+        assert self._map is not None
+        model, step = self._model()
+        panel = self._panel()
+        look = look_at(model, step, self.atlas, self.query, panel, self._map, device=self._device)
+        with self._lock:
+            if self._look is not None:
+                self._before = dict(zip(self._look.prototypes.names, self._look.prototypes.centroid, strict=True))
+            self._look = look
+            self._looks += 1
+            self._layout_sha256[look.layout.number] = look.layout.sha256
+            for old in sorted(self._layout_sha256)[:-LAYOUTS_KEPT]:
+                del self._layout_sha256[old]
+        self._looked_at = self._key() if self.run.status.state in LASTING else self._looked_at
+
+    def _panel(self) -> Panel:
+        """The panel, chosen again only when a flag has cells that it lacks."""
+        kept: list[list[ndarray]] = [[], []]
+        for flag in self.board.flags:
+            kept[int(flag.is_query)].append(flag.rows)
+        keep, keep_query = (np.concatenate([np.zeros(0, np.int64), *some]) for some in kept)
+        last = None if self._look is None else self._look.panel
+        if last is not None and np.isin(keep, last.rows).all() and np.isin(keep_query, last.query_rows).all():
+            return last
+        return choose_panel(
+            self.atlas.label,
+            0 if self.query is None else self.query.n_cells,
+            n_cells=self.panel_cells,
+            keep=keep,
+            keep_query=keep_query,
+            number=1 if last is None else last.number + 1,
+        )
+
+    def _find_now(self) -> None:
+        from livelatent.judge.flags import find_novel
+        from livelatent.judge.reference import fit_reference
+
+        model, _ = self._model()
+        if self.run.status.state not in LASTING:
+            # Judge keeps what no weight changes (PCA, regressions on expression) with the model's object.
+            if self._judged is None:
+                self._judged = model
+            else:
+                self._judged.load_state_dict(model.state_dict())
+                model = self._judged
+        self._looks_at_find = self._looks
+        fit_reference(model, self.atlas)
+        found = [find_novel(model, self.atlas, target_fpr=self.board.target_fpr)]
+        if self.query is not None:
+            found.append(find_novel(model, self.query, target_fpr=self.board.target_fpr))
+        self._take(found, model)
+        self._annotate()
+
+    def _take(self, novelties: Sequence[JudgedNovelty | None], model: Any = None) -> None:
+        """Show these scores; flagged cells outside the panel ask for another look."""
+        padded = [*novelties, *[None] * (len(self.board.places) - len(novelties))]
+        scored = [novelty for novelty in padded if novelty is not None]
+        if scored:
+            self.board.target_fpr = float(scored[0].target_fpr)
+        self.board.show(padded, (self.run.model if model is None else model).sha256())
+        if self._look is not None and self._panel() is not self._look.panel:
+            self._looked_at = None
+
+    def _annotate(self) -> None:
+        """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
+        look = self._look
+        if look is None or self.run.status.state not in LASTING or self.run.status.step == 0:
+            return
+        from livelatent.judge.classifier import annotate
+
+        names: list[str] = list(map(str, annotate(self.run.model, self.atlas, look.panel.rows)["label"]))
+        if self.query is not None and len(look.panel.query_rows):
+            names += map(str, annotate(self.run.model, self.query, look.panel.query_rows)["label"])
+        known = tuple(sorted(set(names)))
+        code_of = {name: code for code, name in enumerate(known)}
+        predicted = Predicted(names=known, code=np.array([code_of[name] for name in names], np.int64))
+        with self._lock:
+            self._annotated = (look.layout.number, predicted)
+            self._looks += 1
+
+    # What is shown
+
+    def versions(self) -> dict[str, int]:
+        """Per topic a number that grows with every change."""
+        with self._lock:
+            status, seen = self.status(), self._status_seen
+            if status != seen[0]:
+                self._status_seen = (status, seen[1] + 1)
+            key = (status.step, status.epoch, status.state, status.stage)
+            if key != self._curves_seen[0]:
+                self._curves_seen = (key, self._curves_seen[1] + 1)
+            board, looks = self.board.version, self._looks
+            return {
+                "status": self._status_seen[1],
+                "curves": self._curves_seen[1],
+                "map": looks + board,
+                "prototypes": looks + board,
+                "flags": board,
+            }
+
+    def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
+        """The latest of one topic; `since` says how many points of each curve are known already."""
+        match name:
+            case "status":
+                return self.status()
+            case "curves":
+                return self.curves(since or {})
+            case "map":
+                return self.latent_map()
+            case "prototypes":
+                return self.prototypes()
+            case "flags":
+                return self.board.flag_list()
+        raise ValueError(f"there is no topic {name!r}.")
+
+    def topics(self) -> list[Topic]:
+        """All five, whole."""
+        return [self.topic(name) for name in self.versions()]
+
+    def status(self) -> Status:
+        """Where the run stands."""
+        status = self.run.status
+        history = self.board.history
+        state = status.state
+        with self._lock:
+            alarms = tuple(self._alarms.values())
+            note = self._look.layout.note if self._look is not None else ""
+        if state == "failed":
+            alarms = (f"Training failed: {status.message}", *alarms)
+        is_warming = note and self._worker is not None and self._worker.is_alive and not self._worker.is_ready
+        if note and not is_warming and "layout" not in self._alarms:
+            alarms = (*alarms, note)
+        return Status(
+            state=state,
+            message=status.message or "",
+            store=self.atlas.path.name,
+            query=None if self.query is None else self.query.path.name,
+            stage=status.stage or "",
+            epoch=status.epoch,
+            epochs=status.epochs,
+            step=status.step,
+            cells_per_s=status.cells_per_s,
+            wait_share=status.wait_share,
+            n_cells=self.atlas.n_cells,
+            n_genes=self.atlas.n_genes,
+            can=Can(
+                start=state in ("ready", "stopped"),
+                pause=state == "training",
+                resume=state == "paused",
+                stop=state in ("training", "paused"),
+            ),
+            alarms=alarms,
+            notes=tuple(map(str, getattr(self.run.model, "notes", ()))),
+            journal=f"{self.atlas.path.stem}.labels",
+            vocabulary=self.board.vocabulary,
+            n_saved=history.n_saved,
+            n_undo=len(history.undo),
+            n_redo=len(history.redo),
+        )
+
+    def curves(self, since: Mapping[tuple[str, str], int] | None = None) -> Curves:
+        """Loss curves from the points that are known already on."""
+        series = []
+        for name, split in self.run.history.names():
+            start = (since or {}).get((name, split), 0)
+            steps, values = self.run.history.series(name, split, start)
+            series.append(Curve(name=name, split=split, start=start, steps=steps, values=values))
+        return Curves(
+            series=tuple(series), marks=tuple(Mark(step=step, text=text) for step, text in self.run.history.marks)
+        )
+
+    def latent_map(self) -> LatentMap:
+        """The map with labels, predictions, flags and p-values; empty before the first look."""
+        with self._lock:
+            look, annotated = self._look, self._annotated
+        if look is None:
+            return _empty_map(self.atlas.n_cells + (0 if self.query is None else self.query.n_cells))
+        shown = latent_map(look, self.atlas, self.query, self.board)
+        if annotated is not None and annotated[0] == look.layout.number:
+            return replace(shown, predicted=annotated[1].code, predicted_names=annotated[1].names)
+        return shown
+
+    def prototypes(self) -> PrototypeView:
+        """Prototypes and flags, and how far they lie apart."""
+        with self._lock:
+            look, before, key = self._look, self._before, (self._looks, self.board.version)
+            if look is None:
+                return PrototypeView()
+            if key != self._prototypes_key:
+                self._prototypes = prototypes_of(look, self.atlas, self.query, self.board, before)
+                self._prototypes_key = key
+            return self._prototypes
+
+    # What a person asks for
+
+    def answer(self, rid: object, name: object, args: object) -> Answer:
+        """Do a browser's command once, and say how it went."""
+        return self.commands.answer(rid, name, args)
+
+    def label(self, what: Any, name: str | None, *, query: bool = False) -> Saved:
+        """Name a flag (its id, or one that `find_novel` gave) or rows of the atlas; saved when this returns.
+
+        Parameters
+        ----------
+        query
+            Whether the cells are the query's; a flag of `find_novel` knows by itself.
+        """
+        if isinstance(what, int | np.integer) and not isinstance(what, bool):
+            return self.board.label_flag(int(what), name)
+        rows: list[Any] = [np.zeros(0, np.int64) for _ in self.board.places]
+        if hasattr(what, "rows"):
+            place = self._place_of(what)
+            rows[place] = what.rows
+            selector = {"kind": "flag", "p_value": float(what.p_value), "target_fpr": self.board.target_fpr}
+        else:
+            place = int(query)
+            if place >= len(rows):
+                raise LabelError("this view has no query, so there are no cells of it to name.")
+            array = np.asarray(what)
+            rows[place] = np.flatnonzero(array) if array.dtype == bool else array
+            selector = {"kind": "rows"}
+        return self.board.label_rows(rows, name, selector)
+
+    def _place_of(self, flag: Any) -> int:
+        """Which atlas a flag's cells come from."""
+        shown = [self.atlas] if self.query is None else [self.atlas, self.query]
+        for index, one in enumerate(shown):
+            if flag.atlas is one or flag.atlas.uuid == one.uuid:
+                return index
+        names = " and ".join(one.path.name for one in shown)
+        raise LabelError(f"this flag's cells come from {flag.atlas.path.name}, and this view shows {names}.")
+
+    def _drive(self, what: str) -> dict[str, Any]:
+        try:
+            getattr(self.run, what)()
+        except RuntimeError as error:
+            raise CommandError(str(error)) from error
+        self._wake.set()
+        return {"state": self.run.status.state}
+
+    def _label(self, args: dict[str, Any]) -> dict[str, Any]:
+        name = None if args.get("name") is None else text(args, "name")
+        if "flag" in args:
+            saved = self.board.label_flag(whole(args, "flag"), name)
+        else:
+            chosen = cells(args, "cells", len(self.board.places))
+            saved = self.board.label_rows(chosen, name, self._selector(args.get("selector")))
+        return {
+            "label": saved.label,
+            "n_cells": saved.n_cells,
+            "saved_at": saved.saved_at,
+            "n_saved": saved.n_saved,
+        }
+
+    def _selector(self, selector: object) -> dict[str, Any]:
+        """How a page says its cells were chosen, checked; a lasso gets its layout's hash."""
+        if selector is None:
+            return {"kind": "cells"}
+        if not isinstance(selector, dict) or selector.get("kind") not in ("lasso", "box", "cells"):
+            raise CommandError("`selector` must be of kind lasso, box or cells.")
+        if selector["kind"] == "cells":
+            return {"kind": "cells"}
+        polygon, layout = selector.get("polygon"), whole(selector, "layout")
+        if not isinstance(polygon, list) or not all(
+            isinstance(point, list) and len(point) == 2 and all(isinstance(x, int | float) for x in point)
+            for point in polygon
+        ):
+            raise CommandError("`polygon` must be a list of [x, y].")
+        sha256 = self._layout_sha256.get(layout)
+        return {"kind": selector["kind"], "polygon": polygon, "layout": layout, "layout_sha256": sha256}
+
+    def _back(self, step: Callable[[], str | None]) -> dict[str, Any]:
+        what = step()
+        history = self.board.history
+        return {"n_undo": len(history.undo), "n_redo": len(history.redo), "what": what}
+
+    def _nearest(self, args: dict[str, Any]) -> dict[str, Any]:
+        index, table = whole(args, "prototype"), self.prototypes()
+        look = self._look
+        if look is None or not 0 <= index < len(table.names):
+            raise CommandError(f"there is no prototype {index}.")
+        order = [int(other) for other in np.argsort(table.distance[index], kind="stable") if other != index]
+        return {
+            "cells": nearest_cells(look, table.centroid[index], NEAREST_CELLS),
+            "neighbors": [[table.names[other], float(table.distance[index, other])] for other in order],
+        }
+
+    def _ask_find(self, args: dict[str, Any]) -> dict[str, Any]:
+        if self._thread is None:
+            with contextlib.suppress(Exception):
+                self._attempt("flags", self._find_now)
+        self._wants_find = True
+        self._wake.set()
+        return {}
+
+
+def _empty_map(n_total: int) -> LatentMap:
+    none = np.zeros(0, np.int64)
+    return LatentMap(
+        panel=0,
+        layout=0,
+        moved=None,
+        age_s=0.0,
+        n_total=n_total,
+        xy=np.zeros((0, 2), np.float32),
+        cell=none,
+        is_query=none,
+        label=none,
+        predicted=none,
+        batch=none,
+        given=none,
+        p_value=np.zeros(0, np.float32),
+        flag=none,
+    )

@@ -1,0 +1,190 @@
+"""One look at a model: the panel embedded, laid out, and compared with its prototypes."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from livelatent.arrays import Float, Int
+from livelatent.atlas.atlas import Atlas
+from livelatent.judge.prototypes import Prototypes, fit_prototypes
+from livelatent.session.board import Board, BoardFlag
+from livelatent.session.moving_map import Layout, MovingMap
+from livelatent.session.panel import Panel
+from livelatent.session.prototype_table import Row, prototype_view
+from livelatent.session.state import LatentMap, PrototypeView
+from livelatent.train.embed import embed
+
+__all__ = ["Look", "Predicted", "latent_map", "look_at", "nearest_cells", "nearest_prototype", "prototypes_of"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predicted:
+    """A type for each cell of the panel."""
+
+    names: tuple[str, ...]
+    code: Int[ndarray, " cell"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """What the panel's cells look like to a model at one step."""
+
+    step: int
+    latent: Float[ndarray, "cell latent"]
+    layout: Layout
+    prototypes: Prototypes
+    """Of the panel's labelled cells."""
+    predicted: Predicted
+    made_at: float
+
+    @property
+    def panel(self) -> Panel:
+        """The cells looked at."""
+        return self.layout.panel
+
+
+def look_at(
+    model: Any, step: int, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap, *, device: str
+) -> Look:
+    """Embed the panel, lay it out, and find each cell's nearest prototype."""
+    parts = [embed(model, atlas, panel.rows, device=device)]
+    if query is not None and len(panel.query_rows):
+        parts.append(embed(model, query, panel.query_rows, device=device))
+    latent = np.concatenate(parts).astype(np.float32)
+    own = latent[: len(panel.rows)]
+    prototypes = fit_prototypes(own, atlas.label[panel.rows], tuple(atlas.label_names), panel.rows)
+    return Look(
+        step=step,
+        latent=latent,
+        layout=moving_map.next(latent, panel),
+        prototypes=prototypes,
+        predicted=nearest_prototype(prototypes, latent),
+        made_at=time.monotonic(),
+    )
+
+
+def nearest_prototype(prototypes: Prototypes, latent: Float[ndarray, "cell latent"]) -> Predicted:
+    """The type that each cell is fewest radii away from: the prediction while there is no classifier."""
+    if not len(prototypes):
+        return Predicted(names=(), code=np.full(len(latent), -1))
+    index, _, _ = prototypes.nearest(latent)
+    return Predicted(names=tuple(prototypes.names), code=index)
+
+
+def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> LatentMap:
+    """The map of a look, with what the board knows of each cell."""
+    panel, places = look.panel, [(atlas, look.panel.rows)]
+    if query is not None:
+        places.append((query, panel.query_rows))
+    label, label_names = _merged([(one.label[rows], tuple(one.label_names)) for one, rows in places])
+    batch, batch_names = _merged([(one.batch[rows], tuple(one.batch_names)) for one, rows in places])
+    given = board.given()
+    given_names = tuple(sorted({str(name) for hand in given for name in hand if name is not None}))
+    code_of = {name: code for code, name in enumerate(given_names)}
+    p_value = np.full(len(panel), np.nan, np.float32)
+    flag = np.zeros(len(panel), np.int64)
+    given_code = np.full(len(panel), -1)
+    start = 0
+    for index, (_, rows) in enumerate(places):
+        here = slice(start, start + len(rows))
+        start += len(rows)
+        novelty = board.novelties[index]
+        if novelty is not None:
+            p_value[here] = _at(rows, np.asarray(novelty.rows), np.asarray(novelty.p_value), np.nan)
+        for one in board.flags:
+            if int(one.is_query) == index:
+                flag[here][np.isin(rows, one.rows)] = one.id
+        given_code[here] = [code_of.get(name, -1) for name in given[index][rows]]
+    return LatentMap(
+        panel=panel.number,
+        layout=look.layout.number,
+        moved=look.layout.moved,
+        age_s=time.monotonic() - look.made_at,
+        n_total=atlas.n_cells + (0 if query is None else query.n_cells),
+        xy=look.layout.xy,
+        cell=panel.cell,
+        is_query=panel.is_query,
+        label=label,
+        predicted=look.predicted.code,
+        batch=batch,
+        given=given_code,
+        p_value=p_value,
+        flag=flag,
+        label_names=label_names,
+        predicted_names=look.predicted.names,
+        batch_names=batch_names,
+        given_names=given_names,
+    )
+
+
+def _merged(parts: Sequence[tuple[ndarray, tuple[str, ...]]]) -> tuple[ndarray, tuple[str, ...]]:
+    """Codes of several atlases over one list of names; -1 where an atlas has no names (no such column)."""
+    names = tuple(dict.fromkeys(name for _, some in parts for name in some))
+    code_of = {name: code for code, name in enumerate(names)}
+    merged = []
+    for codes, some in parts:
+        table = np.array([code_of[name] for name in some] + [-1])
+        merged.append(table[np.where(codes < len(some), codes, -1)])
+    return np.concatenate(merged), names
+
+
+def _at(rows: ndarray, known: ndarray, values: ndarray, missing: float) -> ndarray:
+    """The values of `rows` in a table whose rows are `known`."""
+    result = np.full(len(rows), missing, np.float32)
+    if len(known):
+        order = np.argsort(known, kind="stable")
+        place = np.minimum(np.searchsorted(known, rows, sorter=order), len(known) - 1)
+        found = known[order[place]] == rows
+        result[found] = values[order[place[found]]]
+    return result
+
+
+def prototypes_of(
+    look: Look, atlas: Atlas, query: Atlas | None, board: Board, before: dict[str, ndarray] | None
+) -> PrototypeView:
+    """The table of prototypes of a look; counts are of the whole atlas."""
+    counts = np.bincount(atlas.label[atlas.label >= 0], minlength=len(atlas.label_names))
+    code_of = {name: code for code, name in enumerate(atlas.label_names)}
+    names = np.asarray(atlas.obs.index)
+    types = [
+        Row(
+            name=str(name),
+            count=int(counts[code_of[name]]),
+            radius=float(look.prototypes.radius[index]),
+            medoid=str(names[int(look.prototypes.medoid_cell[index])]),
+            centroid=look.prototypes.centroid[index],
+        )
+        for index, name in enumerate(look.prototypes.names)
+    ]
+    flags = [row for flag in board.flags if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
+    return prototype_view(types, flags, before)
+
+
+def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:
+    """A flag among the prototypes, from its cells in the panel as the model sees them now."""
+    panel = look.panel
+    own = np.flatnonzero((panel.is_query == int(flag.is_query)) & np.isin(panel.cell, flag.rows))
+    if not len(own) or atlas is None:
+        return None
+    points = look.latent[own].astype(np.float64)
+    centroid = points.mean(axis=0)
+    distance = np.linalg.norm(points - centroid, axis=1)
+    medoid = int(panel.cell[own[distance.argmin()]])
+    return Row(
+        name=f"flag {flag.id}",
+        count=len(flag.rows),
+        radius=float(np.quantile(distance, 0.95)),
+        medoid=str(atlas.obs.index[medoid]),
+        centroid=centroid,
+    )
+
+
+def nearest_cells(look: Look, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
+    """The panel's cells nearest to a point, as [is_query, row]."""
+    distance = np.linalg.norm(look.latent - point, axis=1)
+    nearest = np.argsort(distance, kind="stable")[:n_cells]
+    return [[int(look.panel.is_query[i]), int(look.panel.cell[i])] for i in nearest]

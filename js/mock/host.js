@@ -1,0 +1,136 @@
+// A notebook in a few lines: an AFM model, and a kernel that answers from mock/data.js. `window.mock` is for tests.
+import widget, { renderStatic } from "../../src/livelatent/widget/static/widget.js";
+import * as data from "./data.js";
+
+const query = new URLSearchParams(location.search);
+const theme = query.get("theme") ?? "light";
+document.body.dataset.jpThemeLight = String(theme === "light");
+const run = data.makeRun({ cells: Number(query.get("cells") ?? 4000), types: Number(query.get("types") ?? 8) });
+run.state = query.get("state") ?? "training";
+run.flags = query.get("flags") === "0" ? [] : data.makeFlags();
+if (run.state !== "ready") data.advance(run, 475);
+if (query.has("evil")) {
+  run.names[0] = "<img src=x onerror=window.pwned=1>";
+  run.names[1] = "x".repeat(10_000);
+  run.names[2] = "خلايا تائية";
+  run.names[3] = "🧬 B 🩸";
+  if (run.flags[0]) run.flags[0].reason = "<script>window.pwned=1</script><b>not bold</b>";
+}
+
+/** As a host delivers them: DataViews into one buffer, at offsets that suit no typed array. */
+function views(buffers) {
+  const bytes = new Uint8Array(1 + buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0));
+  let at = 1;
+  return buffers.map((buffer) => {
+    bytes.set(new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength), at);
+    at += buffer.byteLength;
+    return new DataView(bytes.buffer, at - buffer.byteLength, buffer.byteLength);
+  });
+}
+
+const listeners = new Set();
+const held = [];
+const answers = new Map();
+export const mock = {
+  run, data, sent: [], hold: query.has("hold"), isSilent: false, requests: [],
+  deliver: ([content, buffers]) => { for (const listener of [...listeners]) listener(structuredClone(content), views(buffers)); },
+  /** Sends the answers that `hold` kept back. */
+  answer: () => { for (const reply of held.splice(0)) mock.deliver(reply); },
+  nListeners: () => listeners.size,
+};
+window.mock = mock;
+
+const saved_at = "2026-11-20T12:04:00+00:00";
+const commands = {
+  start: () => { run.state = "training"; data.advance(run, 40); },
+  pause: () => { run.state = "paused"; },
+  resume: () => { run.state = "training"; },
+  stop: () => { run.state = "stopped"; },
+  label: ({ flag, cells, name }) => {
+    if (/[\x00-\x1f]/.test(name)) throw new Error("a name has printable characters only");
+    let code = run.given_names.indexOf(name);
+    if (code < 0) code = run.given_names.push(name) - 1;
+    const rows = new Set((cells ?? []).map(([, row]) => row));
+    let n_cells = 0;
+    const before = [...run.given];
+    for (let i = 0; i < run.n; i++) if (flag ? run.flag[i] === flag : rows.has(run.cell[i])) { run.given[i] = code; n_cells += 1; }
+    const card = run.flags.find((one) => one.id === flag);
+    const was = card && { ...card };
+    if (card) Object.assign(card, { state: "named", label: name, saved_at });
+    run.undo.push(() => { run.given = before; if (card) Object.assign(card, was); });
+    run.redo = [];
+    run.n_saved += 1;
+    return { label: name, n_cells, saved_at, n_saved: run.n_saved };
+  },
+  undo: () => {
+    run.undo.pop()?.();
+    run.redo.push(() => {});
+    return { n_undo: run.undo.length, n_redo: run.redo.length, what: "label" };
+  },
+  redo: () => {
+    run.redo.pop();
+    run.undo.push(() => {});
+    return { n_undo: run.undo.length, n_redo: run.redo.length, what: "label" };
+  },
+  dismiss: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "dismissed"; },
+  reopen: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "open"; },
+  threshold: ({ target_fpr }) => { run.target_fpr = target_fpr; return { n_flagged: 0 }; },
+};
+
+function answer({ rid, name, args }) {
+  if (answers.has(rid)) return mock.deliver(answers.get(rid)); // a rid that was seen: the first answer again
+  let reply;
+  try {
+    reply = [{ kind: "reply", rid, ok: true, error: null, result: commands[name]?.(args) ?? { state: run.state } }, []];
+  } catch (error) {
+    reply = [{ kind: "reply", rid, ok: false, error: error.message, result: null }, []];
+  }
+  answers.set(rid, reply);
+  const after = run.state === "ready" ? [data.statusFrame(run)] : [data.statusFrame(run), data.mapFrame(run), data.flagsFrame(run)];
+  for (const frame of after) mock.deliver(frame);
+  if (mock.hold) held.push(reply);
+  else mock.deliver(reply);
+}
+
+const model = {
+  get: (name) => ({ name: "blood.zarr" })[name],
+  on: (_, listener) => listeners.add(listener),
+  off: (_, listener) => listeners.delete(listener),
+  send: (content) => {
+    mock.sent.push(content);
+    if (mock.isSilent) return;
+    setTimeout(() => {
+      if (content.kind === "ready") mock.deliver(data.syncMessage(run, content.view));
+      if (content.kind === "ping") mock.deliver([{ kind: "pong", t: content.t }, []]);
+      if (content.kind === "cmd") answer(content);
+    }, 20);
+  },
+};
+
+const place = document.getElementById("place");
+if (query.has("static")) {
+  const [content, buffers] = data.syncMessage(run, "static");
+  const base64 = buffers.map((buffer) => btoa(Array.from(new Uint8Array(buffer.buffer), (byte) => String.fromCharCode(byte)).join("")));
+  mock.unmount = renderStatic(place, { ...content, buffers: base64 });
+} else {
+  mock.open = () => {
+    const endModel = widget.initialize({ model });
+    const endView = widget.render({ model, el: place });
+    mock.unmount = () => { endView(); endModel(); };
+  };
+  mock.open();
+}
+
+if (query.has("live")) {
+  setInterval(() => {
+    if (run.state !== "training") return;
+    data.advance(run, 3);
+    mock.deliver(data.curvesFrame(run, false));
+    mock.deliver(data.statusFrame(run));
+  }, 200);
+  setInterval(() => {
+    if (run.state !== "training") return;
+    data.relayout(run);
+    mock.deliver(data.mapFrame(run));
+  }, 3000);
+}

@@ -1,0 +1,66 @@
+// What the panes of one view share: the state, what the person has picked, and the way to ask Python for something.
+import { Painter, Scope } from "./dom";
+import { NONE } from "./frames";
+import type { Store } from "./store";
+
+export type Ask = <T = unknown>(name: string, args?: object) => Promise<T>;
+export type Saving = { state: "pending" | "saved" | "failed"; text: string };
+export interface LabelResult { label: string; n_cells: number; saved_at: string; n_saved: number }
+
+export class Desk {
+  readonly scope = new Scope();
+  readonly painter = new Painter(this.scope);
+  /** The flag that is picked, by its id. */
+  flag: number | null = null;
+  private readonly listeners = new Set<() => void>();
+  private readonly themeListeners = new Set<() => void>();
+  private readonly voice = document.createElement("div");
+  showFlag: (id: number) => void = () => {};
+
+  constructor(readonly store: Store, readonly root: HTMLElement, /** null: a snapshot, where nothing can be changed */ readonly ask: Ask | null) {
+    this.voice.className = "ll-hidden";
+    this.voice.setAttribute("aria-live", "polite");
+    this.voice.dataset.testid = "ll-voice";
+  }
+
+  get announcer(): HTMLElement {
+    return this.voice;
+  }
+
+  /** For those who listen instead of look. */
+  announce(text: string): void {
+    this.voice.textContent = text;
+  }
+
+  pickFlag(id: number | null): void {
+    this.flag = id;
+    for (const listener of this.listeners) listener();
+  }
+
+  onPick(listener: () => void): void {
+    this.listeners.add(listener);
+  }
+
+  onTheme(listener: () => void): void {
+    this.themeListeners.add(listener);
+  }
+
+  themeChanged(): void {
+    for (const listener of this.themeListeners) listener();
+  }
+
+  /** Labels by code; `NONE` has none. */
+  static nameOf(names: readonly string[], code: number): string | null {
+    return code === NONE ? null : (names[code] ?? null);
+  }
+
+  /** A style variable as the current theme has it. */
+  ink(name: string): string {
+    return getComputedStyle(this.root).getPropertyValue(name).trim();
+  }
+
+  /** Asks; a refusal is shown as a banner. */
+  try(name: string, args: object = {}): void {
+    this.ask?.(name, args).catch((error: Error) => this.store.setError(`${name}: ${error.message}`));
+  }
+}

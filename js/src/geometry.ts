@@ -1,0 +1,103 @@
+// Plane geometry of the map: which cells lie in a lasso, where a cluster is, how its name finds a free place.
+
+/** Even-odd rule; `polygon` is x, y interleaved. */
+export function inPolygon(x: number, y: number, polygon: ArrayLike<number>): boolean {
+  let inside = false;
+  const n = polygon.length;
+  for (let i = 0, j = n - 2; i < n; j = i, i += 2) {
+    const yi = polygon[i + 1];
+    const yj = polygon[j + 1];
+    if (yi > y !== yj > y && x < ((polygon[j] - polygon[i]) * (y - yi)) / (yj - yi) + polygon[i]) inside = !inside;
+  }
+  return inside;
+}
+
+/** Indices of the points inside, ascending. The bounding box comes first: most cells of a million are outside it. */
+export function pointsInPolygon(points: ArrayLike<number>, polygon: ArrayLike<number>): number[] {
+  let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let i = 0; i < polygon.length; i += 2) {
+    x0 = Math.min(x0, polygon[i]);
+    x1 = Math.max(x1, polygon[i]);
+    y0 = Math.min(y0, polygon[i + 1]);
+    y1 = Math.max(y1, polygon[i + 1]);
+  }
+  const inside: number[] = [];
+  for (let i = 0; i < points.length; i += 2) {
+    const x = points[i];
+    const y = points[i + 1];
+    if (x >= x0 && x <= x1 && y >= y0 && y <= y1 && inPolygon(x, y, polygon)) inside.push(i / 2);
+  }
+  return inside;
+}
+
+export type Point = [number, number];
+
+export function median(values: number[]): number {
+  if (values.length === 0) return NaN;
+  const sorted = Float64Array.from(values).sort();
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+/** Per code the median position of its points and their number; at most about 2000 of each are looked at. */
+export function medians(points: ArrayLike<number>, codes: ArrayLike<number>, n_codes: number): { at: Point; n: number }[] {
+  const count = new Uint32Array(n_codes);
+  for (let i = 0; i < codes.length; i++) if (codes[i] < n_codes) count[codes[i]]++;
+  const xs: number[][] = Array.from({ length: n_codes }, () => []);
+  const ys: number[][] = Array.from({ length: n_codes }, () => []);
+  const seen = new Uint32Array(n_codes);
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i];
+    if (code >= n_codes || seen[code]++ % Math.ceil(count[code] / 2000) !== 0) continue;
+    xs[code].push(points[2 * i]);
+    ys[code].push(points[2 * i + 1]);
+  }
+  return xs.map((x, code) => ({ at: [median(x), median(ys[code])], n: count[code] }));
+}
+
+export interface Ellipse { x: number; y: number; rx: number; ry: number; angle: number }
+
+/** Around the nine tenths of the points that lie nearest to their median: a few strays do not blow it up. */
+export function robustEllipse(points: ArrayLike<number>, members: readonly number[]): Ellipse | null {
+  if (members.length === 0) return null;
+  const cx = median(members.map((i) => points[2 * i]));
+  const cy = median(members.map((i) => points[2 * i + 1]));
+  const offsets = members.map((i): Point => [points[2 * i] - cx, points[2 * i + 1] - cy]);
+  offsets.sort((a, b) => a[0] ** 2 + a[1] ** 2 - b[0] ** 2 - b[1] ** 2);
+  const core = offsets.slice(0, Math.max(1, Math.ceil(0.9 * offsets.length)));
+  let [sxx, sxy, syy] = [0, 0, 0];
+  for (const [x, y] of core) {
+    sxx += (x * x) / core.length;
+    sxy += (x * y) / core.length;
+    syy += (y * y) / core.length;
+  }
+  const mean = (sxx + syy) / 2;
+  const root = Math.sqrt(((sxx - syy) / 2) ** 2 + sxy ** 2);
+  // 2.8 sigma of the trimmed points is about 2.3 sigma of a normal cluster: some 93 % of it.
+  const radius = (variance: number) => 2.8 * Math.sqrt(Math.max(variance, 0));
+  return { x: cx, y: cy, rx: radius(mean + root), ry: radius(mean - root), angle: 0.5 * Math.atan2(2 * sxy, sxx - syy) };
+}
+
+export interface Box { x: number; y: number; w: number; h: number }
+export interface Wish { x: number; y: number; w: number; h: number }
+
+/** The middle of each wished-for box, moved aside where another is, or null where nothing is free; the first wins. */
+export function placeLabels(wishes: readonly Wish[], frame: { w: number; h: number }, taken: readonly Box[] = []): (Point | null)[] {
+  const boxes = [...taken];
+  return wishes.map(({ x, y, w, h }) => {
+    if (!(x >= 0 && x <= frame.w && y >= 0 && y <= frame.h)) return null;
+    for (const [dx, dy] of [[0, 0], [0, -1], [0, 1], [0.55, -0.6], [-0.55, -0.6], [0.55, 0.6], [-0.55, 0.6], [0, -2], [0, 2], [0.7, 0], [-0.7, 0], [0, -3], [0, 3]]) {
+      const cx = Math.min(Math.max(x + dx * w, w / 2 + 2), frame.w - w / 2 - 2);
+      const cy = Math.min(Math.max(y + dy * (h + 1), h / 2 + 2), frame.h - h / 2 - 2);
+      const box = { x: cx - w / 2, y: cy - h / 2, w, h };
+      if (boxes.some((other) => overlap(box, other))) continue;
+      boxes.push(box);
+      return [cx, cy];
+    }
+    return null;
+  });
+}
+
+export function overlap(a: Box, b: Box): boolean {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+}

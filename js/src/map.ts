@@ -1,0 +1,509 @@
+// The map: cells in their latest layout, names where the types are, outlines where something is new.
+import { fitBounds, mixCameras, toLayout, toScreen, zoomAt, type Camera, type Size } from "./camera";
+import { colourCells, modes, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
+import type { Desk } from "./desk";
+import { Desk as Names } from "./desk";
+import { h, rove, say, set, svg } from "./dom";
+import { positions, type MapFrame } from "./frames";
+import { medians, placeLabels, pointsInPolygon, robustEllipse, type Box, type Ellipse, type Point } from "./geometry";
+import { selectionBar, type Selection } from "./label";
+import { css, hex, word } from "./palette";
+import { makeRenderer, type PointRenderer } from "./renderer";
+import { CanvasPoints } from "./renderer_2d";
+import { wantsStill } from "./theme";
+import { listenPointer, type Join, type Tool } from "./tools";
+import { brief, count, pValue } from "./words";
+
+const MOVE_MS = 800;
+const SLOW_MS = 100;
+const REACH_PX = 9;
+
+interface Part { mode: Join; polygon: Point[] }
+
+export function mapPane(desk: Desk) {
+  const { store, scope } = desk;
+  const small = h("small");
+  const colourBox = h("select", { class: "ll-select", "aria-label": "Colour cells by", "data-testid": "ll-colour" });
+  const tools: [Tool | "fit", HTMLButtonElement][] = (["lasso", "box", "pan", "fit"] as const).map((name) => [name,
+    h("button", { class: "ll-button", type: "button", "data-testid": `ll-tool-${name}`, "aria-pressed": name === "fit" ? null : String(name === "lasso"),
+      title: { lasso: "Draw around cells (L). Shift adds, Alt subtracts", box: "Drag a rectangle (B). Shift adds, Alt subtracts", pan: "Drag the map (P)", fit: "Show the whole map (F)" }[name] },
+    name[0].toUpperCase() + name.slice(1))]);
+  const overlay = svg("svg", { class: "ll-overlay", "aria-hidden": "true" });
+  const outlines = svg("g");
+  const leaders = svg("g", { class: "ll-leaders" });
+  const sketch = svg("path", { class: "ll-lasso" });
+  overlay.append(leaders, outlines, sketch);
+  const labels = h("div", { class: "ll-labels", role: "group", "aria-label": "Types: choose one to see only its cells" });
+  const card = h("div", { class: "ll-hover", role: "tooltip", hidden: true });
+  const scaleBar = h("div", { class: "ll-scale", hidden: true }, h("span", {}, "fits"), h("i"), h("span", {}, "strange · p 0.001"));
+  const hint = h("div", { class: "ll-hint", hidden: true }, "click the map, then the wheel zooms");
+  const empty = h("p", { class: "ll-empty ll-over" });
+  const stage = h("div", { class: "ll-stage", tabindex: 0, role: "application", "aria-label": "Map of cells", "data-testid": "ll-map", "data-cells": 0, "data-layout": 0 },
+    overlay, labels, card, scaleBar, hint, empty);
+  const bar = selectionBar(desk, () => selected, () => clearSelection());
+  const pane = h("section", { class: "ll-section ll-map", "aria-label": "Map" },
+    h("div", { class: "ll-tools" }, h("h2", {}, "Map ", small), h("span", { class: "ll-grow" }),
+      h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox), h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
+    stage, bar.bar);
+
+  let frame: MapFrame | null = null;
+  let from: Float32Array = new Float32Array();
+  let to: Float32Array = new Float32Array();
+  let moving: { begin: number; length: number; cameraFrom: Camera | null; cameraTo: Camera | null; points: boolean } | null = null;
+  let mix = 1;
+  let size: Size = { w: 0, h: 0 };
+  let camera: Camera = { x: 0, y: 0, scale: 1 };
+  let is_fitted = true; // the camera follows each new layout until a person moves it
+  let mode: Mode | null = null;
+  let tool: Tool = "lasso";
+  let focus: number | null = null;
+  let mask: Uint8Array | null = null;
+  let parts: Part[] = [];
+  let selected: Selection | null = null;
+  let coloured: Coloured | null = null;
+  let anchors: { from: Point; to: Point; code: number; n: number }[] = [];
+  let rings: { id: number; members: number[]; ellipse: Ellipse }[] = [];
+  let every = 1;
+  let is_visible = true;
+  let dark = false;
+  let renderer: PointRenderer = makeRenderer(onLost);
+  const settleLabels = rove(scope, labels, "button");
+  const labelButtons = new Map<number, HTMLButtonElement>();
+  const widths = new Map<string, number>();
+  const ruler = document.createElement("canvas").getContext("2d")!;
+  stage.prepend(renderer.canvas);
+  set(stage, { "data-renderer": renderer.name });
+
+  function onLost(): void {
+    // The other renderer needs no context that could be lost; the next view may try WebGL again.
+    const canvas2d = new CanvasPoints();
+    renderer.canvas.replaceWith(canvas2d.canvas);
+    renderer = canvas2d;
+    set(stage, { "data-renderer": renderer.name });
+    renderer.setPositions(from, to);
+    if (coloured) renderer.setLook(coloured.look);
+    request();
+  }
+
+  // ---- state → what is drawn -------------------------------------------------------------------------------
+
+  const inks = (): Inks => ({
+    background: hex(desk.ink("--ll-bg")), unknown: hex(desk.ink("--ll-unknown")), flag: hex(desk.ink("--ll-flag")),
+    accent: hex(desk.ink("--ll-accent")), dark,
+  });
+
+  const takeFrame = () => {
+    const next = store.map;
+    if (next !== frame) {
+      const before = frame;
+      frame = next;
+      if (!next) {
+        from = to = new Float32Array();
+        moving = null;
+        clearSelection();
+      } else {
+        const same_cells = before !== null && before.panel === next.panel && before.n === next.n;
+        const moved = same_cells && before.layout !== next.layout;
+        const now_at = mix < 1 && moved ? currentPositions() : to;
+        const target = !same_cells || before.layout !== next.layout || !sameBounds(before.bounds, next.bounds) ? positions(next) : to;
+        if (!same_cells) clearSelection();
+        const still = !moved || wantsStill() || document.hidden;
+        if (target !== to || !same_cells) {
+          to = target;
+          from = still ? to : now_at;
+          const goal = is_fitted && size.w > 0 ? fitBounds(next.bounds, size) : null;
+          if (still) {
+            mix = 1;
+            moving = null;
+            if (goal) camera = goal;
+          } else {
+            mix = 0;
+            moving = { begin: performance.now(), length: MOVE_MS, cameraFrom: { ...camera }, cameraTo: goal, points: true };
+          }
+          renderer.setPositions(from, to);
+        }
+      }
+      chooseMode();
+    }
+    recolour();
+  };
+
+  const chooseMode = () => {
+    const held = frame ? modes(frame) : [];
+    if (mode === null || !held.some(([name]) => name === mode)) mode = held[0]?.[0] ?? null;
+    const texts = held.map(([, text]) => text).join("\n");
+    if (colourBox.dataset.held !== texts) {
+      colourBox.dataset.held = texts;
+      colourBox.replaceChildren(...held.map(([name, text]) => h("option", { value: name }, text)));
+    }
+    if (mode) colourBox.value = mode;
+    colourBox.disabled = held.length === 0;
+  };
+
+  const recolour = () => {
+    if (frame && mode) {
+      const emphasis: Emphasis = { focus, selected: mask };
+      coloured = colourCells(frame, mode, store.flags, emphasis, inks());
+      renderer.setLook(coloured.look);
+      const n = coloured.names.length;
+      const ends = medians(to, coloured.codes, n);
+      const starts = from === to ? ends : medians(from, coloured.codes, n);
+      anchors = ends.map(({ at, n: cells }, code) => ({ from: starts[code].at, to: at, code, n: cells })).filter((anchor) => anchor.n > 0).sort((a, b) => b.n - a.n);
+      findRings();
+      makeLabels();
+    } else {
+      coloured = null;
+      anchors = [];
+      rings = [];
+      renderer.setLook({ rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
+      makeLabels();
+    }
+    say(small, frame ? caption(frame) : "");
+    empty.hidden = frame !== null && frame.n > 0;
+    const state = store.status?.state;
+    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
+    scaleBar.hidden = mode !== "novelty" || !frame;
+    set(stage, {
+      "data-cells": frame?.n ?? 0, "data-layout": frame?.layout ?? 0,
+      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode ?? "nothing"}, ${rings.length} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
+    });
+    bar.paint();
+    request();
+  };
+
+  const findRings = () => {
+    const members = new Map<number, number[]>();
+    if (frame) for (let i = 0; i < frame.n; i++) if (frame.flag[i] !== 0) (members.get(frame.flag[i]) ?? members.set(frame.flag[i], []).get(frame.flag[i])!).push(i);
+    rings = [];
+    for (const flag of store.flags?.flags ?? []) {
+      const held = members.get(flag.id);
+      const ellipse = held && flag.state !== "dismissed" ? robustEllipse(to, held) : null;
+      if (held && ellipse) rings.push({ id: flag.id, members: held, ellipse });
+    }
+    const want = rings.map((ring) => ring.id).join();
+    if (outlines.dataset.ids !== want) {
+      outlines.dataset.ids = want;
+      outlines.replaceChildren(...rings.map((ring) => svg("g", { class: "ll-ring ll-clickable", "data-flag": ring.id }, svg("ellipse"), svg("text", {}, String(ring.id)))));
+    }
+  };
+
+  const makeLabels = () => {
+    const { names, colours } = coloured ?? { names: [], colours: [] };
+    const shown = new Set(anchors.map((anchor) => anchor.code));
+    for (const [code, button] of labelButtons) if (!shown.has(code)) { button.remove(); labelButtons.delete(code); }
+    for (const { code } of anchors) {
+      const button = labelButtons.get(code) ?? h("button", { type: "button", class: "ll-label", dir: "auto" });
+      labelButtons.set(code, button);
+      button.dataset.code = String(code);
+      if (button.title !== names[code]) {
+        button.title = names[code];
+        say(button, brief(names[code]));
+      }
+      button.style.setProperty("--ll-own", css(colours[code]));
+      set(button, { "aria-pressed": String(focus === code) });
+      if (!button.isConnected) labels.append(button);
+    }
+    settleLabels();
+  };
+
+  // ---- drawing ----------------------------------------------------------------------------------------------
+
+  const request = () => desk.painter.request(paint);
+
+  const paint = () => {
+    if (size.w === 0 || !is_visible) return;
+    if (moving) {
+      const share = Math.min(1, (performance.now() - moving.begin) / moving.length);
+      const eased = share < 0.5 ? 2 * share * share : 1 - 2 * (1 - share) * (1 - share);
+      if (moving.points) mix = eased;
+      if (moving.cameraFrom && moving.cameraTo) camera = mixCameras(moving.cameraFrom, moving.cameraTo, eased);
+      if (share === 1) {
+        if (moving.points) { mix = 1; from = to; }
+        moving = null;
+      } else request();
+    }
+    const began = performance.now();
+    const zoom = frame ? camera.scale / fitBounds(frame.bounds, size).scale : 1;
+    const point_px = Math.max(1.3, 7.4 - 1.15 * Math.log10(Math.max(10, frame?.n ?? 10))) * Math.min(2, Math.max(0.8, zoom ** 0.35));
+    renderer.draw({ camera, size, dpr: devicePixelRatio || 1, mix, point_px, background: word(hex(desk.ink("--ll-bg"))), every });
+    const took = performance.now() - began;
+    // Plain cells are thinned where painting is slow; flagged, selected and focused ones never.
+    if (took > SLOW_MS && every < 16) { every *= 2; if (frame) say(small, caption(frame)); }
+    paintOverlay();
+  };
+
+  const paintOverlay = () => {
+    set(overlay, { viewBox: `0 0 ${size.w} ${size.h}`, width: size.w, height: size.h });
+    const taken: Box[] = [];
+    rings.forEach((ring, i) => {
+      const { ellipse } = ring;
+      const [x, y] = toScreen(camera, size, ellipse.x, ellipse.y);
+      const rx = Math.max(11, ellipse.rx * camera.scale + 5);
+      const ry = Math.max(11, ellipse.ry * camera.scale + 5);
+      const angle = (-ellipse.angle * 180) / Math.PI;
+      const group = outlines.children[i] as SVGGElement;
+      set(group.children[0], { cx: x, cy: y, rx, ry, transform: `rotate(${angle.toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)})` });
+      const reach = Math.hypot(rx * Math.cos(ellipse.angle), ry * Math.sin(ellipse.angle));
+      const tall = Math.hypot(rx * Math.sin(ellipse.angle), ry * Math.cos(ellipse.angle));
+      const tx = Math.min(size.w - 12, x + reach * 0.72 + 7);
+      const ty = Math.max(14, y - tall * 0.72 - 3);
+      set(group.children[1], { x: tx, y: ty });
+      set(group, { class: `ll-ring ll-clickable${desk.flag === ring.id ? " ll-on" : ""}${flagState(ring.id) === "named" ? " ll-named" : ""}`, visibility: mix < 1 && moving?.points ? "hidden" : null });
+      taken.push({ x: tx - 8, y: ty - 12, w: 16, h: 16 });
+    });
+    const wishes = anchors.map((anchor) => {
+      const [x, y] = toScreen(camera, size, anchor.from[0] + (anchor.to[0] - anchor.from[0]) * mix, anchor.from[1] + (anchor.to[1] - anchor.from[1]) * mix);
+      const text = brief(coloured?.names[anchor.code] ?? "");
+      return { x, y, w: widthOf(text) + 8, h: 17, code: anchor.code };
+    });
+    const places = placeLabels(wishes, size, taken);
+    const lines: SVGElement[] = [];
+    wishes.forEach((wish, i) => {
+      const button = labelButtons.get(wish.code)!;
+      const place = places[i];
+      button.hidden = place === null;
+      button.classList.toggle("ll-off", focus !== null && focus !== wish.code);
+      if (!place) return;
+      button.style.transform = `translate(${(place[0] - wish.w / 2).toFixed(1)}px, ${(place[1] - wish.h / 2).toFixed(1)}px)`;
+      button.style.width = `${wish.w.toFixed(1)}px`;
+      if (Math.hypot(place[0] - wish.x, place[1] - wish.y) > 20) lines.push(svg("line", { x1: place[0], y1: place[1] + Math.sign(wish.y - place[1]) * 8, x2: wish.x, y2: wish.y }));
+    });
+    leaders.replaceChildren(...lines);
+  };
+
+  const widthOf = (text: string): number => {
+    let width = widths.get(text);
+    if (width === undefined) {
+      ruler.font = `600 12px ${getComputedStyle(desk.root).fontFamily}`;
+      widths.set(text, (width = Math.ceil(ruler.measureText(text).width)));
+    }
+    return width;
+  };
+
+  const flagState = (id: number) => store.flags?.flags.find((flag) => flag.id === id)?.state;
+
+  const caption = (held: MapFrame): string => [
+    `${count(held.n)} of ${count(held.n_total)} cells`,
+    held.n_query > 0 ? `${count(held.n_query)} of the query` : "",
+    held.age_s != null && store.status?.state === "training" ? `layout ${Math.round(held.age_s)} s old` : "",
+    held.moved != null ? `moved ${held.moved.toFixed(2)}` : "",
+    every > 1 ? `thinned ${every}-fold to stay quick` : "",
+  ].filter(Boolean).join(" · ");
+
+  const currentPositions = (): Float32Array<ArrayBuffer> => {
+    const out = new Float32Array(to.length);
+    for (let i = 0; i < out.length; i++) out[i] = from[i] + (to[i] - from[i]) * mix;
+    return out;
+  };
+
+  // ---- hands ------------------------------------------------------------------------------------------------
+
+  const moveCamera = (next: Camera) => {
+    if (moving) moving.cameraTo = null;
+    is_fitted = false;
+    camera = next;
+    request();
+  };
+
+  const flyTo = (goal: Camera) => {
+    if (wantsStill() || document.hidden) {
+      camera = goal;
+      if (moving) moving.cameraTo = null;
+    } else if (moving?.points) {
+      moving.cameraFrom = { ...camera };
+      moving.cameraTo = goal;
+    } else moving = { begin: performance.now(), length: 420, cameraFrom: { ...camera }, cameraTo: goal, points: false };
+    request();
+  };
+
+  const fit = () => {
+    is_fitted = true;
+    if (frame) flyTo(fitBounds(frame.bounds, size));
+  };
+
+  const use = (next: Tool) => {
+    tool = next;
+    for (const [name, button] of tools) if (name !== "fit") set(button, { "aria-pressed": String(name === next) });
+    stage.dataset.tool = next;
+    desk.announce(`tool: ${next}`);
+  };
+
+  function clearSelection(): void {
+    mask = null;
+    parts = [];
+    selected = null;
+    recolour();
+  }
+
+  const select = (outline: number[], join: Join) => {
+    if (!frame) return;
+    const polygon: Point[] = [];
+    for (let i = 0; i < outline.length; i += 2) polygon.push(toLayout(camera, size, outline[i], outline[i + 1]));
+    const inside = pointsInPolygon(mix < 1 ? currentPositions() : to, polygon.flat());
+    const next = join === "replace" || !mask ? new Uint8Array(frame.n) : mask.slice();
+    if (join === "subtract" && !mask) return;
+    for (const i of inside) next[i] = join === "subtract" ? 0 : 1;
+    parts = join === "replace" ? [{ mode: join, polygon }] : [...parts, { mode: join, polygon }];
+    const cells: [number, number][] = [];
+    for (let i = 0; i < frame.n; i++) if (next[i]) cells.push([frame.is_query[i], frame.cell[i]]);
+    if (cells.length === 0) return clearSelection();
+    mask = next;
+    selected = { cells, selector: { kind: "lasso", polygon: parts[0].polygon, layout: frame.layout, parts } };
+    recolour();
+  };
+
+  const showFlag = (id: number) => {
+    desk.pickFlag(id);
+    const ring = rings.find((one) => one.id === id);
+    if (!ring) return desk.announce(`Flag ${id} is not among the cells on the map.`);
+    const { ellipse } = ring;
+    const reach = Math.max(ellipse.rx, ellipse.ry, 1e-6) * 3.2;
+    is_fitted = false;
+    const goal = fitBounds([ellipse.x - reach, ellipse.x + reach, ellipse.y - reach, ellipse.y + reach], size);
+    const most = frame ? fitBounds(frame.bounds, size).scale * 8 : goal.scale;
+    flyTo({ ...goal, scale: Math.min(goal.scale, most) });
+    stage.scrollIntoView({ block: "nearest" });
+  };
+
+  let hoverAt: Point | null = null;
+  const hover = () => {
+    const at = hoverAt;
+    hint.hidden = true;
+    if (!at || !frame || moving) { card.hidden = true; return; }
+    const [x, y] = toLayout(camera, size, ...at);
+    let best = (REACH_PX / camera.scale) ** 2;
+    let cell = -1;
+    // Every cell is looked at: 1.7 ms for a million, less than an index costs to keep.
+    for (let i = 0; i < frame.n; i++) {
+      const d = (to[2 * i] - x) ** 2 + (to[2 * i + 1] - y) ** 2;
+      if (d < best) { best = d; cell = i; }
+    }
+    card.hidden = cell < 0;
+    if (cell < 0) return;
+    card.replaceChildren(...facts(frame, cell));
+    const flip = at[0] > size.w - 230;
+    card.style.transform = `translate(${flip ? at[0] - 12 : at[0] + 12}px, ${Math.min(at[1] + 10, size.h - 120)}px)${flip ? " translateX(-100%)" : ""}`;
+  };
+
+  const facts = (held: MapFrame, i: number): HTMLElement[] => {
+    const rows: [string, string | null][] = [
+      ["label", Names.nameOf(held.label_names, held.label[i])],
+      ["predicted", Names.nameOf(held.predicted_names, held.predicted[i])],
+      ["named here", Names.nameOf(held.given_names, held.given[i])],
+      ["batch", Names.nameOf(held.batch_names, held.batch[i])],
+      ["novelty", Number.isNaN(held.p_value[i]) ? null : pValue(held.p_value[i])],
+      ["flag", held.flag[i] ? String(held.flag[i]) : null],
+    ];
+    return [h("div", { class: "ll-dim" }, `cell ${count(held.cell[i])}${held.is_query[i] ? " of the query" : ""}`),
+      ...rows.filter(([, text]) => text !== null).map(([name, text]) => h("div", {}, h("span", { class: "ll-dim" }, `${name} `), h("span", { dir: "auto" }, brief(text!, 40))))];
+  };
+
+  listenPointer(stage, scope, {
+    tool: () => tool,
+    sketch: (outline) => {
+      let d = "";
+      if (outline) for (let i = 0; i < outline.length; i += 2) d += `${i ? "L" : "M"}${outline[i].toFixed(1)} ${outline[i + 1].toFixed(1)}`;
+      set(sketch, { d: d ? `${d}Z` : "" });
+    },
+    select,
+    click: () => { if (focus !== null) setFocus(null); else if (mask) clearSelection(); },
+    pan: (dx, dy) => moveCamera({ ...camera, x: camera.x - dx / camera.scale, y: camera.y + dy / camera.scale }),
+    zoom: (px, py, factor) => moveCamera(zoomAt(camera, size, px, py, factor)),
+    hover: (px, py) => { hoverAt = [px, py]; desk.painter.request(hover); },
+    leave: () => { hoverAt = null; desk.painter.request(hover); },
+    isActive: () => {
+      const root = stage.getRootNode() as Document | ShadowRoot;
+      const active = root.activeElement !== null && stage.contains(root.activeElement);
+      hint.hidden = active;
+      return active;
+    },
+  });
+
+  const setFocus = (code: number | null) => {
+    focus = code;
+    recolour();
+  };
+  scope.on<MouseEvent>(labels, "click", (event) => {
+    const button = (event.target as Element).closest<HTMLElement>("button");
+    if (!button) return;
+    const code = Number(button.dataset.code);
+    setFocus(focus === code ? null : code);
+  });
+  scope.on<MouseEvent>(outlines, "click", (event) => {
+    const ring = (event.target as Element).closest<SVGGElement>("[data-flag]");
+    if (ring) desk.pickFlag(Number(ring.dataset.flag));
+  });
+  scope.on(colourBox, "change", () => {
+    mode = colourBox.value as Mode;
+    focus = null;
+    for (const button of labelButtons.values()) button.remove();
+    labelButtons.clear();
+    recolour();
+  });
+  for (const [name, button] of tools) scope.on(button, "click", () => (name === "fit" ? fit() : use(name)));
+  scope.on<KeyboardEvent>(stage, "keydown", (event) => {
+    if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = 60 / camera.scale;
+    const middle: Point = [size.w / 2, size.h / 2];
+    const move: Record<string, () => Camera> = {
+      ArrowLeft: () => ({ ...camera, x: camera.x - step }), ArrowRight: () => ({ ...camera, x: camera.x + step }),
+      ArrowUp: () => ({ ...camera, y: camera.y + step }), ArrowDown: () => ({ ...camera, y: camera.y - step }),
+      "+": () => zoomAt(camera, size, ...middle, 1.4), "=": () => zoomAt(camera, size, ...middle, 1.4), "-": () => zoomAt(camera, size, ...middle, 1 / 1.4),
+    };
+    if (!move[event.key]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    moveCamera(move[event.key]());
+  });
+
+  // ---- size, sight, theme -----------------------------------------------------------------------------------
+
+  const measure = () => {
+    const next = { w: stage.clientWidth, h: stage.clientHeight };
+    if (next.w === size.w && next.h === size.h) return;
+    size = next;
+    if (frame && is_fitted && size.w > 0) {
+      if (moving) moving.cameraTo = fitBounds(frame.bounds, size);
+      else camera = fitBounds(frame.bounds, size);
+    }
+    request();
+  };
+  const resize = new ResizeObserver(() => { measure(); request(); });
+  resize.observe(stage);
+  // A host may throw a canvas's pixels away while it is scrolled out of sight.
+  const sight = new IntersectionObserver((entries) => {
+    is_visible = entries.some((entry) => entry.isIntersecting);
+    if (is_visible) request();
+  });
+  sight.observe(stage);
+  scope.add(() => {
+    resize.disconnect();
+    sight.disconnect();
+    renderer.close();
+  });
+  store.listen(["map", "flags", "status"], () => desk.painter.request(takeFrame), scope.signal);
+  const themed = () => {
+    dark = desk.root.classList.contains("ll-dark");
+    recolour();
+  };
+  desk.onTheme(themed);
+  desk.onPick(request);
+  desk.showFlag = showFlag;
+  dark = desk.root.classList.contains("ll-dark");
+  stage.dataset.tool = tool;
+  takeFrame();
+
+  return {
+    pane, measure, fit, use,
+    focusName: () => bar.focus(),
+    escape: () => {
+      if (mask) clearSelection();
+      else if (focus !== null) setFocus(null);
+      else desk.pickFlag(null);
+    },
+  };
+}
+
+function sameBounds(a: readonly number[], b: readonly number[]): boolean {
+  return a.every((value, i) => value === b[i]);
+}

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import zarr
-from jaxtyping import Bool, Float, Int, Int32, Shaped
+from jaxtyping import Float, Int, Int32, Shaped
 from numpy import ndarray
 from scipy import sparse
 
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas import manifest
+from livelatent.atlas.columns import codes_of, is_none, text_or_none
 from livelatent.atlas.elements import read_element
 from livelatent.atlas.labels import LabelJournal
-from livelatent.atlas.layout import FORMAT, LABEL, SPLIT, TOTAL, beside, places, text_index
+from livelatent.atlas.layout import LABEL, SPLIT, TOTAL, beside, text_index
+from livelatent.atlas.opening import array_in, check_shards, damage_named, group_in, open_root
 from livelatent.atlas.write import replace_element
 from livelatent.errors import ColumnError, StoreError
 
@@ -275,90 +277,3 @@ class Atlas:
             np.asarray(self.obs["source_row"], dtype=np.int64),
             written,
         )
-
-
-class damage_named:
-    """Turn what a decoder raises into a StoreError that names the store, and the files where they are known."""
-
-    def __init__(self, path: Path, where: Callable[[], str] | None = None) -> None:
-        self.path, self.where = path, where
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, (StoreError, MemoryError, PermissionError)):
-            return
-        if isinstance(error, Exception):
-            place = self.where() if self.where else "a file of it"
-            raise StoreError(
-                f"{self.path}: {place} is damaged or unreadable ({error}). Copy the store again, or ingest its "
-                "sources again."
-            ) from error
-
-
-def open_root(path: Path) -> tuple[zarr.Group, dict[str, Any]]:
-    """The store's root group and its `uns["livelatent"]`."""
-    if not (path / "zarr.json").is_file():
-        what = "does not exist" if not path.exists() else "is no Zarr v3 store"
-        raise StoreError(f"{path} {what}. Make a store of your files with `ingest(sources, {path.name!r})`.")
-    with damage_named(path, lambda: "its metadata (zarr.json)"):
-        root = zarr.open_group(path, mode="r", zarr_format=3)
-        if "uns/livelatent" not in root:
-            raise StoreError(f"{path} was not written by livelatent. Export it as .h5ad and `ingest` that.")
-        facts = read_element(root["uns/livelatent"])
-    if int(facts["format"]) != FORMAT:
-        raise StoreError(
-            f"{path} has format {facts['format']}, this version of livelatent reads {FORMAT}. "
-            "Install the livelatent that wrote it, or ingest its sources again."
-        )
-    return root, facts
-
-
-def array_in(group: zarr.Group, name: str) -> "zarr.Array[Any]":
-    """An array of a group."""
-    found = group[name]
-    if not isinstance(found, zarr.Array):
-        raise StoreError(f"{group.store_path}: {name} is no array. The store is damaged.")
-    return found
-
-
-def group_in(group: zarr.Group, name: str) -> zarr.Group:
-    """A group of a group."""
-    found = group[name]
-    if not isinstance(found, zarr.Group):
-        raise StoreError(f"{group.store_path}: {name} is no group. The store is damaged.")
-    return found
-
-
-def check_shards(path: Path, root: zarr.Group) -> None:
-    """Every shard of the matrix exists: Zarr would read a missing one as zeros."""
-    for name in ("data", "indices"):
-        array = array_in(root, f"X/{name}")
-        n_shards = -(-array.shape[0] // (array.shards or array.chunks)[0])
-        for shard in range(n_shards):
-            if not (path / "X" / name / "c" / str(shard)).is_file():
-                raise StoreError(
-                    f"{path}: the file X/{name}/c/{shard} is missing. Zarr would read it as zeros. "
-                    "Copy the store again, or ingest its sources again."
-                )
-
-
-def text_or_none(column: "pd.Series[Any]") -> Shaped[ndarray, " cell"]:
-    """Values as text; missing and empty ones None."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        kinds = np.array([*(str(kind) or None for kind in column.cat.categories), None], dtype=object)
-        return kinds[np.asarray(column.cat.codes)]
-    missing = np.asarray(column.isna())
-    return np.array(
-        [None if gone else (str(value) or None) for value, gone in zip(column, missing, strict=True)], dtype=object
-    )
-
-
-def codes_of(values: Shaped[ndarray, " cell"], names: tuple[str, ...]) -> Int32[ndarray, " cell"]:
-    """The place of each value among the names, -1 where it is not one of them."""
-    return places(values, names).astype(np.int32)
-
-
-def is_none(values: Shaped[ndarray, " cell"]) -> Bool[ndarray, " cell"]:
-    """Which values are None."""
-    return np.array([value is None for value in values], dtype=bool)

@@ -121,7 +121,7 @@ def normalised_dispersion(
         mad = np.median(np.abs(values - centre) / norm.ppf(0.75))
         with np.errstate(divide="ignore", invalid="ignore"):
             result[inside] = (values - centre) / mad
-    return result
+    return np.asarray(result)
 
 
 def among_highest(values: Float64[ndarray, " gene"], n: int) -> Bool[ndarray, " gene"]:
@@ -129,4 +129,4 @@ def among_highest(values: Float64[ndarray, " gene"], n: int) -> Bool[ndarray, " 
     known = np.sort(values[~np.isnan(values)])
     if not known.size:
         return np.zeros(values.shape, bool)
-    return np.nan_to_num(values, nan=-np.inf, posinf=np.inf) >= known[-min(n, known.size)]
+    return np.asarray(np.nan_to_num(values, nan=-np.inf, posinf=np.inf) >= known[-min(n, known.size)], bool)

@@ -23,12 +23,12 @@ from livelatent.atlas.columns import finished_obs, joined_obs, resolved_column
 from livelatent.atlas.counts import checked_counts
 from livelatent.atlas.elements import consolidate, plain_frame, write_element
 from livelatent.atlas.genes import Join, gene_map, joined_genes
-from livelatent.atlas.labels import has_entries
-from livelatent.atlas.layout import FORMAT, TOTAL, Layout, beside, genes_sha256, index_type, split_names, text_index
+from livelatent.atlas.layout import FORMAT, TOTAL, Layout, genes_sha256, index_type, split_names, text_index
 from livelatent.atlas.memory import Budget, divided
 from livelatent.atlas.sources import Source, fingerprint, open_source, read_chunks
+from livelatent.atlas.target import refuse_existing, remove_leftovers, space_needed
 from livelatent.atomic import fresh_folder, need_space, only_writer
-from livelatent.errors import CountsError, SourceError, StoreExistsError
+from livelatent.errors import CountsError, SourceError
 
 Progress = Callable[[int, int, str], None]
 
@@ -274,43 +274,6 @@ def source_names(paths: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
-
-
-def refuse_existing(target: Path, *, overwrite: bool) -> None:
-    """Raise where something stands that may not be replaced."""
-    if not target.exists():
-        return
-    if not overwrite:
-        raise StoreExistsError(f"{target} exists. Pass overwrite=True to replace it, or name another target.")
-    journal = beside(target, "labels")
-    if has_entries(journal):
-        raise StoreExistsError(
-            f"{target} has labels given by hand in {journal}, whose cells would be lost. Name another target, or "
-            "move that folder away first."
-        )
-    if not (target / "zarr.json").exists() and not target.name.endswith(".zarr"):
-        raise StoreExistsError(f"{target} is no Zarr store; it is not replaced. Name another target.")
-
-
-def remove_leftovers(target: Path) -> None:
-    """Tidy up after an ingest that was killed; the lock says that nobody is at it.
-
-    If it died between its two renames, the store that stood at `target` is put back.
-    """
-    for path in target.parent.glob(f".{target.name}.*.old"):
-        if target.exists():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.rename(path, target)
-    for path in target.parent.glob(f".{target.name}.*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def space_needed(sources: Sequence[Source]) -> int:
-    """Bytes of buckets and store together: 4 to 8 per value while it works, about 2 to stay."""
-    # A dense matrix of counts is about 90 % zeros.
-    values = sum(s.n_elements if s.n_elements < 0.3 * s.n_cells * len(s.genes) else s.n_elements // 5 for s in sources)
-    return 8 * values + 500 * sum(source.n_cells for source in sources)
 
 
 def sources_json(sources: Sequence[Source]) -> str:

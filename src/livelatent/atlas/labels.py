@@ -1,14 +1,11 @@
 """The label journal: what was named by hand, appended line by line, on disk before it is acknowledged."""
 
-import base64
 import contextlib
 import getpass
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,87 +15,11 @@ from jaxtyping import Int, Shaped
 from numpy import ndarray
 
 from livelatent.arrays import as_rows
+from livelatent.atlas.entries import Entry, checked_name, pack_rows, read_line, unpack_rows, write_line
 from livelatent.atomic import only_writer, sync_folder, write_json
 from livelatent.errors import LabelError, StoreBusyError, StoreError
 
 JOURNAL, TORN, VOCABULARY, LOCK = "journal.jsonl", "journal.torn", "vocabulary.json", ".writer.lock"
-MAX_NAME = 120
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line of the journal."""
-
-    seq: int
-    event: str
-    """`"label"`, `"undo"` or `"redo"`."""
-    user: str
-    time: str
-    cells: dict[str, str]
-    """For each source, its rows: differences, int64, zlib, base64."""
-    n_cells: int
-    old: dict[str, int]
-    """How many of the cells bore which label before ("" is none)."""
-    new: str | None
-    """The name given; None takes the one given by hand away."""
-    how: dict[str, Any]
-    model: str | None
-    undoes: int | None
-    """For undo and redo: the `seq` of the label taken back or given again."""
-
-
-def checked_name(name: str) -> str:
-    """The name without surrounding space.
-
-    Raises
-    ------
-    LabelError
-        If it has not 1 to 120 characters, or one that can't be printed.
-    """
-    if not isinstance(name, str):
-        raise LabelError(f"a label is text; got {type(name).__name__}.")
-    stripped = name.strip()
-    if not stripped:
-        raise LabelError("a label needs at least one character that can be seen; got an empty name.")
-    if len(stripped) > MAX_NAME:
-        raise LabelError(f"a label has at most {MAX_NAME} characters; got {len(stripped)} ({stripped[:20]}...).")
-    if not stripped.isprintable():
-        bad = next(letter for letter in stripped if not letter.isprintable())
-        raise LabelError(f"a label has printable characters only; {stripped!r} holds {bad!r}.")
-    return stripped
-
-
-def pack_rows(rows: Int[ndarray, " cell"]) -> str:
-    """Sorted row numbers as text: neighbours differ little, so their differences compress well."""
-    return base64.b64encode(zlib.compress(np.diff(rows, prepend=0).astype("<i8").tobytes())).decode()
-
-
-def unpack_rows(text: str) -> Int[ndarray, " cell"]:
-    """Inverse of `pack_rows`."""
-    return np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")).astype(np.int64)
-
-
-def as_json(value: Mapping[str, Any]) -> str:
-    """One spelling of a value, so that its checksum can be told again."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def write_line(entry: Entry) -> bytes:
-    """The entry as a line of the journal."""
-    fields = dict(vars(entry))
-    return (as_json({**fields, "crc": f"{zlib.crc32(as_json(fields).encode()):08x}"}) + "\n").encode()
-
-
-def read_line(line: bytes) -> Entry | None:
-    """The entry in a line, or None where the line is torn or broken."""
-    try:
-        fields = json.loads(line)
-        crc = fields.pop("crc")
-        if not line.endswith(b"\n") or crc != f"{zlib.crc32(as_json(fields).encode()):08x}":
-            return None
-        return Entry(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def has_entries(folder: Path) -> bool:

@@ -70,7 +70,8 @@ def wider(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
 
 def text_index(values: Iterable[object]) -> "pd.Index[Any]":
     """A pandas index of plain objects: pandas 3 would make strings of its own, which older readers refuse."""
-    return pd.Index(np.array(list(values), dtype=object), dtype=object)
+    index: pd.Index[Any] = pd.Index(np.array(list(values), dtype=object), dtype=object)
+    return index
 
 
 def places(values: Iterable[object], names: Iterable[object]) -> Int64[ndarray, " value"]:

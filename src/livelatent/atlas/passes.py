@@ -37,7 +37,9 @@ CHUNK_CELLS = 4096
 def size_factor(total: Float[ndarray, " cell"], mean_total: float) -> Float64[ndarray, " cell"]:
     """What a cell's counts are multiplied by: mean_total / total, and 0 for an empty cell (it has no counts)."""
     total = np.asarray(total, np.float64)
-    return np.divide(mean_total, total, out=np.zeros_like(total), where=total > 0)
+    factor = np.zeros_like(total)
+    np.divide(mean_total, total, out=factor, where=total > 0)
+    return factor
 
 
 def log_matrix(csr: sparse.csr_matrix, total: Float[ndarray, " cell"], mean_total: float) -> sparse.csr_matrix:
@@ -142,7 +144,7 @@ class Pca:
 
     def transform(self, x: Float[ndarray, "cell gene"]) -> Float64[ndarray, "cell component"]:
         """Where cells lie on the components."""
-        return (np.asarray(x, np.float64) - self.mean) @ self.components.T
+        return np.asarray((np.asarray(x, np.float64) - self.mean) @ self.components.T)
 
 
 def pca(
@@ -175,8 +177,8 @@ def pca(
         )
     # A rough centre (the first chunk's mean) keeps the sums of squares small against what is subtracted from them.
     head = chosen[:CHUNK_CELLS]
-    rough = log_matrix(atlas.read_cells(head), atlas.total[head], scale)[:, genes].mean(axis=0)
-    rough = np.asarray(rough, np.float64).ravel()
+    first = log_matrix(atlas.read_cells(head), atlas.total[head], scale)[:, genes]
+    rough = np.asarray(first.mean(axis=0), np.float64).ravel()
 
     def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         x = log_matrix(counts, atlas.total[chunk], scale)[:, genes].toarray() - rough

@@ -1,0 +1,48 @@
+"""The place where a store is to be written: free, tidy, large enough."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from livelatent.atlas.labels import has_entries
+from livelatent.atlas.layout import beside
+from livelatent.atlas.sources import Source
+from livelatent.errors import StoreExistsError
+
+
+def refuse_existing(target: Path, *, overwrite: bool) -> None:
+    """Raise where something stands that may not be replaced."""
+    if not target.exists():
+        return
+    if not overwrite:
+        raise StoreExistsError(f"{target} exists. Pass overwrite=True to replace it, or name another target.")
+    journal = beside(target, "labels")
+    if has_entries(journal):
+        raise StoreExistsError(
+            f"{target} has labels given by hand in {journal}, whose cells would be lost. Name another target, or "
+            "move that folder away first."
+        )
+    if not (target / "zarr.json").exists() and not target.name.endswith(".zarr"):
+        raise StoreExistsError(f"{target} is no Zarr store; it is not replaced. Name another target.")
+
+
+def remove_leftovers(target: Path) -> None:
+    """Tidy up after an ingest that was killed; the lock says that nobody is at it.
+
+    If it died between its two renames, the store that stood at `target` is put back.
+    """
+    for path in target.parent.glob(f".{target.name}.*.old"):
+        if target.exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.rename(path, target)
+    for path in target.parent.glob(f".{target.name}.*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def space_needed(sources: Sequence[Source]) -> int:
+    """Bytes of buckets and store together: 4 to 8 per value while it works, about 2 to stay."""
+    # A dense matrix of counts is about 90 % zeros.
+    values = sum(s.n_elements if s.n_elements < 0.3 * s.n_cells * len(s.genes) else s.n_elements // 5 for s in sources)
+    return 8 * values + 500 * sum(source.n_cells for source in sources)

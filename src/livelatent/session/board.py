@@ -67,6 +67,9 @@ class BoardFlag:
     rows: Int[ndarray, " cell"]
     judged: Any
 
+    def __repr__(self) -> str:
+        return f"BoardFlag({self.id}: {len(self.rows):,} cells. {self.judged.reason})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:

@@ -4,6 +4,7 @@ One background thread looks at the model now and then; `topic()` gives what it s
 thread. No Jupyter here: the widget, the offline page and the tests are thin views of this.
 """
 
+import atexit
 import contextlib
 import logging
 import threading
@@ -17,7 +18,7 @@ from numpy import ndarray
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
-from livelatent.session.board import Board, JudgedNovelty, Place, Saved
+from livelatent.session.board import Board, BoardFlag, JudgedNovelty, Place, Saved
 from livelatent.session.commands import Answer, CommandError, Commands, cells, number, text, whole
 from livelatent.session.layout import LayoutWorker
 from livelatent.session.look import Look, Predicted, latent_map, look_at, nearest_cells, prototypes_of
@@ -129,10 +130,13 @@ class LiveSession:
         if self._thread is None:
             self._open_worker()
             self._thread = threading.Thread(target=self._watch, name="livelatent-session", daemon=True)
+            # A daemon thread inside torch may crash an interpreter that is going away, so it is ended first.
+            atexit.register(self.close)
             self._thread.start()
 
     def close(self) -> None:
         """Stop looking and end the layout process; labels are on disk already."""
+        atexit.unregister(self.close)
         self._closed.set()
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -471,6 +475,8 @@ class LiveSession:
         query
             Whether the cells are the query's; a flag of `find_novel` knows by itself.
         """
+        if isinstance(what, BoardFlag):
+            return self.board.label_flag(what.id, name)
         if isinstance(what, int | np.integer) and not isinstance(what, bool):
             return self.board.label_flag(int(what), name)
         rows: list[Any] = [np.zeros(0, np.int64) for _ in self.board.places]

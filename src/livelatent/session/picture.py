@@ -1,0 +1,281 @@
+"""One picture of everything: map, curves, prototypes and flags, for readers without a browser or a kernel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten, wrap
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from livelatent import atomic
+from livelatent.session.state import Curves, FlagList, LatentMap, PrototypeView, Status, Topic
+
+__all__ = ["category_colours", "draw", "write_png"]
+
+INK, QUIET, FLAG, ACCENT, GRID = "#1c2024", "#5f6670", "#b93a00", "#0b68cb", "#e3e6ea"
+# Okabe and Ito's eight, which colour-blind people tell apart; beyond, names on the map do the work. The same as
+# js/src/palette.ts: yellow is darkened, because it fades on white.
+FIRST = ("#E69F00", "#56B4E9", "#009E73", "#D9C700", "#0072B2", "#CC79A7", INK, "#D55E00")
+REST = (
+    "#8C8C8C #7c10f4 #a01070 #70581c #40dc88 #d04cf4 #a05864 #6440ac #dcacc4 #88b894 #d01040 #d028a0 #1c88f4 #104cd0 "
+    "#f44c64 #9470d0 #f488f4 #b8c458 #706494 #888840 #10a0b8 #34704c #7058dc #f48858"
+).split()
+MOST_CURVES = 6
+MOST_FLAGS = 6
+NAME_CHARACTERS = 28
+
+
+def category_colours(n: int) -> list[str]:
+    """One colour per category; with more categories than colours, the first ones come again."""
+    base = list(FIRST) if n <= len(FIRST) else [*FIRST[:6], FIRST[7], *REST]
+    return [base[index % len(base)] for index in range(n)]
+
+
+def write_png(topics: Sequence[Topic], path: str | Path, *, dpi: int = 130) -> Path:
+    """Draw the topics into one PNG; written whole or not at all."""
+    import io
+
+    buffer = io.BytesIO()
+    draw(topics).savefig(buffer, format="png", dpi=dpi)
+    target = Path(path)
+    atomic.write_bytes(target, buffer.getvalue())
+    return target
+
+
+def draw(topics: Sequence[Topic]) -> Any:
+    """A matplotlib Figure of the topics."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    status, curves, latent_map, prototypes, flags = _sorted(topics)
+    figure = Figure(figsize=(13, 9), facecolor="white")
+    FigureCanvasAgg(figure)
+    _header(figure, status)
+    outer = figure.add_gridspec(
+        2, 2, width_ratios=[1.45, 1], height_ratios=[1.6, 1], left=0.025, right=0.98, top=0.9, bottom=0.04,
+        wspace=0.08, hspace=0.2,
+    )  # fmt: skip
+    _map(figure.add_subplot(outer[0, 0]), latent_map, flags)
+    _curves(figure, outer[0, 1], curves)
+    _prototypes(figure, outer[1, 0], prototypes)
+    _flags(figure.add_subplot(outer[1, 1]), flags)
+    return figure
+
+
+def _sorted(topics: Sequence[Topic]) -> tuple[Status, Curves, LatentMap, PrototypeView, FlagList]:
+    by_kind = {type(topic): topic for topic in topics}
+    return tuple(by_kind[kind] for kind in (Status, Curves, LatentMap, PrototypeView, FlagList))  # type: ignore[return-value]
+
+
+def _plain(text: str, characters: int = NAME_CHARACTERS) -> str:
+    """A name as matplotlib should draw it: no mathematics, on one line, not endless."""
+    return shorten(text.replace("$", r"\$"), characters, placeholder="...") or text[:characters].replace("$", r"\$")
+
+
+def _title(axes: Any, title: str, facts: str) -> None:
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=8)
+    axes.annotate(
+        facts, (0, 1), xytext=(len(title) * 7.2 + 10, 9), xycoords="axes fraction", textcoords="offset points",
+        fontsize=9, color=QUIET,
+    )  # fmt: skip
+
+
+def _bare(axes: Any) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _header(figure: Any, status: Status) -> None:
+    name = _plain(status.store, 60) + ("" if status.query is None else f"  and  {_plain(status.query, 60)}")
+    facts = [
+        status.state,
+        f"epoch {status.epoch} of {status.epochs}",
+        f"step {status.step:,}",
+        f"{status.n_cells:,} cells x {status.n_genes:,} genes",
+        *([f"{status.n_saved} labels saved"] if status.n_saved else []),
+    ]
+    figure.text(0.025, 0.962, name, fontsize=14, fontweight="bold", color=INK)
+    figure.text(0.025, 0.937, "  ·  ".join(facts), fontsize=10, color=QUIET)
+    said = [*status.alarms, *status.notes]
+    if said:
+        figure.text(
+            0.98, 0.955, "\n".join(wrap(_plain("  ·  ".join(said), 180), 80)), fontsize=9, ha="right", va="center",
+            color=FLAG if status.alarms else QUIET,
+        )  # fmt: skip
+
+
+def _map(axes: Any, shown: LatentMap, flags: FlagList) -> None:
+    has_labels = bool((shown.label >= 0).any())
+    names, codes = (shown.label_names, shown.label) if has_labels else (shown.predicted_names, shown.predicted)
+    facts = f"{len(shown.cell):,} of {shown.n_total:,} cells, by {'label' if has_labels else 'predicted label'}"
+    _title(axes, "Map", facts + ("; grey: no label" if (codes < 0).any() else ""))
+    _bare(axes)
+    if not len(shown.cell):
+        axes.text(0.5, 0.5, "no cells embedded yet", ha="center", color=QUIET, transform=axes.transAxes)
+        return
+    size = float(np.clip(6000 / len(shown.cell), 1.2, 14))
+    colours = category_colours(len(names))
+    order = np.random.default_rng(0).permutation(len(codes))
+    shade = np.array([colours[code] if code >= 0 else "#c4c8cd" for code in codes[order]])
+    axes.scatter(*shown.xy[order].T, s=size, c=shade, linewidths=0, alpha=0.85)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.08)
+    for code, name in enumerate(names):
+        own = shown.xy[codes == code]
+        if len(own):
+            _name(axes, np.median(own, axis=0), _plain(name), INK, 9)
+    for flag in flags.flags:
+        own = shown.xy[shown.flag == flag.id]
+        if len(own) and flag.state != "dismissed":
+            _outline(axes, own, f"{flag.id}" + (f"  {_plain(flag.label)}" if flag.label else ""))
+
+
+def _name(axes: Any, place: ndarray, text: str, colour: str, size: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    axes.text(
+        *place, text, fontsize=size, fontweight="bold", color=colour, ha="center", va="center",
+        path_effects=[withStroke(linewidth=2.5, foreground="white")], zorder=5,
+    )  # fmt: skip
+
+
+def _outline(axes: Any, own: ndarray, text: str) -> None:
+    """An ellipse around nine tenths of a flag's cells, with its number."""
+    from matplotlib.patches import Ellipse
+
+    middle = np.median(own, axis=0)
+    near = own[np.argsort(np.linalg.norm(own - middle, axis=1))[: max(1, int(len(own) * 0.9))]]
+    low, high = near.min(axis=0), near.max(axis=0)
+    least = 0.04 * np.ptp(axes.dataLim.get_points(), axis=0).max()
+    width, height = np.maximum((high - low) * 1.25, least)
+    centre = (low + high) / 2
+    axes.add_patch(Ellipse(tuple(centre), width, height, fill=False, edgecolor=FLAG, linewidth=1.6, zorder=6))
+    _name(axes, centre + np.array([0, height / 2 + least * 0.35]), text, FLAG, 10)
+
+
+def _curves(figure: Any, place: Any, curves: Curves) -> None:
+    names = list(dict.fromkeys(curve.name for curve in curves.series if len(curve.steps)))
+    more = len(names) - MOST_CURVES
+    grid = place.subgridspec(3, 2, hspace=0.75, wspace=0.3)
+    if not names:
+        axes = figure.add_subplot(place)
+        _title(axes, "Learning", "")
+        _bare(axes)
+        axes.text(0.5, 0.5, "nothing has been trained yet", ha="center", color=QUIET, transform=axes.transAxes)
+        return
+    for index, name in enumerate(names[:MOST_CURVES]):
+        axes = figure.add_subplot(grid[index // 2, index % 2])
+        if index == 0:
+            facts = "train, and validation dashed; by step" + (f"; {more} more not drawn" if more > 0 else "")
+            axes.annotate(
+                "Learning", (0, 1), xytext=(0, 26), xycoords="axes fraction", textcoords="offset points",
+                fontsize=11, fontweight="bold", color=INK,
+            )  # fmt: skip
+            axes.annotate(
+                facts, (0, 1), xytext=(68, 26), xycoords="axes fraction", textcoords="offset points",
+                fontsize=9, color=QUIET,
+            )  # fmt: skip
+        last = ""
+        for curve in curves.series:
+            if curve.name == name and len(curve.steps):
+                is_train = curve.split == "train"
+                axes.plot(
+                    curve.steps, curve.values, color=ACCENT if is_train else QUIET, linewidth=1.2,
+                    linestyle="-" if is_train else "--", marker="." if len(curve.steps) < 3 else "",
+                )  # fmt: skip
+                last = f"{float(curve.values[-1]):.3g}" if is_train or not last else last
+        axes.set_title(_plain(name.replace("_", " ")), loc="left", fontsize=9, color=QUIET, pad=3)
+        axes.set_title(last, loc="right", fontsize=9, fontweight="bold", color=INK, pad=3)
+        axes.tick_params(labelsize=7, colors=QUIET, length=2)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_color(GRID)
+
+
+def _prototypes(figure: Any, place: Any, view: PrototypeView) -> None:
+    grid = place.subgridspec(1, 2, width_ratios=[0.24, 1], wspace=0.02)
+    axes = figure.add_subplot(grid[0, 1])
+    facts = "distance between types, in mean radii"
+    if view.drift is not None:
+        facts += f"; drift since the last look {view.drift:.1%}"
+    k = len(view.names)
+    if not k:
+        _title(axes, "Prototypes", "")
+        _bare(axes)
+        axes.text(0.5, 0.5, "no labelled cells yet", ha="center", color=QUIET, transform=axes.transAxes)
+        return
+    order = np.array(view.order or range(k))
+    distance = view.distance[np.ix_(order, order)]
+    image = axes.imshow(distance, cmap="Blues_r", aspect="auto")
+    _title(axes, "Prototypes", facts)
+    names = [_plain(view.names[index], 22) for index in order]
+    small = 8 if k <= 14 else 6 if k <= 30 else 4
+    axes.set_yticks(range(k), names, fontsize=small)
+    axes.set_xticks(
+        range(k), names if k > 14 else [_plain(view.names[index], 9) for index in order], fontsize=small - 1
+    )
+    axes.tick_params(length=0, colors=INK)
+    if k > 8:
+        axes.tick_params(axis="x", rotation=90)
+    for label, index in zip(axes.get_yticklabels(), order, strict=True):
+        if view.names[index].startswith("flag "):
+            label.set_color(FLAG)
+            label.set_fontweight("bold")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if k <= 14:
+        middle = distance.max() / 2
+        for row, column in np.ndindex(k, k):
+            value = distance[row, column]
+            axes.text(
+                column, row, "" if row == column else f"{value:.1f}", ha="center", va="center", fontsize=7,
+                color="white" if value < middle else INK,
+            )  # fmt: skip
+    bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, colors=QUIET, length=2)
+
+
+def _flags(axes: Any, flags: FlagList) -> None:
+    n = len(flags.flags)
+    facts = (
+        f"{n} {'cluster' if n == 1 else 'clusters'}; {flags.n_flagged:,} of {flags.n_scored:,} cells fit no prototype"
+    )
+    _title(axes, "Flags", facts if flags.n_scored else "")
+    _bare(axes)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    if not n:
+        said = "no cluster is new at this threshold" if flags.n_scored else "novelty is judged when training has ended"
+        axes.text(0, 0.9, said, fontsize=10, color=QUIET)
+        return
+    y = 0.97
+    for flag in flags.flags[:MOST_FLAGS]:
+        state = {"open": "", "dismissed": "dismissed", "named": f"named {_plain(flag.label or '')}"}[flag.state]
+        p_value = "p < 0.001" if flag.p_value < 0.001 else f"p {flag.p_value:.2g}"
+        batches = f" · {len(flag.batches)} batches" if len(flag.batches) > 1 else ""
+        axes.text(0, y, f"{flag.id}", fontsize=10, fontweight="bold", color=FLAG, va="top")
+        axes.text(
+            0.04,
+            y,
+            f"{flag.n_cells:,} cells · {p_value}{batches} · {_plain(flag.atlas, 24)}",
+            fontsize=9,
+            color=INK,
+            va="top",
+        )
+        axes.text(1, y, state, fontsize=9, color="#1a7f4e" if flag.state == "named" else QUIET, ha="right", va="top")
+        lines = wrap(_plain(flag.reason, 150), 82)
+        if flag.higher or flag.lower:
+            genes = f"higher: {', '.join(map(_plain, flag.higher[:5]))}" if flag.higher else ""
+            lines.append(genes + (f"   lower: {', '.join(map(_plain, flag.lower[:4]))}" if flag.lower else ""))
+        y -= 0.062
+        for line in lines:
+            axes.text(0.04, y, line, fontsize=8.5, color=QUIET, va="top")
+            y -= 0.052
+        y -= 0.03
+    if n > MOST_FLAGS:
+        axes.text(0.04, y, f"and {n - MOST_FLAGS} more", fontsize=8.5, color=QUIET, va="top")

@@ -1,0 +1,63 @@
+"""Log expression of some cells and some genes, in memory, and which cells to hold there."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from livelatent.arrays import Int, Rows, ndarray
+from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.passes import log_matrix
+from livelatent.errors import GeneMismatchError
+
+__all__ = ["REFERENCE_CELLS", "gene_indices", "log_genes", "stratified_rows"]
+
+# What is fitted in memory (regressions, neighbours, networks) is fitted on at most so many cells.
+REFERENCE_CELLS = 50_000
+
+
+def gene_indices(atlas: Atlas, genes: tuple[str, ...]) -> Int[ndarray, " gene"]:
+    """Where the wanted genes stand in the store, in the order wanted; -1 for one that is not there.
+
+    Raises
+    ------
+    GeneMismatchError
+        If more than half of them are missing: the stream's own limit.
+    """
+    place = {str(gene): index for index, gene in enumerate(atlas.genes)}
+    missing = [gene for gene in genes if gene not in place]
+    if 2 * len(missing) > len(genes):
+        raise GeneMismatchError(
+            f"{atlas.path}: {len(missing)} of the model's {len(genes)} genes are missing (first: "
+            f"{', '.join(missing[:3])}). Ingest it again with `ingest(..., genes=model.genes)`, or train on the genes "
+            "both share."
+        )
+    return np.array([place.get(gene, -1) for gene in genes], np.int64)
+
+
+def log_genes(atlas: Atlas, rows: Rows, genes: Int[ndarray, " gene"], mean_total: float) -> sp.csr_matrix:
+    """log1p(count * mean_total / total) of these sorted rows and genes, float32; a gene of -1 is 0 everywhere."""
+    x = log_matrix(atlas.read_cells(rows), atlas.total[rows], mean_total)
+    if (genes < 0).any():
+        # One more column, without an entry, is what -1 then chooses.
+        x = sp.csr_matrix((x.data, x.indices, x.indptr), shape=(x.shape[0], x.shape[1] + 1))
+    if len(genes) != x.shape[1] or (genes != np.arange(len(genes))).any():
+        x = x[:, genes]
+    return sp.csr_matrix(x, dtype=np.float32)
+
+
+def stratified_rows(label: Int[ndarray, " cell"], n_cells: int, *, seed: int = 0) -> Rows:
+    """At most `n_cells` indices of labelled cells: types keep their shares, and rare types stay whole.
+
+    A type is rare when it has at most `n_cells / (2 * types)` cells; larger types keep at least as many.
+    """
+    labelled = np.flatnonzero(label >= 0)
+    if len(labelled) <= n_cells:
+        return labelled
+    codes, count = np.unique(label[labelled], return_counts=True)
+    floor = np.minimum(count, n_cells // (2 * len(codes)))
+    share = (count - floor) / int((count - floor).sum())
+    take = floor + np.floor(share * (n_cells - floor.sum())).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    chosen = [
+        rng.choice(np.flatnonzero(label == code), size, replace=False) for code, size in zip(codes, take, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))

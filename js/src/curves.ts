@@ -87,7 +87,7 @@ export function curvesPane(desk: Desk): HTMLElement {
       scales: { x: { time: false }, y: use_log ? { distr: 3, log: 10 } : { range: (_, low, high) => padded(low, high) } },
       axes: [
         { ...axis(16), space: 60, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => (tick % 1 ? "" : tick >= 1000 ? `${tick / 1000}k` : String(tick))) },
-        { ...axis(34), space: 26, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(2))).replace("-", "−"))) },
+        { ...axis(34), space: 20, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(2))).replace("-", "−"))) },
       ],
       series: [
         {},
@@ -125,7 +125,10 @@ export function curvesPane(desk: Desk): HTMLElement {
       const text = mark.text.slice(0, 16);
       const right = x + 3 + ctx.measureText(text).width > bbox.left + bbox.width;
       ctx.textAlign = right ? "right" : "left";
-      ctx.fillText(text, right ? x - 3 : x + 3, bbox.top + 8 * devicePixelRatio);
+      // Above the curve, or below it where it runs high.
+      const near = u.data[0].findIndex((step) => step >= mark.step);
+      const high = [1, 2].some((line) => { const v = u.data[line][near]; return v != null && u.valToPos(v, "y", true) < bbox.top + bbox.height / 2; });
+      ctx.fillText(text, right ? x - 3 : x + 3, high ? bbox.top + bbox.height - 4 * devicePixelRatio : bbox.top + 8 * devicePixelRatio);
     }
     ctx.restore();
   };

@@ -14,9 +14,10 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
   const small = h("small");
   const slider = h("input", { class: "ll-slider", type: "range", min: 0, step: 1, "aria-label": "target false-positive rate", "data-testid": "ll-target-fpr", disabled: desk.ask === null });
   const rate = h("b", { class: "ll-rate" });
-  const curve = svg("svg", { class: "ll-curve", role: "img" });
+  const curve = svg("svg", { class: "ll-curve", role: "img", preserveAspectRatio: "none" });
+  const reading = h("div", { class: "ll-reading" });
   const calibration = h("div", { class: "ll-dim ll-calibration" });
-  const threshold = h("div", {}, h("label", { class: "ll-threshold" }, h("span", {}, "false alarms"), slider, rate), curve, calibration);
+  const threshold = h("div", { class: "ll-threshold" }, h("span", {}, "false alarms"), slider, rate, curve, reading, calibration);
   const empty = h("p", { class: "ll-empty", "data-testid": "ll-no-flags" });
   const list = h("div", { class: "ll-cards", role: "list", "aria-label": "Flagged clusters" });
   const pane = h("section", { class: "ll-section", "aria-label": "Flags" }, h("div", { class: "ll-tools" }, h("h2", {}, "Flags ", small)), threshold, empty, list);
@@ -70,11 +71,12 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
 
   const drawCurve = (frame: FlagsFrame, rates: number[], now: number) => {
     const { target_fpr, n_flagged, precision, coverage } = frame.curve;
-    const [w, top, bottom] = [400, 6, 50];
+    const [w, top, bottom] = [400, 4, 48];
     curve.toggleAttribute("hidden", target_fpr.length < 2);
+    reading.hidden = target_fpr.length < 2;
     if (target_fpr.length < 2) return;
-    const x = (r: number) => 8 + ((w - 16) * rates.findIndex((other) => same(other, r))) / Math.max(1, rates.length - 1);
-    const most = Math.max(1, ...n_flagged);
+    // The slider's thumb is 14 pixels wide: its middle runs from 7 to the width less 7, and so does the curve.
+    const x = (r: number) => (w * rates.findIndex((other) => same(other, r))) / Math.max(1, rates.length - 1);
     const path = (values: (number | null)[], highest: number) => {
       let pen = "M";
       return values.map((v, i) => {
@@ -85,23 +87,20 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
       }).join("");
     };
     const at = target_fpr.findIndex((r) => same(r, now));
-    const share = (values: (number | null)[] | undefined) => (values && at >= 0 ? values[at] : null);
-    const legend: SVGElement[] = [];
-    const says = [at >= 0 ? `${plural(n_flagged[at], "cell")} flagged` : ""];
-    for (const [name, values, kind] of [["precision", precision, "ll-line-accent"], ["coverage", coverage, "ll-line-dash"]] as const) {
-      if (!values) continue;
-      legend.push(svg("path", { class: kind, d: path(values, 1) }));
-      const held = share(values);
-      if (held !== null) says.push(`${name} ${percent(held)}`);
-    }
-    set(curve, { viewBox: `0 0 ${w} 66`, "aria-label": `At ${percent(now)} false alarms: ${says.filter(Boolean).join(", ")}` });
+    const lines: [string, string, (number | null)[], number, (v: number) => string][] = [
+      ["ll-line-flag", "", n_flagged, Math.max(1, ...n_flagged), (v) => `${plural(v, "cell")} flagged`],
+      ...(precision ? [["ll-line-accent", "precision", precision, 1, percent] as [string, string, (number | null)[], number, (v: number) => string]] : []),
+      ...(coverage ? [["ll-line-dash", "coverage", coverage, 1, percent] as [string, string, (number | null)[], number, (v: number) => string]] : []),
+    ];
+    const held = lines.flatMap(([kind, name, values, , text]) => {
+      const v = at >= 0 ? values[at] : null;
+      return v == null ? [] : [[kind, `${name} ${text(v)}`.trim()] as const];
+    });
     const mark = x(now);
-    const left = mark < w * 0.55;
-    curve.replaceChildren(
-      svg("path", { class: "ll-line-flag", d: path(n_flagged, most) }), ...legend,
-      svg("line", { class: "ll-line-mark", x1: mark, x2: mark, y1: 2, y2: bottom + 2 }),
-      svg("text", { class: "ll-curve-text", x: left ? mark + 5 : mark - 5, y: 62, "text-anchor": left ? "start" : "end" }, says.filter(Boolean).join(" · ")),
-    );
+    set(curve, { viewBox: `0 0 ${w} 52`, "aria-label": `At ${percent(now)} false alarms: ${held.map(([, text]) => text).join(", ")}` });
+    curve.replaceChildren(svg("line", { class: "ll-line-mark", x1: mark, x2: mark, y1: 0, y2: 52 }),
+      ...lines.map(([kind, , values, highest]) => svg("path", { class: kind, d: path(values, highest) })));
+    reading.replaceChildren(...held.map(([kind, text]) => h("span", {}, h("i", { class: kind }), text)));
   };
 
   scope.on(slider, "input", () => {

@@ -21,7 +21,7 @@ export function header(desk: Desk, name: string): HTMLElement[] {
   });
   const fill = h("div");
   const bar = h("div", { class: "ll-bar", role: "progressbar", "aria-label": "epochs trained", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
-  const head = h("header", { class: "ll-header" }, title, chip, stats, h("span", { class: "ll-grow" }), ...buttons.map(([, button]) => button));
+  const head = h("header", { class: "ll-header" }, title, chip, stats, h("span", { class: "ll-grow" }), h("span", { class: "ll-toolset" }, ...buttons.map(([, button]) => button)));
 
   const bannerText = h("span");
   const close = h("button", { class: "ll-button", type: "button", "aria-label": "Dismiss this message" }, "×");

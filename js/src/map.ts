@@ -25,7 +25,7 @@ export function mapPane(desk: Desk) {
   const small = h("small");
   const colourBox = h("select", { class: "ll-select", "aria-label": "Colour cells by", "data-testid": "ll-colour" });
   const tools: [Tool | "fit", HTMLButtonElement][] = (["lasso", "box", "pan", "fit"] as const).map((name) => [name,
-    h("button", { class: "ll-button", type: "button", "data-testid": `ll-tool-${name}`, "aria-pressed": name === "fit" ? null : String(name === "lasso"),
+    h("button", { class: "ll-button ll-small", type: "button", "data-testid": `ll-tool-${name}`, "aria-pressed": name === "fit" ? null : String(name === "lasso"),
       title: { lasso: "Draw around cells (L). Shift adds, Alt subtracts", box: "Drag a rectangle (B). Shift adds, Alt subtracts", pan: "Drag the map (P)", fit: "Show the whole map (F)" }[name] },
     name[0].toUpperCase() + name.slice(1))]);
   const overlay = svg("svg", { class: "ll-overlay", "aria-hidden": "true" });
@@ -41,10 +41,11 @@ export function mapPane(desk: Desk) {
   const stage = h("div", { class: "ll-stage", tabindex: 0, role: "application", "aria-label": "Map of cells", "data-testid": "ll-map", "data-cells": 0, "data-layout": 0 },
     overlay, labels, card, scaleBar, hint, empty);
   const bar = selectionBar(desk, () => selected, () => clearSelection());
-  const pane = h("section", { class: "ll-section ll-map", "aria-label": "Map" },
-    h("div", { class: "ll-tools" }, h("h2", {}, "Map ", small), h("span", { class: "ll-grow" }),
-      h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox), h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
-    stage, bar.bar);
+  const colourLabel = h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox);
+  const pane = h("section", { class: "ll-section", "aria-label": "Map" },
+    h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
+      colourLabel, h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
+    h("div", { class: "ll-stage-frame" }, stage, bar.bar));
 
   let frame: MapFrame | null = null;
   let from: Float32Array = new Float32Array();
@@ -137,7 +138,7 @@ export function mapPane(desk: Desk) {
       colourBox.replaceChildren(...held.map(([name, text]) => h("option", { value: name }, text)));
     }
     if (mode) colourBox.value = mode;
-    colourBox.disabled = held.length === 0;
+    colourLabel.hidden = held.length === 0;
   };
 
   const recolour = () => {
@@ -159,6 +160,7 @@ export function mapPane(desk: Desk) {
       makeLabels();
     }
     say(small, frame ? caption(frame) : "");
+    small.title = frame && frame.n_query > 0 ? `${count(frame.n_query)} of them from the query` : "";
     empty.hidden = frame !== null && frame.n > 0;
     const state = store.status?.state;
     say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
@@ -284,7 +286,6 @@ export function mapPane(desk: Desk) {
 
   const caption = (held: MapFrame): string => [
     `${count(held.n)} of ${count(held.n_total)} cells`,
-    held.n_query > 0 ? `${count(held.n_query)} of the query` : "",
     held.age_s != null && store.status?.state === "training" ? `layout ${Math.round(held.age_s)} s old` : "",
     held.moved != null ? `moved ${held.moved.toFixed(2)}` : "",
     every > 1 ? `thinned ${every}-fold to stay quick` : "",

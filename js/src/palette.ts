@@ -19,8 +19,8 @@ export function categoryColours(n: number, dark: boolean): number[] {
   const base = n <= FIRST.length ? FIRST : LONG;
   return Array.from({ length: n }, (_, i) => {
     const colour = hex(base[i % base.length]);
-    if (colour === 0x000000) return dark ? 0xf4f4f4 : 0x1c2024; // black is the ink, whichever that is
-    if (colour === 0xf0e442 && !dark) return 0xd9c700; // Okabe-Ito's yellow fades on white
+    if (colour === 0x000000) return dark ? 0xe6e9ec : 0x4a5057; // black would hide the names written over it
+    if (colour === 0xf0e442 && !dark) return 0xe5d61e; // Okabe-Ito's yellow fades on white; darker still, and it is orange under deuteranopia
     return colour;
   });
 }

@@ -85,10 +85,10 @@ const discs = new Map<number, Disc>();
 
 /** How much of each pixel a dot of this diameter covers, 0 to 256. */
 function disc(diameter: number): Disc {
-  const key = Math.round(diameter * 4) / 4;
+  const key = Math.max(1, Math.round(diameter)); // a whole number of pixels: at 3.3 a dot looks like a diamond
   const held = discs.get(key);
   if (held) return held;
-  const d = Math.max(1, Math.ceil(key));
+  const d = key;
   const cover = new Uint16Array(d * d);
   for (let y = 0; y < d; y++) for (let x = 0; x < d; x++) {
     const r = Math.hypot(x + 0.5 - d / 2, y + 0.5 - d / 2);

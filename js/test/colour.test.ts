@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import { colourCells, modes, strangeness, type Inks } from "../src/colour";
+import type { Flag, FlagsFrame, MapFrame } from "../src/frames";
+import { word } from "../src/palette";
+
+const inks: Inks = { background: 0xffffff, unknown: 0xcccccc, flag: 0xc2410c, accent: 0x0b6bcb, dark: false };
+const map: MapFrame = {
+  kind: "map", seq: 1, n: 5, n_total: 5, bounds: [0, 1, 0, 1], layout: 1, panel: 1, moved: null, age_s: null, n_query: 2,
+  label_names: ["B", "NK"], predicted_names: ["B", "NK"], batch_names: ["one"], given_names: [],
+  xy: new Uint16Array(10), cell: Uint32Array.of(0, 1, 2, 3, 4), label: Uint16Array.of(0, 1, 65535, 65535, 1), predicted: Uint16Array.of(0, 1, 0, 1, 1),
+  batch: new Uint16Array(5), p_value: Float32Array.of(NaN, 1, 0.001, 0.2, NaN), flag: Uint16Array.of(0, 0, 1, 2, 0), is_query: Uint8Array.of(0, 0, 1, 1, 0), given: new Uint16Array(5).fill(65535),
+};
+const flag = (id: number, state: Flag["state"]): Flag => ({ id, state, atlas: "", n_cells: 1, p_value: 0, batches: [], n_batches: 0, nearest: [], higher: [], lower: [], reason: "", label: null, saved_at: null });
+const flags: FlagsFrame = { kind: "flags", seq: 1, target_fpr: 0.05, n_scored: 3, n_flagged: 2, calibration: "", curve: { target_fpr: [], n_flagged: [] }, flags: [flag(1, "open"), flag(2, "dismissed")] };
+const plain = { focus: null, selected: null };
+const last = (order: Uint32Array, split: number) => [...order.subarray(split)];
+
+describe("which cells are on top", () => {
+  it("flagged ones, in the flag's colour, unless the flag was dismissed", () => {
+    const { look } = colourCells(map, "label", flags, plain, inks);
+    expect(last(look.order, look.split)).toEqual([2]);
+    expect(look.rgba[2]).toBe(word(inks.flag, 1));
+    expect(look.rgba[3]).toBe(word(inks.unknown, 0.7));
+  });
+
+  it("those of the type in focus, and the rest turns grey", () => {
+    const { look } = colourCells(map, "label", flags, { focus: 1, selected: null }, inks);
+    expect(last(look.order, look.split)).toEqual([1, 4]);
+    expect(look.rgba[0]).toBe(look.rgba[2]);
+  });
+
+  it("those selected, before any focus", () => {
+    const { look } = colourCells(map, "label", flags, { focus: 1, selected: Uint8Array.of(1, 0, 0, 0, 0) }, inks);
+    expect(last(look.order, look.split)).toEqual([0]);
+  });
+
+  it("and every cell is drawn once, in every mode", () => {
+    for (const [mode] of modes(map)) {
+      const { look } = colourCells(map, mode, flags, plain, inks);
+      expect([...look.order].sort()).toEqual([0, 1, 2, 3, 4]);
+    }
+  });
+});
+
+it("only modes that mean something are offered", () => {
+  expect(modes(map).map(([mode]) => mode)).toEqual(["label", "predicted", "novelty", "source"]);
+  expect(modes({ ...map, p_value: new Float32Array(5).fill(NaN), n_query: 0 }).map(([mode]) => mode)).toEqual(["label", "predicted"]);
+});
+
+it("strangeness rises as p falls, within 0 and 1", () => {
+  expect([1, 0.1, 0.01, 0.001, 0].map(strangeness)).toEqual([0, expect.closeTo(1 / 3, 9), expect.closeTo(2 / 3, 9), 1, 1]);
+});

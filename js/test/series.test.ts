@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import type { Series } from "../src/frames";
+import { CurveBook, join, smooth, thin } from "../src/series";
+
+const piece = (start: number, values: number[], name = "loss", split: "train" | "validation" = "train"): Series =>
+  ({ name, split, start, n: values.length, steps: Uint32Array.from(values, (_, i) => 10 * (start + i)), values: Float32Array.from(values) });
+const held = (book: CurveBook, i = 0) => Array.from(book.curves[i].values.subarray(0, book.curves[i].n));
+
+describe("a piece of a curve", () => {
+  it("that begins where the held one ends is appended", () => {
+    const book = new CurveBook();
+    expect(book.add(piece(0, [5, 4]))).toBe(true);
+    expect(book.add(piece(2, [3]))).toBe(true);
+    expect(held(book)).toEqual([5, 4, 3]);
+    expect([...book.curves[0].steps.subarray(0, 3)]).toEqual([0, 10, 20]);
+  });
+
+  it("that begins earlier cuts there", () => {
+    const book = new CurveBook();
+    book.add(piece(0, [5, 4, 3, 2]));
+    expect(book.add(piece(1, [9]))).toBe(true);
+    expect(held(book)).toEqual([5, 9]);
+    book.add(piece(0, []));
+    expect(held(book)).toEqual([]);
+  });
+
+  it("that begins later is refused, and what is held stays", () => {
+    const book = new CurveBook();
+    book.add(piece(0, [5, 4]));
+    expect(book.add(piece(3, [1]))).toBe(false);
+    expect(held(book)).toEqual([5, 4]);
+  });
+
+  it("grows over many appends of uneven size without losing a point", () => {
+    const book = new CurveBook();
+    const all: number[] = [];
+    for (let i = 0; i < 200; i++) {
+      const values = Array.from({ length: (i * 7) % 13 }, (_, j) => i + j / 16);
+      book.add(piece(all.length, values));
+      all.push(...values);
+    }
+    expect(held(book)).toEqual(all);
+  });
+
+  it("of the same name but another split is another curve, and only train points are counted", () => {
+    const book = new CurveBook();
+    book.add(piece(0, [1, 2, 3]));
+    book.add(piece(0, [1], "loss", "validation"));
+    book.add(piece(0, [1, 2], "other"));
+    expect(book.curves.map((curve) => [curve.name, curve.split, curve.n])).toEqual([["loss", "train", 3], ["loss", "validation", 1], ["other", "train", 2]]);
+    expect(book.nTrain).toBe(5);
+  });
+});
+
+describe("thinning", () => {
+  it("leaves a short curve as it is", () => {
+    expect(thin({ steps: [1, 2, 3], values: [3, 1, 2] }, 2)).toEqual({ steps: [1, 2, 3], values: [3, 1, 2] });
+  });
+
+  it("keeps the one spike in ten thousand points, in order of steps", () => {
+    const values = new Float32Array(10_000).fill(1);
+    values[6_543] = 50;
+    const thinned = thin({ steps: Uint32Array.from(values, (_, i) => i), values }, 100);
+    expect(thinned.steps.length).toBeLessThanOrEqual(200);
+    expect(thinned.values[thinned.steps.indexOf(6_543)]).toBe(50);
+    expect(thinned.steps).toEqual([...thinned.steps].sort((a, b) => a - b));
+  });
+});
+
+it("smoothing leaves a constant alone, starts without a lag, and passes over a NaN", () => {
+  expect(smooth([2, 2, 2], 10)).toEqual([2, 2, 2].map((v) => expect.closeTo(v, 9)));
+  expect(smooth([4, NaN, 4], 5).every((v) => Math.abs(v - 4) < 1e-9)).toBe(true);
+  const rising = smooth([0, 1, 2, 3, 4, 5], 3);
+  expect(rising[5]).toBeGreaterThan(rising[4]);
+  expect(rising[5]).toBeLessThan(5);
+});
+
+it("curves of different steps meet on one axis, with null where one has no point or no number", () => {
+  expect(join([{ steps: [1, 2, 4], values: [5, NaN, 6] }, { steps: [3, 4], values: [7, 8] }]))
+    .toEqual([[1, 2, 3, 4], [5, null, null, 6], [null, null, 7, 8]]);
+});

@@ -1,0 +1,136 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Session, type Model } from "../src/session";
+
+type Message = { kind: string; [key: string]: unknown };
+let sent: Message[];
+let listeners: Set<(content: unknown, buffers: ArrayBuffer[]) => void>;
+let session: Session;
+const deliver = (content: Message, buffers: ArrayBuffer[] = []) => { for (const listener of listeners) listener(content, buffers); };
+const of = (kind: string) => sent.filter((message) => message.kind === kind);
+const curves = (seq: number, start: number, values: number[]): [Message, ArrayBuffer[]] => [
+  { kind: "curves", seq, marks: [], series: [{ name: "loss", split: "train", start, n: values.length }] },
+  [Uint32Array.from(values, (_, i) => start + i).buffer, Float32Array.from(values).buffer],
+];
+const sync = (seq: number, values: number[]): [Message, ArrayBuffer[]] => {
+  const [header, buffers] = curves(seq, 0, values);
+  return [{ kind: "sync", proto: 1, view: "v", seq, frames: [{ ...header, buffers: 2 }] }, buffers];
+};
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  sent = [];
+  listeners = new Set();
+  const model: Model = { get: () => "blood.zarr", on: (_, f) => listeners.add(f), off: (_, f) => listeners.delete(f), send: (content) => sent.push(content as Message) };
+  session = new Session(model);
+});
+afterEach(() => {
+  session.close();
+  vi.useRealTimers();
+});
+
+describe("the handshake", () => {
+  it("asks for the whole state, and again until it comes", () => {
+    expect(of("ready")).toHaveLength(1);
+    expect(of("ready")[0].proto).toBe(1);
+    vi.advanceTimersByTime(8_000);
+    expect(of("ready").length).toBeGreaterThan(1);
+    deliver(...sync(5, [3, 2]));
+    const asked = of("ready").length;
+    vi.advanceTimersByTime(8_000);
+    expect(of("ready")).toHaveLength(asked);
+  });
+
+  it("frames before the first sync change nothing, but give their credit back", () => {
+    deliver(...curves(4, 0, [9]));
+    vi.advanceTimersByTime(1_500);
+    expect(session.store.curves.nTrain).toBe(0);
+    expect(of("ack").map((message) => message.seq)).toEqual([4]);
+  });
+});
+
+describe("the order of frames", () => {
+  beforeEach(() => { deliver(...sync(5, [3, 2])); sent.length = 0; });
+
+  it("the next in line is taken", () => {
+    deliver(...curves(6, 2, [1]));
+    expect(session.store.curves.nTrain).toBe(3);
+    expect(of("ready")).toHaveLength(0);
+  });
+
+  it("an older one is passed over", () => {
+    deliver(...curves(5, 0, [7, 7, 7, 7]));
+    expect(session.store.curves.nTrain).toBe(2);
+  });
+
+  it("a gap asks for a sync, once", () => {
+    deliver(...curves(8, 2, [1]));
+    deliver(...curves(10, 3, [1]));
+    expect(of("ready")).toHaveLength(1);
+  });
+
+  it("a curve that begins too late asks for a sync, which brings every point back", () => {
+    deliver(...curves(6, 4, [1]));
+    expect(of("ready")).toHaveLength(1);
+    expect(session.store.curves.nTrain).toBe(2);
+    deliver(...sync(7, [3, 2, 1, 1, 1]));
+    expect(session.store.curves.nTrain).toBe(5);
+  });
+
+  it("is acknowledged by its last number", () => {
+    deliver(...curves(6, 2, [1]));
+    deliver(...curves(7, 3, [1]));
+    vi.advanceTimersByTime(1_500);
+    expect(of("ack").map((message) => message.seq).at(-1)).toBe(7);
+  });
+
+  it("a frame that can't be read is said, acknowledged, and not the end", () => {
+    deliver({ kind: "curves", seq: 6, marks: [], series: [{ name: "loss", split: "train", start: 2, n: 1 }] }, []);
+    expect(session.store.error).toContain("buffer 1 is missing");
+    vi.advanceTimersByTime(1_500);
+    expect(of("ack").map((message) => message.seq)).toContain(6);
+    deliver(...curves(7, 2, [1]));
+    expect(session.store.curves.nTrain).toBe(3);
+  });
+});
+
+it("a hidden page gives its credit back at once: no animation frame would come", () => {
+  vi.spyOn(document, "hidden", "get").mockReturnValue(true);
+  deliver(...sync(5, [1]));
+  expect(of("ack").map((message) => message.seq)).toEqual([5]);
+  vi.restoreAllMocks();
+});
+
+describe("the heartbeat", () => {
+  const live = () => { deliver(...sync(5, [1])); deliver({ kind: "pong", t: 0 }); };
+
+  it("is live while pings are answered", () => {
+    live();
+    for (let i = 0; i < 10; i++) { vi.advanceTimersByTime(500); deliver({ kind: "pong", t: 0 }); }
+    expect(session.store.link.state).toBe("live");
+    expect(of("ping").length).toBeGreaterThan(1);
+  });
+
+  it("is busy with the actions that wait, while only frames come, and live again after a pong", () => {
+    live();
+    void session.commands.call("pause");
+    void session.commands.call("undo");
+    for (let i = 0; i < 30; i++) { vi.advanceTimersByTime(500); deliver(...curves(6 + i, 1, [1])); }
+    expect(session.store.link).toEqual({ state: "busy", n_queued: 2 });
+    deliver({ kind: "pong", t: 0 });
+    expect(session.store.link.state).toBe("live");
+  });
+
+  it("is disconnected after ten silent seconds", () => {
+    live();
+    vi.advanceTimersByTime(14_000);
+    expect(session.store.link.state).toBe("disconnected");
+  });
+});
+
+it("closing gives the listener and the timers back", () => {
+  session.close();
+  expect(listeners.size).toBe(0);
+  sent.length = 0;
+  vi.advanceTimersByTime(30_000);
+  expect(sent).toEqual([]);
+});

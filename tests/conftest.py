@@ -18,6 +18,8 @@ TINY_LAYOUT = Layout(chunk_cells=16, shard_elements=9_000)
 def pytest_configure(config: pytest.Config) -> None:
     # anndata 0.13 asks pandas 3.1 for an option that pandas is about to remove, whenever an AnnData is made.
     config.addinivalue_line("filterwarnings", "ignore:The 'future.infer_string' option")
+    # The same, whenever a view of one is made.
+    config.addinivalue_line("filterwarnings", "ignore:The 'mode.chained_assignment' option")
 
 
 def tiny_adata(n_cells: int, batches: list[str], seed: int) -> anndata.AnnData:

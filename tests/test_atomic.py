@@ -1,0 +1,86 @@
+"""Writes are whole or absent, and there is one writer at a time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from livelatent.atomic import fresh_folder, only_writer, write_bytes, write_json
+from livelatent.errors import StoreBusyError
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "deep" / "a", b"one")
+    write_bytes(tmp_path / "deep" / "a", b"two")
+    assert (tmp_path / "deep" / "a").read_bytes() == b"two" and names(tmp_path / "deep") == {"a"}
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    with pytest.raises(TypeError):
+        write_bytes(tmp_path / "a.json", "text")  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1} and names(tmp_path) == {"a.json"}
+
+
+def test_a_folder_appears_when_its_block_ends_well(tmp_path: Path) -> None:
+    with fresh_folder(tmp_path / "new") as aside:
+        (aside / "x").write_text("1")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "x").read_text() == "1" and names(tmp_path) == {"new"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("has_old", [True, False])
+def test_a_folder_whose_block_fails_vanishes_and_the_old_one_stays(
+    tmp_path: Path, error: type[BaseException], has_old: bool
+) -> None:
+    if has_old:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "old").touch()
+    with pytest.raises(error), fresh_folder(tmp_path / "a") as aside:
+        (aside / "new").touch()
+        raise error
+    assert names(tmp_path) == ({"a"} if has_old else set())
+    assert not has_old or names(tmp_path / "a") == {"old"}
+
+
+def test_a_folder_replaces_an_old_one(tmp_path: Path) -> None:
+    for k in range(2):
+        with fresh_folder(tmp_path / "a") as aside:
+            (aside / f"file{k}").touch()
+    assert names(tmp_path) == {"a"} and names(tmp_path / "a") == {"file1"}
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from livelatent.atomic import only_writer
+with only_writer(Path(sys.argv[1]), "it"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_is_held_against_others_and_goes_with_its_process(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    with pytest.raises(StoreBusyError, match="the store"), only_writer(lock, "the store"):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with only_writer(lock, "the store"), pytest.raises(StoreBusyError), only_writer(lock, "the store"):
+        pass
+    with only_writer(lock, "the store"):
+        pass

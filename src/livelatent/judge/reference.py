@@ -4,13 +4,13 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from livelatent import atomic
-from livelatent.arrays import Float, Int, ndarray
+from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError, LivelatentError, ModelError
 from livelatent.judge import keep
@@ -24,9 +24,6 @@ from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.judge.stack import fit_pool
 from livelatent.models.model import Model
-
-if TYPE_CHECKING:
-    from livelatent.atlas.passes import Pca
 
 __all__ = ["Reference", "fit_reference", "load_reference"]
 
@@ -43,6 +40,17 @@ class Projection:
 
     components: Float[ndarray, "component gene"]
     mean: Float[ndarray, " gene"]
+
+    @classmethod
+    def fit(cls, atlas: Atlas, genes: Int[ndarray, " gene"], rows: Rows, mean_total: float) -> "Projection":
+        """50 components by streaming, or as many as the cells and genes allow; one of zeros for a single cell."""
+        from livelatent.atlas.passes import pca
+
+        n_components = min(N_COMPONENTS, len(rows) - 1, len(genes))
+        if n_components < 1:
+            return cls(np.zeros((1, len(genes)), np.float32), np.zeros(len(genes), np.float32))
+        fitted = pca(atlas, genes, n_components, rows, mean_total=mean_total)
+        return cls(np.asarray(fitted.components, np.float32), np.asarray(fitted.mean, np.float32))
 
     def __call__(self, x: Any) -> Float[ndarray, "cell component"]:
         """PCs of log expression, dense or scipy sparse."""
@@ -287,8 +295,6 @@ def _expression_key(model: Model, atlas: Atlas, seed: int) -> str:
 
 def _fit_expression(model: Model, atlas: Atlas, key: str, seed: int) -> Expression:
     """PCA, both regressions on expression, scores 2 and 3, and sums for markers."""
-    from livelatent.atlas.passes import pca
-
     train = atlas.rows("train", labelled=True)
     calibration = atlas.rows("calibration", labelled=True)
     for rows, what in ((train, "training"), (calibration, "calibration")):
@@ -299,9 +305,7 @@ def _fit_expression(model: Model, atlas: Atlas, key: str, seed: int) -> Expressi
             )
     label, n_labels = np.asarray(atlas.label), len(atlas.label_names)
     genes = gene_indices(atlas, tuple(map(str, model.genes)))
-    n_components = min(N_COMPONENTS, len(train) - 1, len(genes))
-    projection = _projection(pca(atlas, genes, max(n_components, 1), train, mean_total=model.mean_total))
-
+    projection = Projection.fit(atlas, genes, train, float(model.mean_total))
     train = train[stratified_rows(label[train], REFERENCE_CELLS, seed=seed)]
     calibration = calibration[stratified_rows(label[calibration], CALIBRATION_CELLS, seed=seed)]
     x_all = log_genes(atlas, train, np.arange(atlas.n_genes), model.mean_total)
@@ -416,7 +420,3 @@ def _scores_without_own_batch(
         scores[0, out] = fit_mahalanobis(pcs[rest], label[rest], n_labels).score(calibration_pcs[out])
         scores[1, out] = fit_synthetic(pcs[rest], label[rest], seed=seed).score(calibration_pcs[out])
     return used, scores
-
-
-def _projection(fitted: "Pca") -> Projection:
-    return Projection(np.asarray(fitted.components, np.float32), np.asarray(fitted.mean, np.float32))

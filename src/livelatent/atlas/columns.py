@@ -108,7 +108,7 @@ def resolved_column(sources: Sequence[Source], obs: pd.DataFrame, column: str | 
     """
     if column is None:
         return ""
-    if column == "source" and not any("source" in source.obs.columns for source in sources):
+    if column == "source" and not all("source" in source.obs.columns for source in sources):
         return column
     for source in sources:
         if column not in source.obs.columns:

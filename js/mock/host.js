@@ -32,7 +32,7 @@ const listeners = new Set();
 const held = [];
 const answers = new Map();
 export const mock = {
-  run, data, sent: [], hold: query.has("hold"), isSilent: false, requests: [],
+  run, data, sent: [], hold: query.has("hold"), isSilent: false, refusal: null,
   deliver: ([content, buffers]) => { for (const listener of [...listeners]) listener(structuredClone(content), views(buffers)); },
   /** Sends the answers that `hold` kept back. */
   answer: () => { for (const reply of held.splice(0)) mock.deliver(reply); },
@@ -47,7 +47,7 @@ const commands = {
   resume: () => { run.state = "training"; },
   stop: () => { run.state = "stopped"; },
   label: ({ flag, cells, name }) => {
-    if (/[\x00-\x1f]/.test(name)) throw new Error("a name has printable characters only");
+    if (mock.refusal) throw new Error(mock.refusal);
     let code = run.given_names.indexOf(name);
     if (code < 0) code = run.given_names.push(name) - 1;
     const rows = new Set((cells ?? []).map(([, row]) => row));

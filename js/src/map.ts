@@ -159,18 +159,23 @@ export function mapPane(desk: Desk) {
       renderer.setLook({ rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
       makeLabels();
     }
-    say(small, frame ? caption(frame) : "");
+    words();
     small.title = frame && frame.n_query > 0 ? `${count(frame.n_query)} of them from the query` : "";
-    empty.hidden = frame !== null && frame.n > 0;
-    const state = store.status?.state;
-    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
     scaleBar.hidden = mode !== "novelty" || !frame;
     set(stage, {
       "data-cells": frame?.n ?? 0, "data-layout": frame?.layout ?? 0,
       "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode ?? "nothing"}, ${rings.length} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
     });
-    bar.paint();
     request();
+  };
+
+  /** What a status changes: words only. Ten come a second, and colouring a million cells takes longer than that. */
+  const words = () => {
+    say(small, frame ? caption(frame) : "");
+    empty.hidden = frame !== null && frame.n > 0;
+    const state = store.status?.state;
+    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
+    bar.paint();
   };
 
   const findRings = () => {
@@ -482,7 +487,8 @@ export function mapPane(desk: Desk) {
     sight.disconnect();
     renderer.close();
   });
-  store.listen(["map", "flags", "status"], () => desk.painter.request(takeFrame), scope.signal);
+  store.listen(["map", "flags"], () => desk.painter.request(takeFrame), scope.signal);
+  store.listen(["status"], () => desk.painter.request(words), scope.signal);
   const themed = () => {
     dark = desk.root.classList.contains("ll-dark");
     recolour();

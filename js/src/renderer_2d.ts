@@ -49,6 +49,7 @@ export class CanvasPoints implements PointRenderer {
     const left = w / 2 - d / 2;
     const top = h / 2 - d / 2;
     const hard = end - begin > 150_000; // blending a million soft dots takes too long, and nobody sees their edges
+    const is_dot = hard && d === 1;
     for (let at = begin; at < end; at += every) {
       const i = order[at];
       let x = to[2 * i];
@@ -57,10 +58,14 @@ export class CanvasPoints implements PointRenderer {
         x = from[2 * i] + (x - from[2 * i]) * mix;
         y = from[2 * i + 1] + (y - from[2 * i + 1]) * mix;
       }
-      const px = Math.round((x - cx) * k + left);
-      const py = Math.round(top - (y - cy) * k);
-      if (px < 0 || py < 0 || px + d > w || py + d > h) continue;
+      // Half a pixel more, cut off, is rounding.
+      const fx = (x - cx) * k + left + 0.5;
+      const fy = top - (y - cy) * k + 0.5;
+      if (!(fx >= 0 && fy >= 0 && fx < w - d + 1 && fy < h - d + 1)) continue;
+      const px = fx | 0;
+      const py = fy | 0;
       const colour = rgba[i];
+      if (is_dot) { pixels[py * w + px] = colour | 0xff000000; continue; }
       const alpha = colour >>> 24;
       let row = py * w + px;
       for (let dy = 0, c = 0; dy < d; dy++, row += w) {

@@ -268,6 +268,17 @@ def test_no_flipped_bit_anywhere_is_read_as_data(own_atlas: Atlas) -> None:
     assert set(unseen) <= {"X/data/c/9", "X/indices/c/9"}
 
 
+@pytest.mark.parametrize("name", ["data", "indices"])
+def test_a_flipped_bit_at_the_edge_of_a_range_is_found(own_atlas: Atlas, name: str) -> None:
+    """zarrs does not check Zarr's own crc32c where it decodes a part of a shard."""
+    path, pointers = own_atlas.path / "X" / name / "c", own_atlas.csr().indptr
+    shard = int(own_atlas.csr().data.shards[0])
+    row = int(np.searchsorted(pointers, 2 * shard + 20))
+    flip(path / "2", 100, 3)
+    with pytest.raises(StoreError, match=f"X/{name}/c/2"):
+        Atlas.open(own_atlas.path).read_rows(row, row + 1)
+
+
 def test_a_truncated_file_is_found(own_atlas: Atlas) -> None:
     path = own_atlas.path / "X" / "data" / "c" / "0"
     path.write_bytes(path.read_bytes()[:-1])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import ZstdCodec
 
 from livelatent.atomic import write_bytes
 
@@ -24,7 +24,7 @@ def write_element(group: Any, name: str, value: Any) -> None:
         # anndata 0.13 asks pandas 3.1 for an option that pandas is about to remove.
         warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
         has_checksum = isinstance(group, zarr.Group) and not isinstance(value, dict)
-        codecs = {"compressors": [ZstdCodec(level=3), Crc32cCodec()]} if has_checksum else {}
+        codecs = {"compressors": [ZstdCodec(level=3, checksum=True)]} if has_checksum else {}
         write_elem(group, name, value, dataset_kwargs=codecs)
 
 

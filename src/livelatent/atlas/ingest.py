@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import zarr
 from scipy import sparse
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from livelatent.atlas import manifest
 from livelatent.atlas.atlas import Atlas
@@ -23,7 +22,16 @@ from livelatent.atlas.columns import finished_obs, joined_obs, resolved_column
 from livelatent.atlas.counts import checked_counts
 from livelatent.atlas.elements import consolidate, plain_frame, write_element
 from livelatent.atlas.genes import Join, gene_map, joined_genes
-from livelatent.atlas.layout import FORMAT, TOTAL, Layout, genes_sha256, index_type, split_names, text_index
+from livelatent.atlas.layout import (
+    FORMAT,
+    TOTAL,
+    Layout,
+    genes_sha256,
+    index_type,
+    matrix_codecs,
+    split_names,
+    text_index,
+)
 from livelatent.atlas.memory import Budget, divided
 from livelatent.atlas.sources import Source, fingerprint, open_source, read_chunks
 from livelatent.atlas.target import refuse_existing, remove_leftovers, space_needed
@@ -229,7 +237,6 @@ def write_matrix(
         )
         writers = {}
         for name, kind in (("data", buckets.value_type), ("indices", index_type(n_genes))):
-            codec = BloscCodec(cname="lz4", clevel=3, shuffle="shuffle", typesize=kind.itemsize)
             writers[name] = ShardWriter(
                 matrix.create_array(
                     name,
@@ -237,7 +244,7 @@ def write_matrix(
                     chunks=(chunk,),
                     shards=(shard,),
                     dtype=kind,
-                    compressors=[codec, Crc32cCodec()],
+                    compressors=matrix_codecs(kind),
                     # Every shard exists, also one that holds gene 0 only: a missing file is then a damaged store.
                     config={"write_empty_chunks": True},
                 )

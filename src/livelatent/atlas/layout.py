@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, Shaped
 from numpy import ndarray
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, ZstdCodec
 
 FORMAT = 1
 SPLIT, TOTAL, N_GENES, LABEL = "livelatent_split", "livelatent_total", "livelatent_n_genes", "livelatent_label"
@@ -40,6 +42,18 @@ class Layout:
         chunk = self.chunk_elements(n_elements, n_cells)
         whole = -(-n_elements // chunk)
         return chunk * max(1, min(self.shard_elements // chunk, whole)), chunk
+
+
+def matrix_codecs(kind: np.dtype[Any]) -> list[BytesBytesCodec]:
+    """lz4 for speed, in a Zstandard frame for its checksum.
+
+    Zarr's own `crc32c` would be cheaper, but zarrs 0.2.3 checks it only where it decodes a whole shard: a range out
+    of one was returned with its flipped bits. Zstandard checks whatever it decodes, and at this level stores the lz4
+    bytes as they are: 23.8 MB either way, decoding 4.5 us of CPU per cell bare, 4.8 with crc32c, 5.6 so (12 M values
+    of two u16 arrays, blocks of 512 cells, medians of 5 on a busy machine).
+    """
+    shuffled = BloscCodec(cname="lz4", clevel=3, shuffle="shuffle", typesize=kind.itemsize)
+    return [shuffled, ZstdCodec(level=-100, checksum=True)]
 
 
 def index_type(n_genes: int) -> np.dtype[Any]:

@@ -92,6 +92,11 @@ def verify(store: Path, uuid: str) -> bool:
         If a file is missing, of another size, or (metadata) of other contents.
     """
     known = [m for m in (load(manifest_path(store), uuid), load(next_path(store), uuid)) if m is not None]
+    if not known and manifest_path(store).exists():
+        raise StoreError(
+            f"{manifest_path(store)} is damaged, or of another store than {store} (uuid {uuid}). Copy both again, "
+            "or delete the manifest to open the store unverified."
+        )
     if not known:
         return False
     if any(manifest.get("open") for manifest in known):

@@ -92,7 +92,8 @@ function answer({ rid, name, args }) {
   else mock.deliver(reply);
 }
 
-const model = {
+/** As anywidget does: `initialize` and every `render` get an object of their own for one model. */
+const modelProxy = () => ({
   get: (name) => ({ name: "blood.zarr" })[name],
   on: (_, listener) => listeners.add(listener),
   off: (_, listener) => listeners.delete(listener),
@@ -105,7 +106,7 @@ const model = {
       if (content.kind === "cmd") answer(content);
     }, 20);
   },
-};
+});
 
 const place = document.getElementById("place");
 if (query.has("static")) {
@@ -113,10 +114,11 @@ if (query.has("static")) {
   const base64 = buffers.map((buffer) => btoa(Array.from(new Uint8Array(buffer.buffer), (byte) => String.fromCharCode(byte)).join("")));
   mock.unmount = renderStatic(place, { ...content, buffers: base64 });
 } else {
-  mock.open = () => {
-    const endModel = widget.initialize({ model });
-    const endView = widget.render({ model, el: place });
-    mock.unmount = () => { endView(); endModel(); };
+  mock.open = (n_views = Number(query.get("views") ?? 1), hasInitialize = !query.has("bare")) => {
+    const { initialize, render } = widget();
+    const endModel = hasInitialize ? initialize({ model: modelProxy() }) : () => {};
+    const ends = Array.from({ length: n_views }, () => render({ model: modelProxy(), el: place }));
+    mock.unmount = () => { for (const end of [...ends, endModel]) end(); };
   };
   mock.open();
 }

@@ -7,36 +7,42 @@ import { mountView } from "./view";
 interface Props { model: Model; signal?: AbortSignal }
 interface RenderProps extends Props { el: HTMLElement }
 
-const sessions = new WeakMap<Model, Session>();
+/**
+ * One session per model however many views it has: the credit is the model's. A host calls this once per model, and
+ * gives `initialize` and each `render` a model object of its own, so only this closure can tell that they are one.
+ */
+function widget() {
+  let session: Session | null = null;
 
-/** One session per model however many views it has: the credit is the model's. */
-function open({ model, signal }: Props): () => void {
-  const session = new Session(model);
-  sessions.set(model, session);
-  const close = () => {
-    session.close();
-    if (sessions.get(model) === session) sessions.delete(model);
+  const open = ({ model, signal }: Props): (() => void) => {
+    const opened = new Session(model);
+    session = opened;
+    const close = () => {
+      opened.close();
+      if (session === opened) session = null;
+    };
+    signal?.addEventListener("abort", close, { once: true });
+    return close;
   };
-  signal?.addEventListener("abort", close, { once: true });
-  return close;
-}
 
-function initialize(props: Props): () => void {
-  return open(props);
-}
-
-function render({ model, el, signal }: RenderProps): () => void {
-  // A host that does not call `initialize` still gets a session; it then ends with this view.
-  const closeSession = sessions.has(model) ? () => {} : open({ model });
-  const session = sessions.get(model)!;
-  const unmount = mountView(el, session.store, (name, args) => session.commands.call(name, args), session.name);
-  const close = () => {
-    unmount();
-    closeSession();
+  return {
+    initialize: open,
+    render({ model, el, signal }: RenderProps): () => void {
+      // A host that does not call `initialize` still gets a session; it then ends with this view.
+      const closeSession = session ? () => {} : open({ model });
+      const { store, commands, name } = session!;
+      const unmount = mountView(el, store, (verb, args) => commands.call(verb, args), name);
+      const close = () => {
+        unmount();
+        closeSession();
+      };
+      signal?.addEventListener("abort", close, { once: true });
+      return close;
+    },
   };
-  signal?.addEventListener("abort", close, { once: true });
-  return close;
 }
+
+export default widget;
 
 /** The offline page: `state` is what `view.to_html()` inlined (docs/protocol.md). */
 export function renderStatic(element: HTMLElement, state: { kind: string }): () => void {
@@ -44,8 +50,6 @@ export function renderStatic(element: HTMLElement, state: { kind: string }): () 
   store.replace(decodeSnapshot(state));
   return mountView(element, store, null, store.status?.store ?? "");
 }
-
-export default { initialize, render };
 
 // The offline page has the bundle as an inline module, which nobody can import: it starts by itself.
 const inlined = document.getElementById("livelatent-state");

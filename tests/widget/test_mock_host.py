@@ -58,9 +58,9 @@ def host(browser: Browser, address: str) -> Iterator[Any]:
         origin = address.partition("/js/")[0]
         page.on("request", lambda r: None if r.url.startswith((origin, "data:")) else strangers.append(r.url))
         page.goto(f"{address}?{query}")
-        expect(page.get_by_test_id("ll-root")).to_be_visible()
+        expect(page.get_by_test_id("ll-root").first).to_be_visible()
         if "state=ready" not in query:
-            expect(page.get_by_test_id("ll-map")).not_to_have_attribute("data-cells", "0")
+            expect(page.get_by_test_id("ll-map").first).not_to_have_attribute("data-cells", "0")
         return page
 
     yield open_page
@@ -377,6 +377,18 @@ def test_every_frame_is_acknowledged(host):
     page.evaluate("() => mock.deliver(mock.data.mapFrame(mock.run))")
     seq = page.evaluate("() => mock.run.seq")
     page.wait_for_function("seq => mock.sent.some(m => m.kind === 'ack' && m.seq === seq)", arg=seq)
+
+
+@pytest.mark.parametrize("query", ["views=2", "views=1", "bare"])
+def test_a_model_has_one_session_however_many_views(host, query):
+    page = host(query)
+    assert page.evaluate("() => mock.nListeners()") == 1
+    assert len(sent(page, "ready")) == 1
+    page.evaluate("() => mock.deliver(mock.data.mapFrame(mock.run))")
+    seq = page.evaluate("() => mock.run.seq")
+    page.wait_for_function("seq => mock.sent.some(m => m.kind === 'ack' && m.seq === seq)", arg=seq)
+    assert [ack["seq"] for ack in sent(page, "ack")].count(seq) == 1
+    expect(page.get_by_test_id("ll-flag")).to_have_count(6 if query == "views=2" else 3)
 
 
 def test_a_silent_kernel_is_said_to_be_busy_and_the_action_waits(host):

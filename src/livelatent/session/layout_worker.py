@@ -25,6 +25,10 @@ FEWEST_CELLS = 5
 """Below it UMAP has no neighbourhood to speak of: the layout is PCA's."""
 
 
+MIN_DIST = 0.3
+"""Looser than UMAP's 0.1: a type's cells stay apart enough to be pointed at."""
+
+
 def umap_layout(latent: ndarray, init: ndarray | None, *, n_epochs: int | None, n_neighbors: int, seed: int) -> ndarray:
     """UMAP in two dimensions, from PCA or from the positions in `init`."""
     if len(latent) < FEWEST_CELLS:
@@ -38,6 +42,7 @@ def umap_layout(latent: ndarray, init: ndarray | None, *, n_epochs: int | None, 
             n_components=2,
             n_neighbors=min(n_neighbors, len(latent) - 1),
             n_epochs=n_epochs,
+            min_dist=MIN_DIST,
             init=start,
             random_state=seed,
             n_jobs=1,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy import ndarray
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import LabelError
+from livelatent.errors import GeneMismatchError, LabelError
 from livelatent.session.board import Board, BoardFlag, JudgedNovelty, Place, Saved
 from livelatent.session.commands import Answer, CommandError, Commands, cells, number, text, whole
 from livelatent.session.layout import LayoutWorker
@@ -104,7 +104,7 @@ class LiveSession:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._worker: LayoutWorker | None = None
-        self._map: MovingMap | None = None
+        self._map = MovingMap()
         self._look: Look | None = None
         self._before: dict[str, ndarray] | None = None
         self._prototypes = PrototypeView()
@@ -115,6 +115,7 @@ class LiveSession:
         self._looks_at_find = 0
         self._annotated: tuple[int, Predicted] | None = None
         self._judged: Any = None
+        self._query_fits = True
         self._wants_find = False
         self._not_before = 0.0
         self._spent_s = 0.0
@@ -152,10 +153,13 @@ class LiveSession:
         novelties
             Scores of the run's atlas and the query where they are known already; None computes them for a
             trained model.
+        timeout_s
+            How long to wait for UMAP to warm up; 0 draws a PCA at once.
         """
-        self._open_worker()
-        if self._worker is not None:
-            self._worker.wait_ready(timeout_s)
+        if timeout_s > 0:
+            self._open_worker()
+            if self._worker is not None:
+                self._worker.wait_ready(timeout_s)
         with self._work:
             key = self._key()
             if novelties is not None:
@@ -174,14 +178,14 @@ class LiveSession:
 
     def _open_worker(self) -> None:
         with self._lock:
-            if self._map is not None:
+            if self._worker is not None or "layout" in self._alarms:
                 return
             try:
                 self._worker = LayoutWorker(min(self.panel_cells, self.atlas.n_cells))
             except OSError as error:
                 log.exception("the layout process could not be started")
                 self._alarms["layout"] = f"The map is a PCA, not a UMAP: no layout process could be started ({error})."
-            self._map = MovingMap(self._worker)
+            self._map.worker = self._worker
 
     # Looking, in the background
 
@@ -240,11 +244,13 @@ class LiveSession:
 
     def _timed(self, work: Callable[[], None]) -> None:
         """Do some work, and let the trainer have its share of time before the next."""
+        # What began before training did takes nothing from it: the first look imports and compiles for seconds.
+        was_busy = self.run.status.state == "training"
         started = time.monotonic()
         work()
         cost = time.monotonic() - started
         self._spent_s += cost
-        pause = cost * (1 - self.cpu_share) / self.cpu_share
+        pause = cost * (1 - self.cpu_share) / self.cpu_share if was_busy else 0.0
         is_busy = self.run.status.state == "training"
         self._not_before = time.monotonic() + (max(SHORTEST_PAUSE_S, pause) if is_busy else 0.0)
 
@@ -269,12 +275,19 @@ class LiveSession:
         return snapshot.model, snapshot.step
 
     def _look_now(self) -> None:
-        assert self._map is not None
         model, step = self._model()
-        panel = self._panel()
-        look = look_at(model, step, self.atlas, self.query, panel, self._map, device=self._device)
+        try:
+            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map, device=self._device)
+        except GeneMismatchError as error:
+            if self.query is None or not self._query_fits:
+                raise
+            # The run's own atlas is worth seeing without it.
+            log.warning("the query is not shown: %s", error)
+            self._query_fits = False
+            self._alarms["query"] = f"The query is not shown: {error}"
+            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map, device=self._device)
         with self._lock:
-            if self._look is not None:
+            if self._look is not None and self._look.step != look.step:
                 self._before = dict(zip(self._look.prototypes.names, self._look.prototypes.centroid, strict=True))
             self._look = look
             self._looks += 1
@@ -290,11 +303,13 @@ class LiveSession:
             kept[int(flag.is_query)].append(flag.rows)
         keep, keep_query = (np.concatenate([np.zeros(0, np.int64), *some]) for some in kept)
         last = None if self._look is None else self._look.panel
-        if last is not None and np.isin(keep, last.rows).all() and np.isin(keep_query, last.query_rows).all():
+        n_query = self.query.n_cells if self.query is not None and self._query_fits else 0
+        is_complete = last is not None and np.isin(keep, last.rows).all() and np.isin(keep_query, last.query_rows).all()
+        if last is not None and is_complete and bool(len(last.query_rows)) == bool(n_query):
             return last
         return choose_panel(
             self.atlas.label,
-            0 if self.query is None else self.query.n_cells,
+            n_query,
             n_cells=self.panel_cells,
             keep=keep,
             keep_query=keep_query,
@@ -316,7 +331,7 @@ class LiveSession:
         self._looks_at_find = self._looks
         fit_reference(model, self.atlas)
         found = [find_novel(model, self.atlas, target_fpr=self.board.target_fpr)]
-        if self.query is not None:
+        if self.query is not None and self._query_fits:
             found.append(find_novel(model, self.query, target_fpr=self.board.target_fpr))
         self._take(found, model)
         self._annotate()

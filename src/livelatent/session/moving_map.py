@@ -37,8 +37,8 @@ class Layout:
 class MovingMap:
     """Makes each layout from the last one, in the worker where there is one that works."""
 
-    def __init__(self, worker: LayoutWorker | None, *, seed: int = 0) -> None:
-        self._worker = worker
+    def __init__(self, worker: LayoutWorker | None = None, *, seed: int = 0) -> None:
+        self.worker = worker
         self._seed = seed
         self._last: Layout | None = None
         self._shaped: tuple[Panel, ndarray] | None = None
@@ -60,9 +60,9 @@ class MovingMap:
         return self._last
 
     def _umap(self, latent: ndarray, panel: Panel, known: ndarray, before: ndarray) -> ndarray:
-        worker = self._worker
+        worker = self.worker
         if worker is None:
-            raise LayoutError("no layout process was asked for.")
+            raise LayoutError("it was asked for at once, before a layout process could be ready.")
         if not worker.is_ready:
             raise LayoutError("the layout process is warming up." if worker.is_alive else "the layout process died.")
         shaped = self._shaped

@@ -25,7 +25,7 @@ class Panel:
     @property
     def is_query(self) -> ndarray:
         """One 0 or 1 per cell of the panel."""
-        return np.repeat(np.array([0, 1], np.uint8), [len(self.rows), len(self.query_rows)])
+        return np.repeat(np.array([0, 1]), [len(self.rows), len(self.query_rows)])
 
     @property
     def cell(self) -> ndarray:
@@ -175,6 +175,6 @@ def place_new(
 def layout_sha256(panel: Panel, xy: Float[ndarray, "cell 2"]) -> str:
     """What a lasso was drawn on: the panel's cells and their positions."""
     digest = hashlib.sha256(np.ascontiguousarray(panel.cell, "<i8").tobytes())
-    digest.update(panel.is_query.tobytes())
+    digest.update(panel.is_query.astype("u1").tobytes())
     digest.update(np.ascontiguousarray(xy, "<f4").tobytes())
     return digest.hexdigest()

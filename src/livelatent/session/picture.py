@@ -9,11 +9,15 @@ import numpy as np
 from numpy import ndarray
 
 from livelatent import atomic
-from livelatent.session.state import Curves, FlagList, LatentMap, PrototypeView, Status, Topic
+from livelatent.arrays import Float
+from livelatent.session.state import Curves, FlagList, FlagView, LatentMap, PrototypeView, Status, Topic
+
+Box = Float[ndarray, "corner 2"]
 
 __all__ = ["category_colours", "draw", "write_png"]
 
-INK, QUIET, FLAG, ACCENT, GRID = "#1c2024", "#5f6670", "#b93a00", "#0b68cb", "#e3e6ea"
+INK, QUIET, FLAG, NAMED = "#1c2024", "#5f6670", "#b93a00", "#1a7f4e"
+ACCENT, GRID, NO_LABEL = "#0b68cb", "#e3e6ea", "#c4c8cd"
 # Okabe and Ito's eight, which colour-blind people tell apart; beyond, names on the map do the work. The same as
 # js/src/palette.ts: yellow is darkened, because it fades on white.
 FIRST = ("#E69F00", "#56B4E9", "#009E73", "#D9C700", "#0072B2", "#CC79A7", INK, "#D55E00")
@@ -53,7 +57,7 @@ def draw(topics: Sequence[Topic]) -> Any:
     FigureCanvasAgg(figure)
     _header(figure, status)
     outer = figure.add_gridspec(
-        2, 2, width_ratios=[1.45, 1], height_ratios=[1.6, 1], left=0.025, right=0.98, top=0.9, bottom=0.04,
+        2, 2, width_ratios=[1.45, 1], height_ratios=[1.6, 1], left=0.025, right=0.98, top=0.875, bottom=0.03,
         wspace=0.08, hspace=0.2,
     )  # fmt: skip
     _map(figure.add_subplot(outer[0, 0]), latent_map, flags)
@@ -95,14 +99,14 @@ def _header(figure: Any, status: Status) -> None:
         f"epoch {status.epoch} of {status.epochs}",
         f"step {status.step:,}",
         f"{status.n_cells:,} cells x {status.n_genes:,} genes",
-        *([f"{status.n_saved} labels saved"] if status.n_saved else []),
+        *([f"{status.n_saved} {'label' if status.n_saved == 1 else 'labels'} saved"] if status.n_saved else []),
     ]
     figure.text(0.025, 0.962, name, fontsize=14, fontweight="bold", color=INK)
     figure.text(0.025, 0.937, "  ·  ".join(facts), fontsize=10, color=QUIET)
     said = [*status.alarms, *status.notes]
     if said:
         figure.text(
-            0.98, 0.955, "\n".join(wrap(_plain("  ·  ".join(said), 180), 80)), fontsize=9, ha="right", va="center",
+            0.98, 0.967, "\n".join(wrap(_plain("  ·  ".join(said), 180), 80)), fontsize=9, ha="right", va="center",
             color=FLAG if status.alarms else QUIET,
         )  # fmt: skip
 
@@ -111,49 +115,73 @@ def _map(axes: Any, shown: LatentMap, flags: FlagList) -> None:
     has_labels = bool((shown.label >= 0).any())
     names, codes = (shown.label_names, shown.label) if has_labels else (shown.predicted_names, shown.predicted)
     facts = f"{len(shown.cell):,} of {shown.n_total:,} cells, by {'label' if has_labels else 'predicted label'}"
-    _title(axes, "Map", facts + ("; grey: no label" if (codes < 0).any() else ""))
+    _title(axes, "Map", facts + ("; grey: no label, red: flagged" if (codes < 0).any() else ""))
     _bare(axes)
     if not len(shown.cell):
         axes.text(0.5, 0.5, "no cells embedded yet", ha="center", color=QUIET, transform=axes.transAxes)
         return
     size = float(np.clip(6000 / len(shown.cell), 1.2, 14))
-    colours = category_colours(len(names))
+    colours = np.array([*category_colours(len(names)), NO_LABEL, FLAG])
+    shade = np.where(shown.flag > 0, len(names) + 1, np.where(codes >= 0, codes, len(names)))
+    # Drawn in a random order: the last type in the list must not hide the others.
     order = np.random.default_rng(0).permutation(len(codes))
-    shade = np.array([colours[code] if code >= 0 else "#c4c8cd" for code in codes[order]])
-    axes.scatter(*shown.xy[order].T, s=size, c=shade, linewidths=0, alpha=0.85)
+    axes.scatter(*shown.xy[order].T, s=size, c=colours[shade[order]], linewidths=0, alpha=0.85)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.margins(0.08)
-    for code, name in enumerate(names):
-        own = shown.xy[codes == code]
-        if len(own):
-            _name(axes, np.median(own, axis=0), _plain(name), INK, 9)
-    for flag in flags.flags:
-        own = shown.xy[shown.flag == flag.id]
-        if len(own) and flag.state != "dismissed":
-            _outline(axes, own, f"{flag.id}" + (f"  {_plain(flag.label)}" if flag.label else ""))
+    axes.margins(0.1)
+    outlined = [_outline(axes, shown.xy[shown.flag == flag.id], flag) for flag in flags.flags]
+    groups = [(shown.xy[codes == code], name) for code, name in enumerate(names)]
+    named = [(_box(own), _plain(name), INK, 9.0) for own, name in groups if len(own)]
+    _names(axes, [*(one for one in outlined if one is not None), *named])
 
 
-def _name(axes: Any, place: ndarray, text: str, colour: str, size: float) -> None:
+def _names(axes: Any, wanted: list[tuple[Box, str, str, float]]) -> None:
+    """A name beside each box, where it hides no other name and no flag: above, below, right, left, or further up."""
     from matplotlib.patheffects import withStroke
+    from matplotlib.transforms import Bbox
 
-    axes.text(
-        *place, text, fontsize=size, fontweight="bold", color=colour, ha="center", va="center",
-        path_effects=[withStroke(linewidth=2.5, foreground="white")], zorder=5,
-    )  # fmt: skip
+    axes.figure.draw_without_rendering()
+    renderer = axes.figure.canvas.get_renderer()
+    boxes = [Bbox(axes.transData.transform(box)) for box, *_ in wanted]
+    taken = [box for box, (*_, colour, _) in zip(boxes, wanted, strict=True) if colour != INK]
+    for box, (_, text, colour, size) in zip(boxes, wanted, strict=True):
+        drawn = axes.text(
+            0, 0, text, fontsize=size, fontweight="bold", color=colour, ha="center", va="center", zorder=7,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )  # fmt: skip
+        extent = drawn.get_window_extent(renderer)
+        x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+        up, aside = extent.height * 0.75, extent.width / 2 + 6
+        spots = [(x, box.y1 + up), (x, box.y0 - up), (box.x1 + aside, y), (box.x0 - aside, y)]
+        spots += [(x, box.y1 + up + step * extent.height) for step in range(1, 6)]
+        for spot in spots:
+            drawn.set_position(axes.transData.inverted().transform(spot))
+            extent = drawn.get_window_extent(renderer)
+            if not any(extent.overlaps(other) for other in taken):
+                break
+        taken.append(extent)
 
 
-def _outline(axes: Any, own: ndarray, text: str) -> None:
-    """An ellipse around nine tenths of a flag's cells, with its number."""
-    from matplotlib.patches import Ellipse
-
+def _box(own: ndarray) -> Box:
+    """Corners of the box around the nine tenths of cells that lie nearest to the middle."""
     middle = np.median(own, axis=0)
     near = own[np.argsort(np.linalg.norm(own - middle, axis=1))[: max(1, int(len(own) * 0.9))]]
-    low, high = near.min(axis=0), near.max(axis=0)
+    return np.stack([near.min(axis=0), near.max(axis=0)])
+
+
+def _outline(axes: Any, own: ndarray, flag: FlagView) -> tuple[Box, str, str, float] | None:
+    """An ellipse around most of a flag's cells, and the name it wants."""
+    from matplotlib.patches import Ellipse
+
+    if not len(own) or flag.state == "dismissed":
+        return None
+    low, high = _box(own)
     least = 0.04 * np.ptp(axes.dataLim.get_points(), axis=0).max()
-    width, height = np.maximum((high - low) * 1.25, least)
+    size = np.maximum((high - low) * 1.3, least)
+    colour = NAMED if flag.state == "named" else FLAG
     centre = (low + high) / 2
-    axes.add_patch(Ellipse(tuple(centre), width, height, fill=False, edgecolor=FLAG, linewidth=1.6, zorder=6))
-    _name(axes, centre + np.array([0, height / 2 + least * 0.35]), text, FLAG, 10)
+    axes.add_patch(Ellipse(tuple(centre), *size, fill=False, edgecolor=colour, linewidth=1.6, zorder=6))
+    name = f"{flag.id}" + (f"  {_plain(flag.label)}" if flag.label else "")
+    return np.stack([centre - size / 2, centre + size / 2]), name, colour, 10.0
 
 
 def _curves(figure: Any, place: Any, curves: Curves) -> None:
@@ -215,12 +243,8 @@ def _prototypes(figure: Any, place: Any, view: PrototypeView) -> None:
     names = [_plain(view.names[index], 22) for index in order]
     small = 8 if k <= 14 else 6 if k <= 30 else 4
     axes.set_yticks(range(k), names, fontsize=small)
-    axes.set_xticks(
-        range(k), names if k > 14 else [_plain(view.names[index], 9) for index in order], fontsize=small - 1
-    )
+    axes.set_xticks([])
     axes.tick_params(length=0, colors=INK)
-    if k > 8:
-        axes.tick_params(axis="x", rotation=90)
     for label, index in zip(axes.get_yticklabels(), order, strict=True):
         if view.names[index].startswith("flag "):
             label.set_color(FLAG)
@@ -243,7 +267,7 @@ def _prototypes(figure: Any, place: Any, view: PrototypeView) -> None:
 def _flags(axes: Any, flags: FlagList) -> None:
     n = len(flags.flags)
     facts = (
-        f"{n} {'cluster' if n == 1 else 'clusters'}; {flags.n_flagged:,} of {flags.n_scored:,} cells fit no prototype"
+        f"{n} {'cluster' if n == 1 else 'clusters'}; {flags.n_flagged:,} of {flags.n_scored:,} scored cells stand out"
     )
     _title(axes, "Flags", facts if flags.n_scored else "")
     _bare(axes)
@@ -267,7 +291,7 @@ def _flags(axes: Any, flags: FlagList) -> None:
             color=INK,
             va="top",
         )
-        axes.text(1, y, state, fontsize=9, color="#1a7f4e" if flag.state == "named" else QUIET, ha="right", va="top")
+        axes.text(1, y, state, fontsize=9, color=NAMED if flag.state == "named" else QUIET, ha="right", va="top")
         lines = wrap(_plain(flag.reason, 150), 82)
         if flag.higher or flag.lower:
             genes = f"higher: {', '.join(map(_plain, flag.higher[:5]))}" if flag.higher else ""

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy import ndarray
 
-from livelatent.arrays import Float, Int
+from livelatent.arrays import Float, Int, UInt
 
 __all__ = [
     "NO_CODE",
@@ -77,7 +77,7 @@ class Curve:
     name: str
     split: str
     start: int
-    steps: Int[ndarray, " point"]
+    steps: Int[ndarray, " point"] | UInt[ndarray, " point"]
     values: Float[ndarray, " point"]
 
 

@@ -1,0 +1,254 @@
+import os
+import shutil
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from livelatent.atlas import Atlas, ingest
+from livelatent.errors import LabelError
+from livelatent.judge.flags import find_novel
+from livelatent.session.live import LiveSession
+from livelatent.train.run import Run
+from watched import HIDDEN, small_run, until
+
+
+@pytest.fixture
+def ready(own_atlas, tmp_path):
+    """A session on a run that has not been started, its map a PCA."""
+    session = LiveSession(small_run(own_atlas, tmp_path / "run"))
+    session.settle(timeout_s=0.0)
+    yield session
+    session.close()
+    own_atlas.labels.close()
+
+
+@pytest.fixture
+def settled(finished_run, finished, tmp_path):
+    """A session on a copy of the finished run's store, with the scores that are known already."""
+    shutil.copytree(finished_run.atlas.path, tmp_path / "hidden.zarr")
+    run = Run.resume(finished_run.folder)
+    run.atlas = Atlas.open(tmp_path / "hidden.zarr")
+    session = LiveSession(run)
+    session.settle(finished.board.novelties, timeout_s=0.0)
+    yield session
+    session.close()
+    run.atlas.labels.close()
+
+
+def test_a_run_that_was_not_started_shows_its_cells_and_types(ready):
+    shown = ready.latent_map()
+    assert len(shown.cell) == shown.n_total == 607
+    assert np.isfinite(shown.xy).all()
+    assert shown.label_names == ("B cell", "NK cell", "T cell", "monocyte")
+    assert (shown.label == ready.atlas.label).all()
+    assert shown.batch_names == ("d1", "d2", "d3")
+    assert np.isnan(shown.p_value).all() and not shown.flag.any()
+    assert ready.prototypes().names == ready.atlas.label_names
+    status = ready.status()
+    assert status.state == "ready" and status.can.start and not status.can.pause
+    assert status.store == "tiny.zarr" and status.journal == "tiny.labels"
+
+
+def test_before_any_look_every_topic_is_there_and_empty(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run"))
+    kinds = [type(topic).__name__ for topic in session.topics()]
+    assert kinds == ["Status", "Curves", "LatentMap", "PrototypeView", "FlagList"]
+    assert len(session.latent_map().cell) == 0 and session.latent_map().n_total == 607
+
+
+def test_the_hidden_type_is_flagged_and_shown_on_the_map(finished):
+    flags = finished.board.flag_list()
+    assert flags.flags and flags.n_scored > 0 and flags.calibration
+    hidden = finished.atlas.true_labels == HIDDEN
+    best = finished.board.flag(flags.flags[0].id)
+    assert hidden[best.rows].mean() > 0.8
+    shown = finished.latent_map()
+    assert set(shown.cell[shown.flag == best.id]) == set(best.rows)
+    assert np.isfinite(shown.p_value).sum() == flags.n_scored
+    table = finished.prototypes()
+    assert table.names[-1] == f"flag {flags.flags[-1].id}"
+    assert table.distance.shape == (len(table.names),) * 2
+    assert sorted(table.order) == list(range(len(table.names)))
+
+
+def test_a_finished_run_shows_the_classifiers_predictions(finished):
+    from livelatent.judge.classifier import annotate
+
+    shown = finished.latent_map()
+    want = annotate(finished.run.model, finished.atlas)["label"].to_numpy()
+    assert [shown.predicted_names[code] for code in shown.predicted] == list(want)
+
+
+def test_a_finished_runs_map_is_a_umap_and_its_curves_are_whole(finished):
+    assert finished.status().alarms == ()
+    assert finished.latent_map().layout >= 1
+    curves = finished.curves()
+    assert {(curve.name, curve.split) for curve in curves.series} == set(finished.run.history.names())
+    first = curves.series[0]
+    later = finished.curves({(first.name, first.split): 3}).series[0]
+    assert later.start == 3 and (later.steps == first.steps[3:]).all()
+    assert [mark.text for mark in curves.marks] == ["stage representation", "stage classifier"]
+
+
+def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run"), panel_cells=300)
+    session.start()
+    before = session.versions()
+    assert session.answer("1", "start", {}).result["state"] in ("training", "done")
+    session.run.wait()
+    until(lambda: session.board.novelties[0] is not None and session._look is not None)
+    until(lambda: session._looked_at == session._key())
+    after = session.versions()
+    assert all(after[topic] > before[topic] for topic in before)
+    assert session._look.step == session.run.status.step
+    assert 300 <= len(session.latent_map().cell) < 607
+    assert session.status().state == "done" and session.spent_s > 0
+    pid = session._worker.pid
+    session.close()
+    assert not any(thread.name in ("livelatent-session", "livelatent-layout") for thread in threading.enumerate())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_pause_and_resume_reach_the_run(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run", epochs=500, patience=1000))
+    session.answer("1", "start", None)
+    assert session.answer("2", "pause", {}).result == {"state": "paused"}
+    assert session.status().can.resume
+    assert session.answer("3", "resume", {}).result == {"state": "training"}
+    session.answer("4", "stop", {})
+    session.run.wait()
+    assert session.run.status.state == "stopped"
+
+
+def test_a_killed_layout_process_leaves_a_pca_and_says_so(ready, caplog):
+    ready._open_worker()
+    os.kill(ready._worker.pid, signal.SIGKILL)
+    until(lambda: not ready._worker.is_alive)
+    ready.settle(timeout_s=0.0)
+    [alarm] = ready.status().alarms
+    assert "PCA" in alarm and "died" in alarm
+    assert np.isfinite(ready.latent_map().xy).all()
+
+
+def test_an_error_in_a_look_becomes_an_alarm_until_it_works_again(ready, caplog):
+    hidden = ready.atlas.path.with_name("elsewhere")
+    (ready.atlas.path / "X").rename(hidden)
+    ready._looked_at = None
+    ready.settle(timeout_s=0.0)
+    assert any("map could not be brought up to date" in alarm for alarm in ready.status().alarms)
+    assert "could not be brought up to date" in caplog.text
+    hidden.rename(ready.atlas.path / "X")
+    ready._looked_at = None
+    ready.settle(timeout_s=0.0)
+    assert not any("brought up" in alarm for alarm in ready.status().alarms)
+
+
+def test_a_name_given_in_the_browser_is_on_disk_once(settled):
+    flag = settled.board.flags[0]
+    args = {"flag": flag.id, "name": "NK?"}
+    first = settled.answer("rid", "label", args)
+    again = settled.answer("rid", "label", args)
+    assert first == again and first.ok and first.result["n_cells"] == len(flag.rows)
+    [entry] = Atlas.open(settled.atlas.path).labels.entries
+    assert entry.model == settled.run.model.sha256()
+    assert entry.how["kind"] == "flag" and entry.how["target_fpr"] == 0.05
+    shown = settled.latent_map()
+    assert set(shown.cell[shown.given == 0]) == set(flag.rows) and shown.given_names == ("NK?",)
+    assert settled.answer("u", "undo", {}).result == {
+        "n_undo": 0,
+        "n_redo": 1,
+        "what": f"{len(flag.rows)} cells: NK?",
+    }
+    assert (settled.latent_map().given == -1).all()
+
+
+def test_a_lasso_is_kept_with_the_hash_of_the_layout_it_was_drawn_on(settled):
+    shown = settled.latent_map()
+    polygon = [[0, 0], [1, 0.5], [0, 1]]
+    selector = {"kind": "lasso", "polygon": polygon, "layout": shown.layout}
+    answer = settled.answer("r", "label", {"cells": [[0, 5], [0, 3]], "selector": selector, "name": "mine"})
+    assert answer.result["n_cells"] == 2
+    how = settled.atlas.labels.entries[-1].how
+    assert how["polygon"] == polygon and how["layout_sha256"] == settled._look.layout.sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("label", {"flag": 999, "name": "x"}),
+        ("label", {"flag": "1", "name": "x"}),
+        ("label", {"cells": [[1, 0]], "name": "x"}),
+        ("label", {"cells": [[0, 10**9]], "name": "x"}),
+        ("label", {"cells": [[0, 1]], "name": "x", "selector": {"kind": "lasso", "polygon": "x", "layout": 1}}),
+        ("label", {"cells": [[0, 1]], "name": ["x"]}),
+        ("threshold", {"target_fpr": 7}),
+        ("threshold", {}),
+        ("nearest", {"prototype": 999}),
+        ("dismiss", {"flag": 999}),
+        ("start", {}),
+    ],
+)
+def test_what_cant_be_done_is_answered_with_a_reason_and_changes_nothing(finished, name, args):
+    before = finished.versions()
+    answer = finished.answer(f"{name} {args}", name, args)
+    assert not answer.ok and answer.error
+    assert finished.atlas.labels.entries == () and finished.versions() == before
+
+
+def test_a_prototypes_nearest_cells_and_neighbours(settled):
+    table = settled.prototypes()
+    result = settled.answer("r", "nearest", {"prototype": 0}).result
+    assert len(result["neighbors"]) == len(table.names) - 1
+    distances = [distance for _, distance in result["neighbors"]]
+    assert distances == sorted(distances)
+    label = settled.atlas.label_names[settled.atlas.label[result["cells"][0][1]]]
+    assert label == table.names[0]
+
+
+def test_a_threshold_changes_the_flags_and_not_the_scores(settled):
+    n = settled.answer("r", "threshold", {"target_fpr": 0.2}).result["n_flagged"]
+    novelty = settled.board.novelties[0]
+    assert n == (novelty.p_value <= 0.2).sum() and settled.board.flag_list().target_fpr == 0.2
+
+
+def test_python_labels_flags_rows_and_masks(settled, tiny_atlas):
+    novel = find_novel(settled.run.model, settled.atlas)
+    assert settled.label(novel[0], "one").n_cells == len(novel[0].rows)
+    assert settled.label(settled.board.flags[0], "two").label == "two"
+    assert settled.label(settled.board.flags[0].id, "three").n_saved == 3
+    assert settled.label(np.arange(settled.atlas.n_cells) < 4, "four").n_cells == 4
+    assert settled.label([1, 2], None).label is None
+    with pytest.raises(LabelError, match="no query"):
+        settled.label([1], "x", query=True)
+
+
+def test_a_query_is_shown_scored_and_labelled_in_its_own_journal(finished_run, tiny_h5ad, tmp_path):
+    query = ingest([tiny_h5ad[1]], tmp_path / "query.zarr", label="cell_type")
+    session = LiveSession(finished_run, query)
+    session.settle(timeout_s=0.0)
+    shown = session.latent_map()
+    assert shown.is_query.sum() == query.n_cells and shown.n_total == session.atlas.n_cells + query.n_cells
+    here = shown.is_query == 1
+    names = np.array([*shown.label_names, "none"])
+    assert (names[shown.label[here]] == np.array([*query.label_names, "none"])[query.label]).all()
+    flags = [flag for flag in session.board.flags if flag.is_query]
+    assert flags and (query.true_labels[flags[0].rows] == HIDDEN).mean() > 0.8
+    session.label(flags[0].id, "NK")
+    assert len(query.labels.entries) == 1 and not session.atlas.labels.entries
+    session.close()
+    query.labels.close()
+
+
+def test_a_query_of_other_genes_is_left_out_with_an_alarm(ready, tiny_adatas, tmp_path):
+    other = tiny_adatas["two.h5ad"].copy()
+    other.var_names = [f"OTHER{gene}" for gene in range(other.n_vars)]
+    other.write_h5ad(tmp_path / "other.h5ad")
+    query = ingest([tmp_path / "other.h5ad"], tmp_path / "other.zarr")
+    session = LiveSession(ready.run, query)
+    session.settle(timeout_s=0.0)
+    assert any("The query is not shown" in alarm for alarm in session.status().alarms)
+    assert len(session.latent_map().cell) == ready.atlas.n_cells
+    session.close()

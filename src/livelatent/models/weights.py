@@ -102,7 +102,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
                 "Load it with the version that wrote it "
                 f"({facts.get('version', 'unknown')}), or train again."
             )
-        if facts["class"] not in _CLASSES:
+        if str(facts["class"]) not in _CLASSES:
             raise ModelError(
                 f"{folder}: a model of class {facts['class']!r} was found; known are {', '.join(_CLASSES)}."
             )

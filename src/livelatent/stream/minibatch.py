@@ -32,11 +32,6 @@ class Minibatch:
         return len(self.cell)
 
 
-def size_scale(total: NDArray[np.float64], mean_total: float) -> NDArray[np.float64]:
-    """1 / S_c of METHODS 2.4: mean_total / total, and 0 for an empty cell, whose values are all 0."""
-    return np.divide(mean_total, total, out=np.zeros(len(total)), where=total > 0)
-
-
 def scatter_log(
     data: NDArray[Any],
     indices: NDArray[Any],

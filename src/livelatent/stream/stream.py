@@ -8,8 +8,9 @@ import torch
 
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.passes import size_factor
 from livelatent.errors import GeneMismatchError
-from livelatent.stream.minibatch import Minibatch, scatter_log, size_scale
+from livelatent.stream.minibatch import Minibatch, scatter_log
 from livelatent.stream.plan import StreamConfig, plan_epoch, step_bounds
 from livelatent.stream.position import Position, hash_rows
 from livelatent.stream.read import CsrGroup, GroupReader, group_spec
@@ -129,7 +130,7 @@ class Stream:
         x = np.zeros((size, self.n_genes), np.float32)
         rows = np.concatenate([group.rows[cell] for group, cell in zip(groups, cells, strict=True)] or [_NONE])
         total = self.atlas.total[rows]
-        scale = size_scale(total, self.mean_total)
+        scale = size_factor(total, self.mean_total)
         done = 0
         for group, cell in zip(groups, cells, strict=True):
             part = slice(done, done + len(cell))

@@ -161,7 +161,7 @@ def _train_stage(
                 pace.begins_step()
 
 
-def stage_rows(model: Model, atlas: Atlas, stage: Stage, split: str, rows: Rows | None) -> Rows:
+def stage_rows(model: Model, atlas: Atlas, stage: Stage, split: str, rows: Int[ndarray, " given"] | None) -> Rows:
     """Cells of a split that a stage uses: where it needs labels, those whose label the model knows."""
     used = atlas.rows(split, labelled=None)
     if stage.rows == "labelled":

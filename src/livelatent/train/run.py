@@ -23,7 +23,7 @@ from livelatent.models.model import Model
 from livelatent.models.weights import copy_to, load_model
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.position import hash_rows
-from livelatent.train.devices import device_of, resolve_device
+from livelatent.train.devices import cpu_threads, device_of, resolve_device
 from livelatent.train.history import History
 from livelatent.train.loop import Step, default_stream, stage_rows, train
 from livelatent.train.state import TrainState
@@ -190,7 +190,7 @@ class Run:
             if self._phase in ("training", "paused"):
                 self._set("stopping")
 
-    def wait(self, timeout: float | None = None) -> RunStatus:
+    def wait(self, timeout: float | int | None = None) -> RunStatus:
         """Wait until the run has ended, or for `timeout` seconds; an interrupt (Ctrl-C, or the notebook's) stops it.
 
         Raises
@@ -240,7 +240,10 @@ class Run:
     def _work(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic.only_writer(self.folder / ".lock", f"the run {self.folder}"):
+            with (
+                atomic.only_writer(self.folder / ".lock", f"the run {self.folder}"),
+                cpu_threads(self._model, self.stream.minibatch_cells),
+            ):
                 self._begin()
                 self._train()
                 with self._turnstile.step():

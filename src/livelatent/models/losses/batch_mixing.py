@@ -48,10 +48,10 @@ def batch_mixing(
     of the models is :math:`\max(0, \log(1 + n_{neg}/n_{pos}) - l)` (EVIDENCE, lesson 3).
     """
     # One column per pair of type and batch that occurs: at most as many as cells, however large the atlas.
-    _, pair = torch.unique(label * len(weight) + batch, return_inverse=True)
-    _, own_type = torch.unique(label, return_inverse=True)
-    pair_onehot = torch.nn.functional.one_hot(pair).to(similarity.dtype)
-    type_onehot = torch.nn.functional.one_hot(own_type).to(similarity.dtype)
+    pairs, pair = torch.unique(label * len(weight) + batch, return_inverse=True)
+    types, own_type = torch.unique(label, return_inverse=True)
+    pair_onehot = torch.nn.functional.one_hot(pair, max(len(pairs), 1)).to(similarity.dtype)
+    type_onehot = torch.nn.functional.one_hot(own_type, max(len(types), 1)).to(similarity.dtype)
     same = (similarity @ pair_onehot).gather(1, pair.unsqueeze(1)).squeeze(1)
     all_batches = (similarity @ type_onehot).gather(1, own_type.unsqueeze(1)).squeeze(1)
     n_same = pair_onehot.sum(0)[pair] - 1

@@ -1,0 +1,164 @@
+import pickle
+import threading
+
+import dask
+import numpy as np
+import pytest
+import torch
+
+from livelatent.errors import GeneMismatchError, StoreError
+from livelatent.stream.plan import StreamConfig, plan_epoch
+from livelatent.stream.read import group_spec, read_group
+from livelatent.stream.stream import Stream
+
+SMALL = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=120, seed=3)
+
+
+def dense(atlas, rows, genes=slice(None)):
+    counts = atlas.read_cells(np.sort(rows)).toarray()[np.argsort(np.argsort(rows))].astype(np.float64)
+    total = atlas.total[rows]
+    scale = np.where(total > 0, atlas.mean_total / np.where(total > 0, total, 1), 0)
+    return np.log1p(counts * scale[:, None])[:, genes]
+
+
+def same(a, b):
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("x", "label", "batch", "cell", "total"))
+
+
+def test_every_minibatch_holds_the_cells_its_plan_names(tiny_atlas):
+    rows = tiny_atlas.rows("train")
+    wanted = np.concatenate([group.rows(rows)[group.order()] for group in plan_epoch(rows, SMALL, epoch=2)])
+    with Stream(tiny_atlas, rows, SMALL) as stream:
+        got = list(stream.minibatches(epoch=2))
+    assert [len(m.cell) for m in got[:-1]] == [50] * (len(got) - 1)
+    assert len(got) == stream.n_steps
+    np.testing.assert_array_equal(np.concatenate([m.cell for m in got]), wanted)
+    for m in got:
+        cell = m.cell.numpy()
+        np.testing.assert_allclose(m.x, dense(tiny_atlas, cell), rtol=1e-5)
+        np.testing.assert_array_equal(m.label, tiny_atlas.label[cell])
+        np.testing.assert_array_equal(m.batch, tiny_atlas.batch[cell])
+        np.testing.assert_allclose(m.total, tiny_atlas.total[cell])
+        assert torch.isfinite(m.x).all()
+
+
+def test_the_empty_cell_and_the_silent_gene_come_as_zeros(tiny_atlas):
+    empty = np.flatnonzero(tiny_atlas.total == 0)
+    assert len(empty) > 0
+    with Stream(tiny_atlas, empty, SMALL) as stream:
+        (minibatch,) = stream.minibatches(0)
+    assert (minibatch.x == 0).all()
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 8, 9])
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_an_epoch_taken_up_at_a_step_goes_on_the_same(tiny_atlas, step, ahead):
+    rows = np.arange(0, tiny_atlas.n_cells, dtype=np.int64)[::3] * 1
+    rows = np.union1d(rows, np.arange(100, 400))
+    with Stream(tiny_atlas, rows, SMALL) as stream:
+        whole = list(stream.minibatches(1))
+    config = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=120, seed=3, groups_ahead=ahead)
+    with Stream(tiny_atlas, rows, config) as stream:
+        rest = list(stream.minibatches(1, first_step=step))
+    assert len(rest) == max(len(whole) - step, 0)
+    assert all(same(a, b) for a, b in zip(whole[step:], rest, strict=True))
+
+
+def test_rows_that_fit_one_buffer_are_the_same_in_every_epoch_but_their_order(tiny_atlas):
+    rows = tiny_atlas.rows("validation")
+    with Stream(tiny_atlas, rows, StreamConfig(minibatch_cells=7)) as stream:
+        epochs = [np.concatenate([m.cell for m in stream.minibatches(epoch)]) for epoch in range(3)]
+    assert all(sorted(cells) == rows.tolist() for cells in epochs)
+    assert len({tuple(cells) for cells in epochs}) == 3
+
+
+def test_genes_come_in_the_order_asked_and_missing_ones_as_zero(tiny_atlas):
+    names = [tiny_atlas.genes[40], "ELSEWHERE1", tiny_atlas.genes[3], tiny_atlas.genes[77]]
+    rows = np.arange(20)
+    with Stream(tiny_atlas, rows, StreamConfig(shuffle=False), genes=names) as stream:
+        (minibatch,) = stream.minibatches(0)
+    assert stream.missing == ("ELSEWHERE1",)
+    assert stream.missing_share == 0.25
+    np.testing.assert_allclose(minibatch.x[:, [0, 2, 3]], dense(tiny_atlas, rows, [40, 3, 77]), rtol=1e-5)
+    assert (minibatch.x[:, 1] == 0).all()
+
+
+def test_a_query_is_scaled_by_the_mean_total_it_is_given(tiny_atlas):
+    rows = np.arange(20)
+    with Stream(tiny_atlas, rows, StreamConfig(shuffle=False), mean_total=2 * tiny_atlas.mean_total) as stream:
+        (minibatch,) = stream.minibatches(0)
+    np.testing.assert_allclose(
+        np.expm1(minibatch.x.numpy()), 2 * np.expm1(dense(tiny_atlas, rows)), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_query_of_other_genes_is_refused(tiny_atlas):
+    names = [f"ELSEWHERE{i}" for i in range(4)] + tiny_atlas.genes[:3].tolist()
+    with pytest.raises(
+        GeneMismatchError, match=r"4 of the model's 7 genes are missing .*ELSEWHERE0.*genes=model\.genes"
+    ):
+        Stream(tiny_atlas, np.arange(3), genes=names)
+    with pytest.raises(GeneMismatchError, match="twice"):
+        Stream(tiny_atlas, np.arange(3), genes=[tiny_atlas.genes[0]] * 2)
+
+
+def test_no_rows_are_no_minibatches(tiny_atlas):
+    with Stream(tiny_atlas, np.empty(0, np.int64)) as stream:
+        assert stream.n_steps == 0
+        assert list(stream.minibatches(0)) == []
+
+
+def test_a_global_dask_setting_changes_nothing(tiny_atlas):
+    rows = tiny_atlas.rows("train")
+    with Stream(tiny_atlas, rows, SMALL) as stream:
+        wanted = list(stream.minibatches(0))
+
+    def refuse(*_, **__):
+        raise AssertionError("the stream named no scheduler")
+
+    with dask.config.set(scheduler=refuse), Stream(tiny_atlas, rows, SMALL) as stream:
+        got = list(stream.minibatches(0))
+    assert all(same(a, b) for a, b in zip(wanted, got, strict=True))
+
+
+def test_a_group_spec_survives_pickling(tiny_atlas):
+    spec = group_spec(np.array([1, 2, 30, 47, 48, 300]), block_cells=16)
+    assert spec.stretches == ((1, 3), (30, 31), (47, 49), (300, 301))
+    here, there = read_group(spec, tiny_atlas), read_group(*pickle.loads(pickle.dumps((spec, tiny_atlas))))
+    for name in ("rows", "start", "stop", "indices", "data"):
+        np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+
+
+def test_close_stops_the_threads(tiny_atlas):
+    def threads():
+        return {thread.name for thread in threading.enumerate() if thread.name.startswith("livelatent-")}
+
+    before = threads()
+    stream = Stream(tiny_atlas, tiny_atlas.rows(), SMALL)
+    minibatches = stream.minibatches(0)
+    next(minibatches)
+    assert threads() > before
+    stream.close()
+    assert threads() == before
+
+
+def test_a_damaged_shard_reaches_the_consumer_with_file_and_rows(own_atlas):
+    rows = own_atlas.rows()
+    own_atlas.csr()
+    shard = sorted((own_atlas.path / "X" / "data" / "c").iterdir(), key=lambda path: int(path.name))[-1]
+    content = bytearray(shard.read_bytes())
+    content[: len(content) // 2] = b"\x00" * (len(content) // 2)
+    shard.write_bytes(bytes(content))
+    with Stream(own_atlas, rows, SMALL) as stream, pytest.raises(StoreError, match=r"tiny\.zarr, rows \d+ to \d+"):
+        list(stream.minibatches(0))
+
+
+def test_a_gene_number_outside_the_store_never_reaches_a_kernel(own_atlas):
+    csr = own_atlas.csr()
+    own_atlas.genes = own_atlas.genes[:50]
+    assert int(np.max(csr.indices[:])) >= 50
+    with (
+        Stream(own_atlas, own_atlas.rows(), SMALL) as stream,
+        pytest.raises(StoreError, match=r"genes outside 0\.\.49"),
+    ):
+        list(stream.minibatches(0))

@@ -8,6 +8,7 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.errors import LabelError
+from livelatent.judge.threads import one_blas_thread
 
 __all__ = ["Logistic", "fit_logistic"]
 
@@ -67,7 +68,6 @@ def fit_logistic(
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
     used = np.flatnonzero(label >= 0)
     if not used.size:
@@ -80,8 +80,7 @@ def fit_logistic(
         intercept[present] = 0.0
         return Logistic(coef, intercept)
     model = LogisticRegression(C=inverse_penalty, max_iter=max_iter)
-    # BLAS threads that wait for each other on small products: 11 CPU s for 0.1 s of work when both cores were busy.
-    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+    with warnings.catch_warnings(), one_blas_thread():
         # Stopping after max_iter steps costs digits of an optimum that is regularised anyway, no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x[used], label)

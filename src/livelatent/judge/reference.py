@@ -23,6 +23,7 @@ from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanob
 from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.judge.stack import fit_pool
+from livelatent.judge.threads import one_blas_thread
 from livelatent.models.model import Model
 
 __all__ = ["Reference", "fit_reference", "load_reference"]
@@ -49,7 +50,8 @@ class Projection:
         n_components = min(N_COMPONENTS, len(rows) - 1, len(genes))
         if n_components < 1:
             return cls(np.zeros((1, len(genes)), np.float32), np.zeros(len(genes), np.float32))
-        fitted = pca(atlas, genes, n_components, rows, mean_total=mean_total)
+        with one_blas_thread():
+            fitted = pca(atlas, genes, n_components, rows, mean_total=mean_total)
         return cls(np.asarray(fitted.components, np.float32), np.asarray(fitted.mean, np.float32))
 
     def __call__(self, x: Any) -> Float[ndarray, "cell component"]:

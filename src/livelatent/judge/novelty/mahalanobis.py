@@ -35,7 +35,8 @@ def fit_mahalanobis(
     Notes
     -----
     A type with one cell lies on its own mean, and so would shrink the covariance without telling anything: it gives
-    a mean only. Where no type has two cells, the spread around the mean of all cells is used.
+    a mean only. Where no type has two cells, the spread around the mean of all cells is used; a single cell has
+    none, and distances are plain.
     """
     from sklearn.covariance import ledoit_wolf
 
@@ -46,6 +47,8 @@ def fit_mahalanobis(
         mean[code] = pcs[label == code].mean(axis=0)
     repeated = count[label] > 1
     around = (pcs - mean[label])[repeated] if repeated.any() else pcs - pcs.mean(axis=0)
+    if len(around) < 2:
+        return MahalanobisScore(mean, np.eye(pcs.shape[1]))
     covariance, _ = ledoit_wolf(around, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     # Shrinkage keeps them positive unless all cells coincide; the floor is far below any real spread.

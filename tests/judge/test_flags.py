@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from livelatent.judge.flags import find_novel, log_excess_p, reason
+from livelatent.judge.reference import fit_reference
+from livelatent.models.weights import load_model
+
+
+@pytest.fixture(scope="module")
+def novelty(trained, hidden_atlas):
+    return find_novel(trained, hidden_atlas)
+
+
+def test_a_hidden_type_is_one_flag_with_most_of_its_cells(novelty, hidden_atlas):
+    hidden = hidden_atlas.true_labels == "B cell"
+    flag = novelty[0]
+    assert hidden[flag.rows].mean() >= 0.8
+    assert hidden[flag.rows].sum() >= 0.6 * hidden.sum()
+    assert flag.p_value < 1e-6
+    assert sum(hidden[other.rows].sum() for other in novelty[1:]) <= 0.1 * hidden.sum()
+
+
+def test_hidden_cells_score_higher_than_known_ones(novelty, hidden_atlas):
+    hidden = hidden_atlas.true_labels[novelty.rows] == "B cell"
+    known = hidden_atlas.label[novelty.rows] >= 0
+    judged = hidden | known
+    assert roc_auc_score(hidden[judged], novelty.score[judged]) > 0.95
+
+
+def test_its_markers_are_the_genes_that_make_a_b_cell(novelty):
+    # The tiny cells' second type has genes 25 to 49 twelve times higher.
+    flag = novelty[0]
+    assert flag.higher
+    assert set(flag.higher) <= {f"GENE{g}" for g in range(25, 50)}
+    assert flag.nearest[0][0] in flag.reason
+    assert [radii for _, radii in flag.nearest] == sorted(radii for _, radii in flag.nearest)
+    assert sum(flag.batches.values()) == flag.n_cells == len(flag.rows)
+    assert (np.diff(flag.rows) > 0).all()
+
+
+def test_cells_that_training_has_seen_are_not_scored(novelty, hidden_atlas):
+    seen = np.union1d(hidden_atlas.rows("train", labelled=True), hidden_atlas.rows("calibration", labelled=True))
+    np.testing.assert_array_equal(novelty.rows, np.setdiff1d(hidden_atlas.rows(), seen))
+    assert novelty.p_value.min() >= 1 / (len(hidden_atlas.rows("calibration", labelled=True)) + 1)
+
+
+def test_known_cells_of_another_store_make_no_flag(trained, tiny_atlas):
+    known = tiny_atlas.rows("validation", labelled=True)
+    known = known[tiny_atlas.true_labels[known] != "B cell"]
+    novelty = find_novel(trained, tiny_atlas, rows=known)
+    np.testing.assert_array_equal(novelty.rows, known)
+    assert len(novelty) == 0
+    every = find_novel(trained, tiny_atlas)
+    assert len(every.rows) == tiny_atlas.n_cells
+    assert (tiny_atlas.true_labels[every[0].rows] == "B cell").mean() > 0.8
+
+
+def test_another_threshold_changes_cells_and_not_scores(novelty):
+    stricter = novelty.at(0.03)
+    assert stricter.n_flagged <= novelty.n_flagged
+    assert stricter.p_value is novelty.p_value
+    assert stricter.target_fpr == 0.03
+    back = stricter.at(0.05)
+    assert [flag.rows.tolist() for flag in back] == [flag.rows.tolist() for flag in novelty]
+    curve = novelty.curve.set_index("target_fpr")["n_flagged"]
+    assert curve[0.05] == novelty.n_flagged
+    assert curve.is_monotonic_increasing
+    for target in (0, 0.3):
+        with pytest.raises(ValueError, match="target_fpr"):
+            novelty.at(target)
+
+
+def test_a_threshold_that_the_calibration_cannot_resolve_says_so(trained, hidden_atlas):
+    novelty = find_novel(trained, hidden_atlas, target_fpr=0.001)
+    assert novelty.n_flagged == len(novelty) == 0
+    assert "Too few for a target of 0.1%" in novelty.calibration
+
+
+def test_no_cells_are_no_flags(trained, hidden_atlas):
+    nothing = find_novel(trained, hidden_atlas, rows=np.empty(0, np.int64))
+    assert len(nothing) == len(nothing.rows) == nothing.n_flagged == 0
+
+
+def test_a_saved_model_needs_no_atlas_and_finds_the_same(trained, hidden_atlas, novelty, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(trained.folder, tmp_path / "elsewhere")
+    again = find_novel(load_model(folder), hidden_atlas)
+    np.testing.assert_array_equal(again.p_value, novelty.p_value)
+    assert [flag.reason for flag in again] == [flag.reason for flag in novelty]
+
+
+def test_missing_genes_are_named_as_a_reason_for_false_alarms(trained, own_atlas):
+    gone = str(fit_reference(trained, own_atlas).expression.genes[0]) and str(trained.genes[5])
+    own_atlas.genes = np.array(["other" if g == gone else g for g in own_atlas.genes], dtype=object)
+    assert "1 of the model's 120 genes are missing" in find_novel(trained, own_atlas).calibration
+
+
+def test_the_excess_of_a_cluster_is_the_chance_of_drawing_it():
+    rng = np.random.default_rng(0)
+    # 30 scored and 20 known cells; a blind cluster of 10 has at least 8 scored ones this often.
+    draws = np.array([(rng.permutation(50)[:10] < 30).sum() for _ in range(20_000)])
+    got = np.exp(log_excess_p(np.array([8]), np.array([2]), 30, 20))[0]
+    assert got == pytest.approx((draws >= 8).mean(), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("nearest", "batches", "n_batches", "wanted"),
+    [
+        ((("B", 2.4), ("DC", 2.6)), {"1": 3, "2": 1}, 2, "Between B and DC, 2.4 radii from the nearest (B)."),
+        ((("CD34+", 1.3), ("B", 4.0)), {}, 0, "Nearest: CD34+ (1.3 radii)."),
+        ((("B", 2.0),), {"107": 9}, 1, "Nearest: B (2.0 radii)."),
+        (
+            (("B", 2.0),),
+            {"107": 9},
+            8,
+            "Nearest: B (2.0 radii). All from 107: look for a batch effect before naming it.",
+        ),
+    ],
+)
+def test_reasons_are_plain_sentences(nearest, batches, n_batches, wanted):
+    assert reason(nearest, batches, n_batches) == wanted

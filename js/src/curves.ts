@@ -87,7 +87,7 @@ export function curvesPane(desk: Desk): HTMLElement {
       scales: { x: { time: false }, y: use_log ? { distr: 3, log: 10 } : { range: (_, low, high) => padded(low, high) } },
       axes: [
         { ...axis(16), space: 60, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => (tick % 1 ? "" : tick >= 1000 ? `${tick / 1000}k` : String(tick))) },
-        { ...axis(34), space: 20, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(2))).replace("-", "−"))) },
+        { ...axis(34), space: 20, ...(use_log ? { grid: { show: false } } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(2))).replace("-", "−"))) },
       ],
       series: [
         {},

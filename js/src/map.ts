@@ -63,7 +63,7 @@ export function mapPane(desk: Desk) {
   let selected: Selection | null = null;
   let coloured: Coloured | null = null;
   let anchors: { from: Point; to: Point; code: number; n: number }[] = [];
-  let rings: { id: number; members: number[]; ellipse: Ellipse }[] = [];
+  let rings: { id: number; ellipse: Ellipse; before: Point }[] = [];
   let every = 1;
   let is_visible = true;
   let dark = false;
@@ -160,7 +160,7 @@ export function mapPane(desk: Desk) {
       makeLabels();
     }
     words();
-    small.title = frame && frame.n_query > 0 ? `${count(frame.n_query)} of them from the query` : "";
+    small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
     scaleBar.hidden = mode !== "novelty" || !frame;
     set(stage, {
       "data-cells": frame?.n ?? 0, "data-layout": frame?.layout ?? 0,
@@ -185,13 +185,19 @@ export function mapPane(desk: Desk) {
     for (const flag of store.flags?.flags ?? []) {
       const held = members.get(flag.id);
       const ellipse = held && flag.state !== "dismissed" ? robustEllipse(to, held) : null;
-      if (held && ellipse) rings.push({ id: flag.id, members: held, ellipse });
+      if (!held || !ellipse) continue;
+      const before = from === to ? ellipse : (robustEllipse(from, held) ?? ellipse);
+      rings.push({ id: flag.id, ellipse, before: [before.x, before.y] });
     }
     const want = rings.map((ring) => ring.id).join();
     if (outlines.dataset.ids !== want) {
       outlines.dataset.ids = want;
-      outlines.replaceChildren(...rings.map((ring) => svg("g", { class: "ll-ring ll-clickable", "data-flag": ring.id }, svg("ellipse"), svg("text", {}, String(ring.id)))));
+      outlines.replaceChildren(...rings.map((ring) => svg("g", { class: "ll-ring ll-clickable", "data-flag": ring.id }, svg("ellipse"), svg("text"))));
     }
+    rings.forEach(({ id }, i) => {
+      const label = store.flags?.flags.find((flag) => flag.id === id)?.label;
+      say(outlines.children[i].children[1], label ? `${id} ${brief(label, 18)}` : String(id));
+    });
   };
 
   const makeLabels = () => {
@@ -243,8 +249,8 @@ export function mapPane(desk: Desk) {
     set(overlay, { viewBox: `0 0 ${size.w} ${size.h}`, width: size.w, height: size.h });
     const taken: Box[] = [];
     rings.forEach((ring, i) => {
-      const { ellipse } = ring;
-      const [x, y] = toScreen(camera, size, ellipse.x, ellipse.y);
+      const { ellipse, before } = ring;
+      const [x, y] = toScreen(camera, size, before[0] + (ellipse.x - before[0]) * mix, before[1] + (ellipse.y - before[1]) * mix);
       const rx = Math.max(11, ellipse.rx * camera.scale + 5);
       const ry = Math.max(11, ellipse.ry * camera.scale + 5);
       const angle = (-ellipse.angle * 180) / Math.PI;
@@ -252,11 +258,13 @@ export function mapPane(desk: Desk) {
       set(group.children[0], { cx: x, cy: y, rx, ry, transform: `rotate(${angle.toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)})` });
       const reach = Math.hypot(rx * Math.cos(ellipse.angle), ry * Math.sin(ellipse.angle));
       const tall = Math.hypot(rx * Math.sin(ellipse.angle), ry * Math.cos(ellipse.angle));
-      const tx = Math.min(size.w - 12, x + reach * 0.72 + 7);
-      const ty = Math.max(14, y - tall * 0.72 - 3);
+      const wide = widthOf(group.children[1].textContent ?? "") + 4;
+      const tx = Math.min(size.w - wide - 2, x + reach * 0.76 + 4);
+      const ty = Math.max(14, y - tall * 0.76 - 4);
       set(group.children[1], { x: tx, y: ty });
-      set(group, { class: `ll-ring ll-clickable${desk.flag === ring.id ? " ll-on" : ""}${flagState(ring.id) === "named" ? " ll-named" : ""}`, visibility: mix < 1 && moving?.points ? "hidden" : null });
-      taken.push({ x: tx - 8, y: ty - 12, w: 16, h: 16 });
+      const is_outside = x + reach < 0 || x - reach > size.w || y + tall < 0 || y - tall > size.h;
+      set(group, { visibility: is_outside ? "hidden" : null, class: `ll-ring ll-clickable${desk.flag === ring.id ? " ll-on" : ""}${flagState(ring.id) === "named" ? " ll-named" : ""}` });
+      taken.push({ x: tx - 2, y: ty - 12, w: wide, h: 16 });
     });
     const wishes = anchors.map((anchor) => {
       const [x, y] = toScreen(camera, size, anchor.from[0] + (anchor.to[0] - anchor.from[0]) * mix, anchor.from[1] + (anchor.to[1] - anchor.from[1]) * mix);

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -316,7 +317,7 @@ def labels_log(store: Store, as_json: Json = False) -> None:
     """List every label given by hand, with how its cells were chosen."""
     from livelatent.atlas.atlas import Atlas
 
-    entries = [entry.to_json() for entry in Atlas.open(store).labels.entries]
+    entries = [asdict(entry) for entry in Atlas.open(store).labels.entries]
 
     def table() -> None:
         if not entries:
@@ -349,7 +350,7 @@ def step_labels(store: Path, as_json: bool, step: str) -> None:
 
     journal = Atlas.open(store).labels
     entry = journal.undo() if step == "undo" else journal.redo()
-    facts = {"store": str(store), "entry": entry.to_json() if entry else None}
+    facts = {"store": str(store), "entry": asdict(entry) if entry else None}
     say(facts, as_json, lambda: stdout.print(f"{step}: entry {entry.seq}." if entry else f"nothing to {step}."))
 
 

@@ -97,11 +97,11 @@ def run_demo(
     from livelatent.judge.reference import fit_reference
     from livelatent.judge.scorecard import five_fold
     from livelatent.models.cellular import Cellular
-    from livelatent.session.report import write_report
     from livelatent.train.run import Run
+    from livelatent.widget.report import write_report
 
     started = time.monotonic()
-    folder = unlabelled_folder(folder)
+    folder = next_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if source is None:
         progress("reading scanpy's blood cells", 0.0)
@@ -195,7 +195,7 @@ def type_to_hide(source: Path, label: str, hide: str | None) -> str:
     return str(large.index[-1])
 
 
-def unlabelled_folder(folder: Path) -> Path:
+def next_folder(folder: Path) -> Path:
     """Give `folder`, or the next free one beside it where labels given by hand would be lost."""
     taken, number = folder, 1
     while any(taken.glob("*.labels/journal.jsonl")):

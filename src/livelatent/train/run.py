@@ -1,5 +1,6 @@
 """A Run: a folder and a thread around `train`."""
 
+import asyncio
 import atexit
 import contextlib
 import dataclasses
@@ -7,7 +8,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ from livelatent.train.state import TrainState
 
 FORMAT = 1
 SAVE_EVERY_S = 300.0
+SAVE_APART_S = 1.0
+"""Epochs shorter than this share a save: on small atlases syncing each to disk took longer than training it."""
 PAUSE_TIMEOUT_S = 1.0
 
 State = Literal["ready", "training", "paused", "stopping", "done", "stopped", "failed"]
@@ -161,7 +164,7 @@ class Run:
         self._thread.start()
 
     def pause(self) -> None:
-        """Stop after the present step, keeping everything in memory; returns when it has, or after a second."""
+        """Stop after the present step and save; returns when training stands still, or after a second."""
         with self._changed:
             if self._phase == "training":
                 self._set("paused")
@@ -217,6 +220,19 @@ class Run:
         if self._error is not None:
             raise self._error
         return self.status
+
+    def __await__(self) -> Generator[Any, None, RunStatus]:
+        """Wait as `wait` does, and leave a notebook's kernel free for clicks meanwhile: `await run`."""
+        return self._wait_beside().__await__()
+
+    async def _wait_beside(self) -> RunStatus:
+        try:
+            while self.wait(timeout=0).state in ("training", "paused", "stopping"):
+                await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        return self.wait()
 
     def snapshot(self) -> Snapshot:
         """A copy of the model between two steps; at most one step (or an epoch's validation) is waited for."""
@@ -283,12 +299,15 @@ class Run:
                 self._record(step)
                 if self._state.stage_index != stage_index and self._state.stage is not None:
                     self.history.mark(step.number, f"stage {self._state.stage.name}")
-                if step.ends_epoch or time.monotonic() - self._saved_at > SAVE_EVERY_S:
+                if time.monotonic() - self._saved_at > (SAVE_APART_S if step.ends_epoch else SAVE_EVERY_S):
                     self._save()
         finally:
             steps.close()  # type: ignore[attr-defined]
 
     def _may_go_on(self) -> bool:
+        if self._phase == "paused":
+            # Who pauses may well go home.
+            self._save()
         with self._changed:
             while self._phase == "paused":
                 self._changed.wait()

@@ -1,0 +1,124 @@
+"""Every command as a process, as a person or a script runs it."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anndata
+import pytest
+
+COMMANDS = ("ingest", "info", "train", "embed", "annotate", "novel", "labels", "lab", "demo")
+
+
+def livelatent(*words: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the command that pip installed."""
+    program = Path(sys.executable).with_name("livelatent")
+    return subprocess.run([program, *map(str, words)], capture_output=True, text=True, cwd=folder, timeout=240)
+
+
+def answer(*words: object, folder: Path | None = None) -> Any:
+    """What a command that ended well printed with --json: one object, and nothing else."""
+    done = livelatent(*words, "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, tiny_h5ad):
+    """A folder with an ingested store and a trained model, made by the commands themselves."""
+    folder = tmp_path_factory.mktemp("shell")
+    made = answer(
+        *("ingest", *tiny_h5ad, folder / "tiny.zarr", "--label", "cell_type", "--batch", "donor"),
+        *("--unlabelled", "unassigned", "--memory", "1GB"),
+    )
+    assert (made["cells"], made["genes"]) == (607, 300)
+    trained = answer("train", folder / "tiny.zarr", "--out", folder / "model", "--epochs", 2, "--genes", 100)
+    assert trained["state"] == "done"
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command):
+    done = livelatent(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: livelatent {command}" in " ".join(done.stdout.split())
+
+
+def test_info_counts_what_the_files_hold(home, tiny_adatas):
+    facts = answer("info", home / "tiny.zarr")
+    names = [name for adata in tiny_adatas.values() for name in adata.obs["cell_type"].astype(object)]
+    assert facts["labels"] == {name: names.count(name) for name in ("B cell", "NK cell", "T cell", "monocyte")}
+    assert facts["unlabelled_cells"] == sum(name not in facts["labels"] for name in names)
+    assert sum(facts["batches"].values()) == facts["cells"] == len(names)
+    assert facts["splits"]["validation"] == facts["splits"]["calibration"] == 61 - 1
+
+
+def test_embed_writes_what_anndata_reads(home):
+    facts = answer("embed", home / "tiny.zarr", home / "model", "--name", "X_mine")
+    latent = anndata.read_zarr(home / "tiny.zarr").obsm["X_mine"]
+    assert latent.shape == (facts["cells"], facts["dimensions"]) == (607, 100)
+
+
+def test_annotate_gives_every_cell_a_known_label(home):
+    facts = answer("annotate", home / "tiny.zarr", home / "model", "--out", home / "labels.csv")
+    with open(home / "labels.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == facts["cells"] == 607
+    assert {row["label"] for row in rows} <= {"B cell", "NK cell", "T cell", "monocyte"}
+
+
+def test_novel_scores_the_cells_that_training_has_not_seen(home):
+    facts = answer("novel", home / "tiny.zarr", home / "model", "--out", home / "flags.csv")
+    info = answer("info", home / "tiny.zarr")
+    assert facts["cells_scored"] >= info["unlabelled_cells"]
+    assert facts["cells_flagged"] <= facts["cells_scored"]
+    with open(home / "flags.csv") as file:
+        assert len(list(csv.DictReader(file))) == sum(flag["cells"] for flag in facts["flags"])
+
+
+def test_labels_are_logged_undone_and_written(home):
+    from livelatent.atlas.atlas import Atlas
+
+    atlas = Atlas.open(home / "tiny.zarr")
+    atlas.labels.label(atlas.rows()[:3], "=HYPERLINK(1)", how={"kind": "test"})
+    atlas.labels.close()
+    assert [entry["new"] for entry in answer("labels", "log", home / "tiny.zarr")["entries"]] == ["=HYPERLINK(1)"]
+    answer("labels", "write", home / "tiny.zarr")
+    written = anndata.read_zarr(home / "tiny.zarr").obs["livelatent_label"]
+    assert (written.iloc[:3] == "=HYPERLINK(1)").all()
+    assert answer("labels", "undo", home / "tiny.zarr")["entry"]["event"] == "undo"
+    assert answer("labels", "redo", home / "tiny.zarr")["entry"]["event"] == "redo"
+    assert "=HYPERLINK(1)" in livelatent("labels", "log", home / "tiny.zarr").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("info", "nowhere.zarr"), "nowhere.zarr"),
+        (("ingest", "nowhere.h5ad", "new.zarr"), "nowhere.h5ad"),
+        (("ingest", "broken.h5ad", "new.zarr"), "broken.h5ad"),
+        (("demo", "broken.h5ad", "--label", "cell_type", "--no-lab"), "broken.h5ad"),
+        (("novel", "nowhere.zarr", "nomodel"), "nowhere.zarr"),
+    ],
+)
+def test_a_refusal_is_one_message_on_stderr_and_nothing_on_disk(tmp_path, words, said):
+    (tmp_path / "broken.h5ad").write_bytes(b"\x89HDF\r\n\x1a\nrubbish")
+    done = livelatent(*words, folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("error:") == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.zarr"))
+
+
+def test_the_demo_asks_for_the_label_column_it_needs(tmp_path, tiny_h5ad):
+    done = livelatent("demo", tiny_h5ad[0], "--no-lab", folder=tmp_path)
+    assert done.returncode == 1
+    assert "--label" in done.stderr
+    named = livelatent("demo", tiny_h5ad[0], "--label", "cell_type", "--hide", "neuron", "--no-lab", folder=tmp_path)
+    assert named.returncode == 1
+    assert "neuron" in named.stderr and "monocyte" in named.stderr

@@ -526,3 +526,55 @@ def test_every_control_has_a_name(host):
             .map(e => e.outerHTML.slice(0, 120))"""
     )
     assert nameless == []
+
+
+CLAIMS_A_GPU = """(() => {
+    // The software renderer behind the name of a card: the same shaders and buffers.
+    const ask = WebGL2RenderingContext.prototype.getParameter;
+    WebGL2RenderingContext.prototype.getParameter = function (what) {
+        return what === 0x9246 ? "A Card With Many Cores" : ask.call(this, what);
+    };
+    const make = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, options) {
+        return make.call(this, kind, kind === "webgl2" ? { ...options, preserveDrawingBuffer: true } : options);
+    };
+})()"""
+
+
+def test_with_a_gpu_webgl_draws_the_same_map_and_a_lost_context_falls_back(browser, address):
+    context = browser.new_context(viewport={"width": 1300, "height": 1000}, reduced_motion="reduce")
+    page = context.new_page()
+    page.add_init_script(CLAIMS_A_GPU)
+    page.goto(f"{address}?theme=light")
+    stage = page.get_by_test_id("ll-map")
+    expect(stage).to_have_attribute("data-renderer", "webgl2")
+    expect(stage).not_to_have_attribute("data-cells", "0")
+
+    inked = """() => {
+        const canvas = document.querySelector("[data-testid=ll-map] canvas");
+        const { width, height } = canvas;
+        const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+        copy.fillStyle = "#fff";
+        copy.fillRect(0, 0, width, height);
+        copy.drawImage(canvas, 0, 0);
+        const { data } = copy.getImageData(0, 0, width, height);
+        const inked = [];
+        for (let i = 0; i < data.length; i += 4) inked.push(data[i] + data[i + 1] + data[i + 2] < 700 ? 1 : 0);
+        return inked;
+    }"""
+    next_frame(page)
+    by_gpu = page.evaluate(inked)
+    page.evaluate(
+        """() => {
+            const canvas = document.querySelector("[data-testid=ll-map] canvas");
+            canvas.getContext("webgl2").getExtension("WEBGL_lose_context").loseContext();
+        }"""
+    )
+    expect(stage).to_have_attribute("data-renderer", "canvas2d")
+    next_frame(page)
+    by_hand = page.evaluate(inked)
+    context.close()
+    assert len(by_gpu) == len(by_hand)
+    assert sum(by_gpu) > 2_000
+    both = sum(a and b for a, b in zip(by_gpu, by_hand, strict=True))
+    assert both > 0.7 * max(sum(by_gpu), sum(by_hand))  # the edges of dots differ, their places do not

@@ -7,7 +7,7 @@ in vec2 a; in vec2 b; in vec4 c;
 uniform vec2 at; uniform vec2 k; uniform float mixed; uniform float size;
 out vec4 colour;
 void main() { gl_Position = vec4((mix(a, b, mixed) - at) * k, 0., 1.); gl_PointSize = size + 1.; colour = c; }`,$u=`#version 300 es
-precision mediump float;
+precision highp float;
 in vec4 colour; uniform float size; out vec4 o;
 void main() {
   float r = length(gl_PointCoord - .5) * (size + 1.);

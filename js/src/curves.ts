@@ -22,7 +22,7 @@ export function curvesPane(desk: Desk): HTMLElement {
     return button;
   };
   const pane = h("section", { class: "ll-section", "aria-label": "Learning" },
-    h("div", { class: "ll-tools" }, h("h2", {}, "Learning ", h("small", {}, "train, and validation dashed")), h("span", { class: "ll-grow" }),
+    h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Learning ", h("small", {}, "train, and validation dashed")),
       toggle("Log", "Logarithmic scale", () => (log = !log)), toggle("Smooth", "A moving average over the curve", () => (smoothed = !smoothed))),
     empty, grid, alarms);
 
@@ -91,8 +91,8 @@ export function curvesPane(desk: Desk): HTMLElement {
       ],
       series: [
         {},
-        { stroke: () => desk.ink("--ll-accent"), width: 1.5, points: { show: false }, spanGaps: true },
-        { stroke: () => desk.ink("--ll-dim"), width: 1.25, dash: [4, 3], points: { show: false }, spanGaps: true },
+        { stroke: () => desk.ink("--ll-accent"), width: 1.5, points: { show: isShort, size: 4 }, spanGaps: true },
+        { stroke: () => desk.ink("--ll-dim"), width: 1.25, dash: [4, 3], points: { show: isShort, size: 4 }, spanGaps: true },
       ],
       hooks: {
         drawAxes: [(u) => drawMarks(u)],
@@ -156,6 +156,11 @@ export function curvesPane(desk: Desk): HTMLElement {
   desk.onTheme(() => { for (const { plot } of charts.values()) plot?.redraw(false, true); });
   paint();
   return pane;
+}
+
+/** One or two points make no line worth the name: after the first epoch there is a single validation loss. */
+function isShort(u: uPlot, line: number): boolean {
+  return (u.data[line] as (number | null)[]).filter((v) => v !== null).length <= 2;
 }
 
 function caption(curve: Curve): string {

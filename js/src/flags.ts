@@ -202,8 +202,7 @@ class Card {
     set(this.dismiss, { "aria-label": `${flag.state === "dismissed" ? "Reopen" : "Dismiss"} flag ${flag.id}` });
     const box = this.box;
     if (!box) {
-      say(this.genes, this.genes.textContent ?? "");
-      if (flag.label) this.genes.replaceChildren(h("span", { class: "ll-saved", "data-state": "saved", dir: "auto" }, `named ${flag.label}`));
+      if (flag.label) this.genes.append(h("span", { class: "ll-saved", "data-state": "saved", dir: "auto" }, ` named ${flag.label}`));
       return;
     }
     // What Python says is taken over unless a person is at it right now.

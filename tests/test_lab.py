@@ -70,7 +70,7 @@ def test_quickstart_from_curve_to_named_cells_on_disk(lab):
     flag.click()
     flag.get_by_test_id("ll-flag-name").fill("B <i>cell</i>?")
     flag.get_by_test_id("ll-flag-save").click()
-    expect(flag.get_by_test_id("ll-flag-saved")).to_contain_text("saved", timeout=20_000)
+    expect(flag.get_by_test_id("ll-flag-saved")).to_contain_text("✓ saved", timeout=20_000)
 
     # The name is in the journal on disk, and in obs for plain anndata once it is written.
     journal = folder / "quickstart-data" / "blood.zarr.labels" / "journal.jsonl"

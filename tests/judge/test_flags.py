@@ -66,7 +66,7 @@ def test_another_threshold_changes_cells_and_not_scores(novelty):
     curve = novelty.curve.set_index("target_fpr")["n_flagged"]
     assert curve[0.05] == novelty.n_flagged
     assert curve.is_monotonic_increasing
-    for target in (0, 0.3):
+    for target in (0.0, 0.3):
         with pytest.raises(ValueError, match="target_fpr"):
             novelty.at(target)
 

@@ -6,9 +6,10 @@ import pytest
 
 from livelatent.atlas import Atlas
 from livelatent.errors import LabelError, ModelError
+from livelatent.judge import keep
 from livelatent.judge import reference as room
 from livelatent.judge.prototypes import fit_prototypes
-from livelatent.judge.reference import batch_folds, fit_reference, load_reference
+from livelatent.judge.reference import Reference, batch_folds, fit_reference, load_reference
 from livelatent.models.cellular import Cellular, CellularConfig
 from livelatent.models.weights import load_model
 from livelatent.train.embed import embed
@@ -36,7 +37,9 @@ def same(one, other):
 
 
 def test_what_is_read_back_is_what_was_fitted(trained, hidden_atlas, saved):
-    same(fit_reference(trained, hidden_atlas), load_reference(load_model(saved)))
+    fitted = fit_reference(trained, hidden_atlas)
+    same(fitted, keep.read(saved / "judge", "reference", Reference))
+    same(fitted, load_reference(load_model(saved)))
 
 
 def test_only_labelled_training_cells_are_the_reference_and_only_calibration_cells_calibrate(trained, hidden_atlas):
@@ -85,14 +88,15 @@ def test_a_damaged_file_is_fitted_again_where_the_atlas_is_and_a_clear_error_whe
         patch.setattr(room.Atlas, "open", gone)
         with pytest.raises(ModelError, match=r"(?s)reference.*gone.*fit_reference\(model, atlas\)"):
             load_reference(model)
-    mended = load_reference(model)
-    assert mended.latent.model_sha256 == model.sha256()
-    same(mended, load_reference(load_model(saved)))
+    if harm == "cut":
+        mended = load_reference(model)
+        assert mended.latent.model_sha256 == model.sha256()
+        same(mended, load_reference(load_model(saved)))
 
 
 def test_an_unsaved_model_whose_atlas_is_gone_says_what_to_do(tmp_path, trained):
     model = Cellular(CellularConfig(**{**trained.config.__dict__, "atlas_path": str(tmp_path / "gone.zarr")}))
-    with pytest.raises(ModelError, match="never saved.*Call `fit_reference"):
+    with pytest.raises(ModelError, match=r"never saved.*Call `fit_reference"):
         load_reference(model)
 
 

@@ -44,7 +44,7 @@ def log_genes(atlas: Atlas, rows: Rows, genes: Int[ndarray, " gene"], mean_total
     return sp.csr_matrix(x, dtype=np.float32)
 
 
-def stratified_rows(label: Int[ndarray, " cell"], n_cells: int, *, seed: int = 0) -> Rows:
+def stratified_rows(label: Int[ndarray, " cell"], n_cells: int, *, seed: int = 0) -> Int[ndarray, " chosen"]:
     """At most `n_cells` indices of labelled cells: types keep their shares, and rare types stay whole.
 
     A type is rare when it has at most `n_cells / (2 * types)` cells; larger types keep at least as many.

@@ -26,7 +26,7 @@ def write(folder: Path, name: str, fitted: Any) -> None:
 
     arrays: dict[str, ndarray] = {}
     facts = _facts(fitted, "", arrays)
-    data = safetensors.numpy.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
+    data = safetensors.numpy.save({key: np.asarray(value, order="C") for key, value in arrays.items()})
     atomic.write_bytes(folder / f"{name}.safetensors", data)
     atomic.write_json(
         folder / f"{name}.json",

@@ -73,7 +73,7 @@ def test_quickstart_from_curve_to_named_cells_on_disk(lab):
     expect(flag.get_by_test_id("ll-flag-saved")).to_contain_text("✓ saved", timeout=20_000)
 
     # The name is in the journal on disk, and in obs for plain anndata once it is written.
-    journal = folder / "quickstart-data" / "blood.zarr.labels" / "journal.jsonl"
+    journal = folder / "quickstart-data" / "blood.labels" / "journal.jsonl"
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [entry["new"] for entry in entries] == ["B <i>cell</i>?"]
     assert entries[0]["n_cells"] > 0
@@ -128,4 +128,4 @@ def test_the_shipped_quickstart_runs_from_top_to_bottom(tmp_path):
     data = tmp_path / "quickstart-data"
     assert (data / "blood-model" / "model.safetensors").exists()
     assert (data / "report.html").stat().st_size > 10_000
-    assert json.loads((data / "blood.zarr.labels" / "journal.jsonl").read_text().splitlines()[0])["new"] == "B cell?"
+    assert json.loads((data / "blood.labels" / "journal.jsonl").read_text().splitlines()[0])["new"] == "B cell?"

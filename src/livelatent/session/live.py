@@ -572,12 +572,17 @@ class LiveSession:
             "neighbors": [[table.names[other], float(table.distance[index, other])] for other in order],
         }
 
-    def _ask_find(self, args: dict[str, Any]) -> dict[str, Any]:
+    def find(self) -> None:
+        """Look for flags with the model as it is now; at once without a watching thread, else soon."""
         if self._thread is None:
             with contextlib.suppress(Exception):
                 self._attempt("flags", self._find_now)
+            return
         self._wants_find = True
         self._wake.set()
+
+    def _ask_find(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.find()
         return {}
 
 

@@ -73,6 +73,10 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         """The flags shown now."""
         return self.session.board.flags
 
+    def find(self) -> None:
+        """Look for flags with the model as it is now; they appear when they are found."""
+        self.session.find()
+
     def label(self, what: Any, name: str | None, *, query: bool = False) -> Saved:
         """Name cells; the name is on disk when this returns.
 

@@ -10,12 +10,11 @@ from livelatent.session.layout import LayoutError, LayoutWorker
 from livelatent.session.pipes import receive, send
 
 
-@pytest.fixture(scope="module")
-def worker():
-    made = LayoutWorker()
-    assert made.wait_ready(120.0)
-    yield made
-    made.close()
+@pytest.fixture(scope="session")
+def worker(finished):
+    """The finished session's, warm already."""
+    assert finished._worker.is_ready
+    return finished._worker
 
 
 def _two_clumps(n=60):

@@ -1,6 +1,7 @@
 """One small model, trained where B cells have no label, and what judge fits for it."""
 
 import pytest
+import threadpoolctl
 import torch
 
 from livelatent.atlas import ingest
@@ -9,6 +10,8 @@ from livelatent.models.cellular import Cellular
 from livelatent.train.loop import train
 
 torch.set_num_threads(1)
+# Several test processes on two cores: BLAS threads would spend minutes waiting for each other.
+threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture(scope="session")

@@ -50,8 +50,7 @@ class Projection:
         n_components = min(N_COMPONENTS, len(rows) - 1, len(genes))
         if n_components < 1:
             return cls(np.zeros((1, len(genes)), np.float32), np.zeros(len(genes), np.float32))
-        with one_blas_thread():
-            fitted = pca(atlas, genes, n_components, rows, mean_total=mean_total)
+        fitted = pca(atlas, genes, n_components, rows, mean_total=mean_total)
         return cls(np.asarray(fitted.components, np.float32), np.asarray(fitted.mean, np.float32))
 
     def __call__(self, x: Any) -> Float[ndarray, "cell component"]:
@@ -204,7 +203,7 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
     Recipe A of EVIDENCE.md without its query-aware option. Regressions, networks and neighbours are fitted in memory
     on at most 50,000 cells: types keep their shares, rare ones stay whole. The PCA is of all labelled training cells.
     """
-    with _FITTING:
+    with _FITTING, one_blas_thread():
         sha256, key = model.sha256(), _expression_key(model, atlas, seed)
         kept = None if force else _kept(model)
         if kept is not None and kept.latent.model_sha256 == sha256 and kept.expression.key == key:

@@ -14,6 +14,12 @@ torch.set_num_threads(1)
 threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    """Something that scanpy imports sets two."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def hidden_atlas(tmp_path_factory, tiny_h5ad):
     """The tiny cells; B cells and the unassigned have no label."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.errors import LabelError
-from livelatent.judge.threads import one_blas_thread
+from livelatent.judge.threads import one_thread
 
 __all__ = ["Logistic", "fit_logistic"]
 
@@ -80,7 +80,7 @@ def fit_logistic(
         intercept[present] = 0.0
         return Logistic(coef, intercept)
     model = LogisticRegression(C=inverse_penalty, max_iter=max_iter)
-    with warnings.catch_warnings(), one_blas_thread():
+    with warnings.catch_warnings(), one_thread():
         # Stopping after max_iter steps costs digits of an optimum that is regularised anyway, no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x[used], label)

@@ -23,7 +23,7 @@ from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanob
 from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.judge.stack import fit_pool
-from livelatent.judge.threads import one_blas_thread
+from livelatent.judge.threads import one_thread
 from livelatent.models.model import Model
 
 __all__ = ["Reference", "fit_reference", "load_reference"]
@@ -203,7 +203,7 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
     Recipe A of EVIDENCE.md without its query-aware option. Regressions, networks and neighbours are fitted in memory
     on at most 50,000 cells: types keep their shares, rare ones stay whole. The PCA is of all labelled training cells.
     """
-    with _FITTING, one_blas_thread():
+    with _FITTING, one_thread():
         sha256, key = model.sha256(), _expression_key(model, atlas, seed)
         kept = None if force else _kept(model)
         if kept is not None and kept.latent.model_sha256 == sha256 and kept.expression.key == key:

@@ -13,7 +13,7 @@ from livelatent.judge.expression import gene_indices, log_genes, stratified_rows
 from livelatent.judge.logistic import fit_logistic
 from livelatent.judge.reference import Projection, stretched
 from livelatent.judge.stack import fit_pool, pool
-from livelatent.judge.threads import one_blas_thread
+from livelatent.judge.threads import one_thread
 from livelatent.models.model import Model
 
 __all__ = ["Scorecard", "five_fold", "stratified_folds"]
@@ -100,7 +100,7 @@ def five_fold(
             if step.ends_epoch and progress is not None:
                 done = min(step.epoch / max(n_epochs, 1), 1.0)
                 progress((fold + 0.9 * done) / N_FOLDS)
-        with one_blas_thread():
+        with one_thread():
             scores.append(_fold_scores(model, atlas, training, held, device))
         if progress is not None:
             progress((fold + 1) / N_FOLDS)

@@ -116,7 +116,9 @@ def ingest(
         list[str] | None, typer.Option(help="A label that means 'no label'; may be repeated.")
     ] = None,
     counts: Counts = "X",
-    join: Annotated[Literal["inner", "outer"], typer.Option(help="Genes kept from several files: inner (shared) or outer (all).")] = "inner",
+    join: Annotated[
+        Literal["inner", "outer"], typer.Option(help="Genes kept from several files: inner (shared) or outer (all).")
+    ] = "inner",
     memory: Memory = "4GB",
     seed: Seed = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing store (never one with labels by hand).")] = False,
@@ -307,7 +309,9 @@ def novel(
             highlight=False,
         )
         for flag in flags:
-            stdout.print(f"[bold]{flag['flag']}[/]  {flag['cells']:,} cells  {escape(str(flag['reason']))}", highlight=False)
+            stdout.print(
+                f"[bold]{flag['flag']}[/]  {flag['cells']:,} cells  {escape(str(flag['reason']))}", highlight=False
+            )
 
     say(facts, as_json, table)
 

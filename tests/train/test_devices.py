@@ -1,25 +1,29 @@
 import pytest
 import torch
 
+from livelatent.threads import has_few_cores
 from livelatent.train.devices import cpu_threads, device_of, resolve_device
 
 
-def test_threads_are_given_back_by_the_last_of_two_runs():
+@pytest.fixture
+def two_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        small = torch.nn.Linear(3, 3)
-        first, second = cpu_threads(small, 10), cpu_threads(small, 10)
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_small_model_trains_on_one_thread():
+    with cpu_threads(torch.nn.Linear(3, 3), 10):
         assert torch.get_num_threads() == 1
-        second.__exit__(None, None, None)
-        assert torch.get_num_threads() == 2
-        with cpu_threads(small, 10**9):
-            assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_large_model_takes_all_threads_where_the_cores_are_more_than_few():
+    with cpu_threads(torch.nn.Linear(3, 3), 10**9):
+        assert torch.get_num_threads() == (1 if has_few_cores() else 2)
 
 
 def test_auto_is_a_device_torch_has():

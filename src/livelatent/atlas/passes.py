@@ -18,6 +18,7 @@ from scipy import sparse
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.hvg import GeneMoments, highly_variable_genes, merged_moments, moments_of
+from livelatent.threads import one_thread
 
 __all__ = [
     "GeneMoments",
@@ -185,12 +186,14 @@ def pca(
         return x.sum(axis=0), x.T @ x
 
     total, squares = np.zeros(genes.size), np.zeros((genes.size, genes.size))
-    for part_total, part_squares in map_cells(chunk_sums, atlas, chosen, client=client):
-        total += part_total
-        squares += part_squares
-    centre = total / chosen.size
-    covariance = (squares - chosen.size * np.outer(centre, centre)) / (chosen.size - 1)
-    variance, vectors = np.linalg.eigh(covariance)
+    # Chunks run side by side already.
+    with one_thread():
+        for part_total, part_squares in map_cells(chunk_sums, atlas, chosen, client=client):
+            total += part_total
+            squares += part_squares
+        centre = total / chosen.size
+        covariance = (squares - chosen.size * np.outer(centre, centre)) / (chosen.size - 1)
+        variance, vectors = np.linalg.eigh(covariance)
     components = vectors[:, ::-1][:, :n_components].T
     largest = np.abs(components).argmax(axis=1)
     components = components * np.where(components[np.arange(n_components), largest] < 0, -1.0, 1.0)[:, None]

@@ -8,7 +8,7 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.errors import LabelError
-from livelatent.judge.threads import one_thread
+from livelatent.threads import one_thread
 
 __all__ = ["Logistic", "fit_logistic"]
 

@@ -23,8 +23,8 @@ from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanob
 from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.judge.stack import fit_pool
-from livelatent.judge.threads import one_thread
 from livelatent.models.model import Model
+from livelatent.threads import one_thread
 
 __all__ = ["Reference", "fit_reference", "load_reference"]
 

@@ -13,8 +13,8 @@ from livelatent.judge.expression import gene_indices, log_genes, stratified_rows
 from livelatent.judge.logistic import fit_logistic
 from livelatent.judge.reference import Projection, stretched
 from livelatent.judge.stack import fit_pool, pool
-from livelatent.judge.threads import one_thread
 from livelatent.models.model import Model
+from livelatent.threads import one_thread
 
 __all__ = ["Scorecard", "five_fold", "stratified_folds"]
 
@@ -74,7 +74,9 @@ def five_fold(
     the validation split, its weights come from those of both other splits, and its regressions are then fitted again
     on all of them.
     """
-    from livelatent.train.loop import train
+    from livelatent.train.devices import cpu_threads
+    from livelatent.train.loop import default_stream, stage_rows, train
+    from livelatent.train.state import TrainState
 
     if make_model is None:
         from livelatent.models.cellular import Cellular
@@ -95,11 +97,17 @@ def five_fold(
     for fold in range(N_FOLDS):
         training, held = rows[fold_of != fold], rows[fold_of == fold]
         model = make_model(atlas, training)
-        n_epochs = sum(stage.epochs for stage in model.stages)
-        for step in train(model, atlas, epochs=epochs, rows=training, device=device):
-            if step.ends_epoch and progress is not None:
-                done = min(step.epoch / max(n_epochs, 1), 1.0)
-                progress((fold + 0.9 * done) / N_FOLDS)
+        state = TrainState.start(model, epochs)
+        n_epochs = sum(stage.epochs for stage in state.stages if stage.moves_latent)
+        stream = default_stream(len(stage_rows(model, atlas, state.stages[0], "train", training)))
+        with cpu_threads(model, stream.minibatch_cells):
+            for step in train(model, atlas, stream, rows=training, device=device, state=state):
+                # The annotator reads the latent: a stage that only adds a head to it is not needed.
+                if state.stage is None or not any(stage.moves_latent for stage in state.stages[state.stage_index :]):
+                    break
+                if progress is not None:
+                    progress((fold + 0.9 * min(step.epoch / n_epochs, 1.0)) / N_FOLDS)
+        model.eval()
         with one_thread():
             scores.append(_fold_scores(model, atlas, training, held, device))
         if progress is not None:

@@ -189,6 +189,7 @@ class Cellular(Model):
             Stage(
                 name="classifier",
                 trains=("classifier.",),
+                moves_latent=False,
                 weights={"cross_entropy": 1.0},
                 epochs=config.classifier_epochs,
                 learning_rate=config.learning_rate,

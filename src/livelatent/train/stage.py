@@ -26,6 +26,8 @@ class Stage:
     patience: int | None = None
     """Epochs without a lower validation loss after which the stage ends; its best weights are kept."""
     rows: Literal["labelled", "all"] = "labelled"
+    moves_latent: bool = True
+    """Whether the latent is another one afterwards; what needs the latent only may leave such stages at the end out."""
 
     def parameters(self, model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
         """Parameters of `model` that train in this stage."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt
 from numpy import ndarray
 
-__all__ = ["Bool", "Float", "Int", "Rows", "UInt", "ndarray"]
+__all__ = ["Bool", "Float", "Int", "Rows", "UInt", "as_rows", "ndarray", "rows_or_all"]
 
 Rows = Int[ndarray, " cell"]
 """Row numbers of a store: sorted, unique, int64."""
@@ -30,3 +30,8 @@ def as_rows(rows: object, n_cells: int) -> Rows:
     if result.size and (result[0] < 0 or result[-1] >= n_cells):
         raise ValueError(f"rows must lie in 0..{n_cells - 1}; got {int(result[0])}..{int(result[-1])}.")
     return result
+
+
+def rows_or_all(rows: object | None, n_cells: int) -> Rows:
+    """What `as_rows` gives, and every row for None. Apart from it, so that no journal takes a None for all cells."""
+    return np.arange(n_cells, dtype=np.int64) if rows is None else as_rows(rows, n_cells)

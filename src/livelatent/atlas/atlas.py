@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, Int32, Shaped
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.arrays import Rows, as_rows
+from livelatent.arrays import Rows, as_rows, rows_or_all
 from livelatent.atlas import manifest
 from livelatent.atlas.columns import codes_of, is_none, text_or_none
 from livelatent.atlas.elements import read_element
@@ -217,7 +217,7 @@ class Atlas:
 
         from anndata import AnnData
 
-        chosen = np.arange(self.n_cells) if rows is None else as_rows(rows, self.n_cells)
+        chosen = rows_or_all(rows, self.n_cells)
         counts = self.read_rows(0, self.n_cells) if rows is None else self.read_cells(chosen)
         narrow = counts.data.astype(np.float32)
         exact = bool((narrow.astype(np.float64) == counts.data.astype(np.float64)).all())

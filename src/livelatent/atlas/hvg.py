@@ -13,7 +13,7 @@ from numpy import ndarray
 from scipy import sparse
 from scipy.stats import norm
 
-from livelatent.arrays import Rows, as_rows
+from livelatent.arrays import Rows, rows_or_all
 
 if TYPE_CHECKING:
     from livelatent.atlas.atlas import Atlas
@@ -82,7 +82,7 @@ def highly_variable_genes(
 
     if n_genes < 1:
         raise ValueError(f"n_genes must be at least 1; got {n_genes}.")
-    chosen = np.arange(atlas.n_cells, dtype=np.int64) if rows is None else as_rows(rows, atlas.n_cells)
+    chosen = rows_or_all(rows, atlas.n_cells)
     if chosen.size < 2:
         raise ValueError(f"a gene's variance needs at least 2 cells; got {chosen.size}.")
     n_wanted = min(n_genes, atlas.n_genes)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.arrays import Rows, as_rows
+from livelatent.arrays import Rows, rows_or_all
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.hvg import GeneMoments, highly_variable_genes, merged_moments, moments_of
 from livelatent.threads import one_thread
@@ -82,7 +82,7 @@ def map_cells[R](
     -----
     At most as many chunks as there are threads (workers) are under way, so memory does not grow with the atlas.
     """
-    chosen = np.arange(atlas.n_cells, dtype=np.int64) if rows is None else as_rows(rows, atlas.n_cells)
+    chosen = rows_or_all(rows, atlas.n_cells)
     chunk_cells = CHUNK_CELLS if chunk_cells is None else chunk_cells
     if chunk_cells < 1:
         raise ValueError(f"chunk_cells must be at least 1; got {chunk_cells}.")
@@ -170,7 +170,7 @@ def pca(
     """
     genes = np.asarray(genes, np.int64)
     scale = atlas.mean_total if mean_total is None else mean_total
-    chosen = np.arange(atlas.n_cells, dtype=np.int64) if rows is None else as_rows(rows, atlas.n_cells)
+    chosen = rows_or_all(rows, atlas.n_cells)
     if not 1 <= n_components <= min(chosen.size - 1, genes.size):
         raise ValueError(
             f"n_components must lie in 1..{max(min(chosen.size - 1, genes.size), 0)} "
@@ -218,7 +218,7 @@ def centroid_distances(
     """
     scale = atlas.mean_total if mean_total is None else mean_total
     genes = np.asarray(genes, np.int64)
-    chosen = np.arange(atlas.n_cells, dtype=np.int64) if rows is None else as_rows(rows, atlas.n_cells)
+    chosen = rows_or_all(rows, atlas.n_cells)
     chosen = chosen[atlas.label[chosen] >= 0]
     n_labels, n_batches = len(atlas.label_names), max(len(atlas.batch_names), 1)
     n_groups = n_labels * n_batches

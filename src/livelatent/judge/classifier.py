@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from livelatent.arrays import Float, Rows, as_rows, ndarray
+from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.expression import gene_indices, log_genes
 from livelatent.judge.reference import Reference, load_reference, stretched
@@ -44,7 +44,7 @@ def annotate(model: Model, atlas: Atlas, rows: Rows | None = None) -> pd.DataFra
     trained without them, once for each.
     """
     reference = load_reference(model)
-    chosen = np.arange(atlas.n_cells) if rows is None else as_rows(rows, atlas.n_cells)
+    chosen = rows_or_all(rows, atlas.n_cells)
     slabs = [
         pooled_log_proba(model, reference, atlas, chosen[start : start + SLAB_CELLS])
         for start in range(0, len(chosen), SLAB_CELLS)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from livelatent.arrays import Float, Rows, as_rows, ndarray
+from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to
@@ -34,7 +34,7 @@ def embed(
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas; fewer come as 0.
     """
-    chosen = np.arange(atlas.n_cells, dtype=np.int64) if rows is None else as_rows(rows, atlas.n_cells)
+    chosen = rows_or_all(rows, atlas.n_cells)
     on = resolve_device(device)
     config = dataclasses.replace(StreamConfig() if stream is None else stream, shuffle=False)
     # A model in training, or on another device, belongs to somebody: a copy does the work.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from livelatent.atomic import fresh_folder, only_writer, write_bytes, write_json
+from livelatent.atomic import append_bytes, fresh_file, fresh_folder, move_tail, only_writer, write_bytes, write_json
 from livelatent.errors import StoreBusyError
 
 
@@ -84,3 +84,37 @@ def test_a_lock_is_held_against_others_and_goes_with_its_process(tmp_path: Path)
         pass
     with only_writer(lock, "the store"):
         pass
+
+
+@pytest.mark.parametrize("has_old", [True, False])
+def test_a_file_whose_block_fails_vanishes_and_the_old_one_stays(tmp_path: Path, has_old: bool) -> None:
+    if has_old:
+        (tmp_path / "a").write_text("old")
+    with pytest.raises(KeyboardInterrupt), fresh_file(tmp_path / "a") as aside:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ({"a"} if has_old else set())
+    assert not has_old or (tmp_path / "a").read_text() == "old"
+
+
+def test_a_line_that_could_not_be_synced_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_bytes(tmp_path / "a", b"one\n", end=0)
+
+    def full(handle: int) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="no space"):
+        patched.setattr(os, "fsync", full)
+        append_bytes(tmp_path / "a", b"two\n", end=4)
+    assert (tmp_path / "a").read_bytes() == b"one\n"
+    append_bytes(tmp_path / "a", b"three\n", end=4)
+    assert (tmp_path / "a").read_bytes() == b"one\nthree\n"
+
+
+def test_a_tail_moves_to_another_file_as_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"whole\nto")
+    assert move_tail(tmp_path / "a", 6, tmp_path / "torn") and not move_tail(tmp_path / "a", 6, tmp_path / "torn")
+    with open(tmp_path / "a", "ab") as file:
+        file.write(b"rn")
+    assert move_tail(tmp_path / "a", 6, tmp_path / "torn")
+    assert (tmp_path / "a").read_bytes() == b"whole\n" and (tmp_path / "torn").read_bytes() == b"to\nrn\n"

@@ -17,41 +17,47 @@ from filelock import FileLock, Timeout
 from livelatent.errors import DiskSpaceError, StoreBusyError
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the folder's own entries durable (a rename is not, until its folder is synced)."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the folder's own entries durable (a rename is not, until its folder is synced)."""
+    sync_file(folder)
+
+
 def sync_tree(folder: Path) -> None:
     """Make every file and folder below `folder` durable."""
     for root, _, names in os.walk(folder, topdown=False):
         for name in names:
-            handle = os.open(os.path.join(root, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_file(Path(root) / name)
         sync_folder(Path(root))
+
+
+@contextlib.contextmanager
+def fresh_file(target: Path) -> Iterator[Path]:
+    """A path to write to that becomes `target` when the block ends well, and vanishes when it does not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        yield aside
+        sync_file(aside)
+        os.replace(aside, target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, or leave it as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with fresh_file(path) as aside:
+        aside.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,6 +68,42 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON; NaN and infinity are refused, since other readers refuse them."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def append_bytes(path: Path, data: bytes, *, end: int) -> None:
+    """Append to a file of `end` bytes, durable when this returns; a write that fails is cut off again.
+
+    A full disk must not leave half a line. The file is made where there is none.
+    """
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(handle, data[written:])
+            os.fsync(handle)
+        except BaseException:
+            os.ftruncate(handle, end)
+            raise
+    finally:
+        os.close(handle)
+    if is_new:
+        sync_folder(path.parent)
+
+
+def move_tail(path: Path, end: int, to: Path) -> bool:
+    """Cut `path` off after `end` bytes once the rest is the last line of `to`; False where there is no rest."""
+    with open(path, "r+b") as file:
+        file.seek(end)
+        rest = file.read()
+        if not rest:
+            return False
+        append_bytes(to, rest + b"\n", end=to.stat().st_size if to.exists() else 0)
+        file.truncate(end)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
 
 
 @contextlib.contextmanager

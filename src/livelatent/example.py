@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from livelatent.atomic import fresh_file
 from livelatent.errors import CountsError
 
 EXAMPLE_LABEL = "bulk_labels"
@@ -52,6 +53,6 @@ def write_example(path: str | Path) -> Path:
     obs = shipped.obs[[EXAMPLE_LABEL, "phase", "percent_mito"]].copy()
     var = shipped.raw.var.loc[:, []].copy()
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    anndata.AnnData(X=matrix, obs=obs, var=var).write_h5ad(target, compression="gzip")
+    with fresh_file(target) as aside:
+        anndata.AnnData(X=matrix, obs=obs, var=var).write_h5ad(aside, compression="gzip")
     return target

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from livelatent.atlas.elements import plain_frame, write_element
+from livelatent.atomic import fresh_file
 
 CHUNK_VALUES = 4_000_000
 
@@ -70,7 +71,7 @@ def simulate_h5ad(
         },
         index=pd.Index([f"cell{i}" for i in range(n_cells)], dtype=object),
     )
-    with h5py.File(path, "w") as file:
+    with fresh_file(path) as aside, h5py.File(aside, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         matrix = file.create_group("X")
         matrix.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})

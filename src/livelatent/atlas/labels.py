@@ -3,7 +3,6 @@
 import contextlib
 import getpass
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from numpy import ndarray
 
 from livelatent.arrays import as_rows
 from livelatent.atlas.entries import Entry, checked_name, pack_rows, read_line, unpack_rows, write_line
-from livelatent.atomic import only_writer, sync_folder, write_json
+from livelatent.atomic import append_bytes, move_tail, only_writer, write_json
 from livelatent.errors import LabelError, StoreBusyError, StoreError
 
 JOURNAL, TORN, VOCABULARY, LOCK = "journal.jsonl", "journal.torn", "vocabulary.json", ".writer.lock"
@@ -228,21 +227,7 @@ class LabelJournal:
             undoes=undoes,
         )
         line = write_line(entry)
-        is_new = not self.path.exists()
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            try:
-                written = 0
-                while written < len(line):
-                    written += os.write(handle, line[written:])
-                os.fsync(handle)
-            except BaseException:
-                os.ftruncate(handle, self._size)  # a full disk must not leave half a line
-                raise
-        finally:
-            os.close(handle)
-        if is_new:
-            sync_folder(self.folder)
+        append_bytes(self.path, line, end=self._size)
         # Read back in the form that a later session will see (a tuple in `how` is a list there).
         stored = read_line(line)
         assert stored is not None
@@ -270,20 +255,8 @@ class LabelJournal:
     def _set_aside(self) -> None:
         """Move a torn last line to `journal.torn`; the caller holds the lock."""
         self._read()
-        with open(self.path, "r+b") as file:
-            file.seek(self._size)
-            rest = file.read()
-            if not rest:
-                return
-            with open(self.folder / TORN, "ab") as torn:
-                torn.write(rest + b"\n")
-                torn.flush()
-                os.fsync(torn.fileno())
-            file.truncate(self._size)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self.folder)
-        self.torn = f"{self.path}: the last line was torn off and is now in {self.folder / TORN}."
+        if move_tail(self.path, self._size, self.folder / TORN):
+            self.torn = f"{self.path}: the last line was torn off and is now in {self.folder / TORN}."
 
     # Vocabulary
 

@@ -8,7 +8,7 @@ import torch
 from livelatent.threads import one_thread
 
 
-@pytest.mark.parametrize("leaving", itertools.permutations(range(3)))
+@pytest.mark.parametrize("leaving", list(itertools.permutations(range(3))))
 def test_the_last_to_leave_gives_the_threads_back(leaving):
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -426,7 +426,7 @@ def demo(
         print_rows(
             [
                 ("cells x genes", f"{result.cells:,} x {result.genes:,}, in {result.seconds:.0f} s"),
-                ("5-fold accuracy", f"{result.accuracy:.3f}  (livelatent)"),
+                ("5-fold accuracy", f"{result.accuracy:.3f}  livelatent, on {result.accuracy_cells:,} labelled cells"),
                 ("", f"{result.lr_raw_accuracy:.3f}  logistic regression on genes"),
                 ("", f"{result.lr_pca_accuracy:.3f}  logistic regression on 50 principal components"),
                 (

@@ -18,10 +18,10 @@ from scipy import sparse
 from livelatent.arrays import Rows, as_rows, rows_or_all
 from livelatent.atlas import manifest
 from livelatent.atlas.columns import codes_of, is_none, text_or_none
-from livelatent.atlas.elements import read_element
+from livelatent.atlas.elements import quiet_anndata, read_element
 from livelatent.atlas.labels import LabelJournal
 from livelatent.atlas.layout import LABEL, SPLIT, TOTAL, beside, text_index
-from livelatent.atlas.opening import array_in, check_shards, damage_named, group_in, open_root
+from livelatent.atlas.opening import array_in, check_shards, damage_named, group_in, on_zarrs, open_root
 from livelatent.atlas.write import replace_element
 from livelatent.errors import ColumnError, StoreError
 
@@ -113,6 +113,11 @@ class Atlas:
         """Label codes; -1 is "no label"."""
         return codes_of(self.true_labels, self.label_names)
 
+    @property
+    def _written_labels(self) -> Shaped[ndarray, " cell"]:
+        """The name that each cell's own column gives it, None where it gives none."""
+        return np.asarray(np.array([*self.label_names, None], dtype=object)[self.label])
+
     @functools.cached_property
     def _batch(self) -> Shaped[ndarray, " cell"]:
         """Batch names; cells without one are a batch of their own."""
@@ -159,7 +164,7 @@ class Atlas:
 
     @functools.cached_property
     def _csr(self) -> CsrArrays:
-        with damage_named(self.path), zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        with damage_named(self.path), on_zarrs():
             group = group_in(zarr.open_group(self.path, mode="r"), "X")
             data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
             indptr = np.asarray(pointers[:]).astype(np.int64)
@@ -213,8 +218,6 @@ class Atlas:
 
     def to_anndata(self, rows: object | None = None) -> "AnnData":
         """The cells in memory: X in float32, or float64 where float32 would change a value."""
-        import warnings
-
         from anndata import AnnData
 
         chosen = rows_or_all(rows, self.n_cells)
@@ -226,8 +229,7 @@ class Atlas:
         with damage_named(self.path):
             var = read_element(root["var"])
             obsm = {name: np.asarray(read_element(item))[chosen] for name, item in group_in(root, "obsm").members()}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+        with quiet_anndata():
             return AnnData(matrix, obs=self.obs.iloc[chosen].copy(), var=var, obsm=obsm)
 
     def write_obsm(self, name: str, array: Shaped[ndarray, "cell dim"]) -> None:
@@ -252,8 +254,7 @@ class Atlas:
                 f'{self.path}: obs column "{column}" came with the data and is not written over. Pass another name.'
             )
         values = self.labels.current()
-        original = np.array([None if code < 0 else self.label_names[code] for code in self.label], dtype=object)
-        values = np.where(is_none(values), original, values)
+        values = np.where(is_none(values), self._written_labels, values)
         names = sorted({name for name in values if name is not None})
         cells = pd.Categorical.from_codes(codes_of(values, tuple(names)), categories=pd.Index(names, dtype=object))
         replace_element(self.path, self.uuid, "obs", column, cells, marks={"livelatent": "labels"})
@@ -270,10 +271,9 @@ class Atlas:
     @functools.cached_property
     def labels(self) -> LabelJournal:
         """The journal of labels given by hand, beside the store."""
-        written = np.array([None if code < 0 else self.label_names[code] for code in self.label], dtype=object)
         return LabelJournal(
             beside(self.path, "labels"),
             np.asarray(self.obs["source"].astype(str), dtype=object),
             np.asarray(self.obs["source_row"], dtype=np.int64),
-            written,
+            self._written_labels,
         )

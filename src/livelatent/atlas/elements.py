@@ -1,5 +1,6 @@
 """Elements of a store (columns, obsm arrays): written aside, moved in, and made visible last."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,13 +17,19 @@ from zarr.codecs import ZstdCodec
 from livelatent.atomic import write_bytes
 
 
+@contextlib.contextmanager
+def quiet_anndata() -> Iterator[None]:
+    """Without a warning that is none of ours: anndata 0.13 asks pandas 3.1 for an option that is about to go."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+        yield
+
+
 def write_element(group: Any, name: str, value: Any) -> None:
     """Write a data frame, array or dict as AnnData does; in Zarr with a checksum on every chunk."""
     from anndata.io import write_elem
 
-    with warnings.catch_warnings():
-        # anndata 0.13 asks pandas 3.1 for an option that pandas is about to remove.
-        warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+    with quiet_anndata():
         has_checksum = isinstance(group, zarr.Group) and not isinstance(value, dict)
         codecs = {"compressors": [ZstdCodec(level=3, checksum=True)]} if has_checksum else {}
         write_elem(group, name, value, dataset_kwargs=codecs)
@@ -32,8 +39,7 @@ def read_element(group: Any) -> Any:
     """Read what AnnData's writer (or ours) wrote there."""
     from anndata.io import read_elem
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The 'future.infer_string' option")
+    with quiet_anndata():
         return read_elem(group)
 
 

@@ -1,6 +1,7 @@
-"""Which genes a store gets: what the sources share, or all of theirs, or a list."""
+"""Which genes a store gets: what the sources share, or all of theirs, or a list; and which it lacks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +61,25 @@ def listed_genes(
             f"missing (first: {', '.join(missing[:3])}). {way_out}"
         )
     return tuple(genes)
+
+
+def missing_genes(store: Path, wanted: Sequence[str], held: Collection[str]) -> tuple[str, ...]:
+    """The genes that a model wants and a store lacks: at most half of them; whoever reads takes them as 0.
+
+    Raises
+    ------
+    GeneMismatchError
+        If more than half are missing.
+    """
+    known = set(held)
+    missing = tuple(gene for gene in wanted if gene not in known)
+    if 2 * len(missing) > len(wanted):
+        raise GeneMismatchError(
+            f"{store}: {len(missing)} of the model's {len(wanted)} genes are missing (first: "
+            f"{', '.join(missing[:3])}). Ingest it again with `ingest(..., genes=model.genes)`, or train on the genes "
+            "both share."
+        )
+    return missing
 
 
 def check_species(one: Source, other: Source, n_common: int) -> None:

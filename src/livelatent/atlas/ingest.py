@@ -33,6 +33,7 @@ from livelatent.atlas.layout import (
     text_index,
 )
 from livelatent.atlas.memory import Budget, divided
+from livelatent.atlas.opening import on_zarrs
 from livelatent.atlas.sources import Source, fingerprint, open_source, read_chunks
 from livelatent.atlas.target import refuse_existing, remove_leftovers, space_needed
 from livelatent.atomic import fresh_folder, need_space, only_writer
@@ -225,7 +226,7 @@ def write_matrix(
     n_cells, n_genes = buckets.bucket_of.size, buckets.n_genes
     n_elements = int(buckets.row_elements.sum())
     shard, chunk = layout.shard_chunk_elements(n_elements, n_cells)
-    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+    with on_zarrs():
         root = zarr.open_group(folder, mode="a", zarr_format=3)
         matrix = root.create_group(
             "X",

@@ -1,6 +1,7 @@
 """Opening a store: is it ours, of this version, and all there?"""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ class damage_named:
                 f"{self.path}: {place} is damaged or unreadable ({error}). Copy the store again, or ingest its "
                 "sources again."
             ) from error
+
+
+def on_zarrs() -> AbstractContextManager[Any]:
+    """Arrays opened or made inside the block are coded by zarrs, in threads, for as long as they live."""
+    setting: AbstractContextManager[Any] = zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+    return setting
 
 
 def open_root(path: Path) -> tuple[zarr.Group, dict[str, Any]]:

@@ -5,8 +5,8 @@ import scipy.sparse as sp
 
 from livelatent.arrays import Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.genes import missing_genes
 from livelatent.atlas.passes import log_matrix
-from livelatent.errors import GeneMismatchError
 
 __all__ = ["REFERENCE_CELLS", "gene_indices", "log_genes", "stratified_rows"]
 
@@ -20,16 +20,10 @@ def gene_indices(atlas: Atlas, genes: tuple[str, ...]) -> Int[ndarray, " gene"]:
     Raises
     ------
     GeneMismatchError
-        If more than half of them are missing: the stream's own limit.
+        If more than half of them are missing, as in the stream.
     """
     place = {str(gene): index for index, gene in enumerate(atlas.genes)}
-    missing = [gene for gene in genes if gene not in place]
-    if 2 * len(missing) > len(genes):
-        raise GeneMismatchError(
-            f"{atlas.path}: {len(missing)} of the model's {len(genes)} genes are missing (first: "
-            f"{', '.join(missing[:3])}). Ingest it again with `ingest(..., genes=model.genes)`, or train on the genes "
-            "both share."
-        )
+    missing_genes(atlas.path, genes, place)
     return np.array([place.get(gene, -1) for gene in genes], np.int64)
 
 

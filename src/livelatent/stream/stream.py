@@ -8,6 +8,7 @@ import torch
 
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.genes import missing_genes
 from livelatent.atlas.passes import size_factor
 from livelatent.errors import GeneMismatchError
 from livelatent.stream.minibatch import Minibatch, scatter_log
@@ -164,12 +165,5 @@ def _gene_map(atlas: Atlas, genes: Sequence[str] | np.ndarray | None) -> tuple[n
     if len(place) != len(genes):
         raise GeneMismatchError(f"{len(genes) - len(place)} of the {len(genes)} genes to deliver are named twice.")
     names = [str(name) for name in atlas.genes]
-    known = set(names)
-    missing = tuple(name for name in place if name not in known)
-    if 2 * len(missing) > len(place):
-        raise GeneMismatchError(
-            f"{atlas.path}: {len(missing)} of the model's {len(place)} genes are missing (first: "
-            f"{', '.join(missing[:3])}). Ingest it again with `ingest(..., genes=model.genes)`, or train on the genes "
-            "both share."
-        )
+    missing = missing_genes(atlas.path, list(place), names)
     return np.array([place.get(name, -1) for name in names], dtype=np.int32), missing

@@ -1,58 +1,16 @@
 """Highly variable genes as scanpy's `cell_ranger` flavour finds them, from streamed moments."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray
-from scipy import sparse
 from scipy.stats import norm
 
 from livelatent.arrays import Rows, rows_or_all
-
-if TYPE_CHECKING:
-    from livelatent.atlas.atlas import Atlas
-
-
-@dataclass(frozen=True)
-class GeneMoments:
-    """What a pass learns of each gene."""
-
-    mean: Float64[ndarray, " gene"]
-    variance: Float64[ndarray, " gene"]
-    """With n - 1; 0 where there is one cell."""
-    n_seen: Int64[ndarray, " gene"]
-    """Cells with at least one count."""
-    n_cells: int
-
-
-def moments_of(x: sparse.csr_matrix) -> GeneMoments:
-    """Moments of one chunk."""
-    n_cells, n_genes = x.shape
-    total = np.bincount(x.indices, weights=x.data, minlength=n_genes)
-    squares = np.bincount(x.indices, weights=x.data**2, minlength=n_genes)
-    mean = total / max(n_cells, 1)
-    variance = np.maximum(squares - n_cells * mean**2, 0) / max(n_cells - 1, 1)
-    return GeneMoments(mean, variance, np.bincount(x.indices, minlength=n_genes).astype(np.int64), n_cells)
-
-
-def merged_moments(parts: Iterable[GeneMoments], n_genes: int) -> GeneMoments:
-    """Moments of all chunks together, by the update of Chan et al. (1979), which does not cancel."""
-    n_cells, n_seen = 0, np.zeros(n_genes, np.int64)
-    mean, scatter = np.zeros(n_genes), np.zeros(n_genes)
-    for part in parts:
-        both = n_cells + part.n_cells
-        step = part.mean - mean
-        scatter += part.variance * (part.n_cells - 1) + step**2 * (n_cells * part.n_cells / both)
-        mean += step * (part.n_cells / both)
-        n_seen += part.n_seen
-        n_cells = both
-    return GeneMoments(mean, scatter / max(n_cells - 1, 1), n_seen, n_cells)
+from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.passes import gene_moments
 
 
 def highly_variable_genes(
@@ -78,8 +36,6 @@ def highly_variable_genes(
     scanpy's `flavor="cell_ranger"`: dispersion (variance / mean) is compared with the median and the MAD of genes
     in the same of 20 bins of the mean. It equals scanpy's selection on the same matrix in float64.
     """
-    from livelatent.atlas.passes import gene_moments
-
     if n_genes < 1:
         raise ValueError(f"n_genes must be at least 1; got {n_genes}.")
     chosen = rows_or_all(rows, atlas.n_cells)

@@ -45,7 +45,7 @@ class Projection:
     @classmethod
     def fit(cls, atlas: Atlas, genes: Int[ndarray, " gene"], rows: Rows, mean_total: float) -> "Projection":
         """50 components by streaming, or as many as the cells and genes allow; one of zeros for a single cell."""
-        from livelatent.atlas.passes import pca
+        from livelatent.atlas.pca import pca
 
         n_components = min(N_COMPONENTS, len(rows) - 1, len(genes))
         if n_components < 1:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from livelatent.arrays import Float, Int, Rows, as_rows
-from livelatent.atlas import passes
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.hvg import highly_variable_genes
+from livelatent.atlas.pca import centroid_distances, pca
 from livelatent.errors import LabelError
 from livelatent.models.losses.batch_mixing import BatchTerm, batch_mixing
 from livelatent.models.losses.centroid import centroid
@@ -108,7 +109,7 @@ class Cellular(Model):
         if n_genes >= atlas.n_genes:
             genes = np.arange(atlas.n_genes, dtype=np.int64)
         else:
-            genes = passes.highly_variable_genes(atlas, n_genes, used)
+            genes = highly_variable_genes(atlas, n_genes, used)
         self.config = CellularConfig(
             genes=tuple(str(name) for name in atlas.genes[genes]),
             label_names=tuple(atlas.label_names),
@@ -125,8 +126,8 @@ class Cellular(Model):
         self.type_count.copy_(torch.from_numpy(np.bincount(label, minlength=len(self.type_count))))
         self.batch_count.copy_(torch.from_numpy(np.bincount(batch, minlength=len(self.batch_count))))
         n_components = min(self.config.n_components, len(used) - 1, len(genes))
-        pca = passes.pca(atlas, genes, n_components, used, mean_total=self.mean_total)
-        distances = passes.centroid_distances(atlas, pca, genes, used, mean_total=self.mean_total)
+        components = pca(atlas, genes, n_components, used, mean_total=self.mean_total)
+        distances = centroid_distances(atlas, components, genes, used, mean_total=self.mean_total)
         self.reference.copy_(torch.from_numpy(distances))
         self.notes = self._facts()
 

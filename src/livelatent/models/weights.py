@@ -5,12 +5,14 @@ import hashlib
 import importlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from livelatent import atomic
 from livelatent.errors import ModelError
@@ -25,8 +27,13 @@ _CLASSES = {"Cellular": ("livelatent.models.cellular", "Cellular", "CellularConf
 def hash_model(model: Model) -> str:
     """Sha256 of a model's class, config and weights."""
     config = json.dumps(dataclasses.asdict(model.config), sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(f"{type(model).__name__}\n{config}\n".encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    return hash_tensors(model.state_dict(), head=f"{type(model).__name__}\n{config}\n")
+
+
+def hash_tensors(tensors: Mapping[str, Tensor], head: str = "") -> str:
+    """Sha256 of tensors by name, their kinds and shapes, and of the text before them."""
+    digest = hashlib.sha256(head.encode())
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -1,7 +1,6 @@
 """How far training has come: all that the next step depends on, in memory and on disk."""
 
 import dataclasses
-import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor
 from livelatent import atomic
 from livelatent.errors import ResumeError
 from livelatent.models.model import Model
+from livelatent.models.weights import hash_tensors
 from livelatent.stream.position import Position
 from livelatent.train.stage import Stage
 
@@ -139,7 +139,7 @@ class TrainState:
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "best_epoch": self.best_epoch,
             "position": None if self.position is None else json.loads(self.position.to_json()),
-            "sha256": _hash_tensors(tensors),
+            "sha256": hash_tensors(tensors),
         }
         data = safetensors.torch.save(tensors, metadata={"state": json.dumps(facts)})
         atomic.write_bytes(folder / "state.safetensors", data)
@@ -163,7 +163,7 @@ class TrainState:
                     f"{path}: state of format {facts['format']!r}; this version of livelatent reads {FORMAT}. Resume "
                     "with the version that wrote it."
                 )
-            if _hash_tensors(tensors) != facts["sha256"]:
+            if hash_tensors(tensors) != facts["sha256"]:
                 raise ResumeError(f"{path}: the tensors don't match their sha256; the file is damaged. Start anew.")
             parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
             for name, tensor in tensors.items():
@@ -193,11 +193,3 @@ class TrainState:
             return self._saved_optimizer
         state = self.optimizer.state
         return {name: dict(state[p]) for name, p in self.stage.parameters(self.model).items() if p in state}
-
-
-def _hash_tensors(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()

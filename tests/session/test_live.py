@@ -121,6 +121,27 @@ def test_pause_and_resume_reach_the_run(own_atlas, tmp_path):
     assert session.run.status.state == "stopped"
 
 
+def test_looking_at_the_status_copies_no_model(own_atlas, tmp_path, monkeypatch):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run", epochs=500, patience=1000))
+    session.answer("1", "start", None)
+
+    def copied():
+        raise AssertionError("a copy of the model was made")
+
+    monkeypatch.setattr(session.run, "snapshot", copied)
+    assert session.versions() and session.status().notes == session.run.notes
+    session.answer("2", "stop", {})
+    session.run.wait()
+
+
+def test_the_journal_shown_is_the_one_written_also_for_a_store_of_another_name(own_atlas, tmp_path):
+    path = own_atlas.path.rename(tmp_path / "blood.v2")
+    session = LiveSession(small_run(Atlas.open(path), tmp_path / "run"))
+    session.label([0], "x")
+    assert (tmp_path / session.status().journal / "journal.jsonl").exists()
+    session.atlas.labels.close()
+
+
 def test_a_killed_layout_process_leaves_a_pca_and_says_so(ready, caplog):
     ready._open_worker()
     os.kill(ready._worker.pid, signal.SIGKILL)
@@ -170,11 +191,13 @@ def test_a_name_given_in_the_browser_is_on_disk_once(settled):
 def test_a_lasso_is_kept_with_the_hash_of_the_layout_it_was_drawn_on(settled):
     shown = settled.latent_map()
     polygon = [[0, 0], [1, 0.5], [0, 1]]
-    selector = {"kind": "lasso", "polygon": polygon, "layout": shown.layout}
+    parts = [{"mode": "replace", "polygon": polygon}, {"mode": "subtract", "polygon": [[0, 0], [1, 0], [0, 0.1]]}]
+    selector = {"kind": "lasso", "polygon": polygon, "layout": shown.layout, "parts": parts}
     answer = settled.answer("label 1", "label", {"cells": [[0, 5], [0, 3]], "selector": selector, "name": "mine"})
     assert answer.result["n_cells"] == 2
     how = settled.atlas.labels.entries[-1].how
     assert how["polygon"] == polygon and how["layout_sha256"] == settled._look.layout.sha256
+    assert how["parts"] == parts
 
 
 @pytest.mark.parametrize(
@@ -185,6 +208,14 @@ def test_a_lasso_is_kept_with_the_hash_of_the_layout_it_was_drawn_on(settled):
         ("label", {"cells": [[1, 0]], "name": "x"}),
         ("label", {"cells": [[0, 10**9]], "name": "x"}),
         ("label", {"cells": [[0, 1]], "name": "x", "selector": {"kind": "lasso", "polygon": "x", "layout": 1}}),
+        (
+            "label",
+            {
+                "cells": [[0, 1]],
+                "name": "x",
+                "selector": {"kind": "lasso", "polygon": [], "layout": 1, "parts": [{"mode": "eat", "polygon": []}]},
+            },
+        ),
         ("label", {"cells": [[0, 1]], "name": ["x"]}),
         ("threshold", {"target_fpr": 7}),
         ("threshold", {}),

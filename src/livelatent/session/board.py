@@ -15,17 +15,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy import ndarray
 
-from livelatent.arrays import Int
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
+from livelatent.session.board_flag import BoardFlag, identified
 from livelatent.session.state import FlagList, FlagView
+from livelatent.session.undo import History
 
-__all__ = ["Board", "BoardFlag", "Place", "Saved"]
-
-SAME_OVERLAP = 0.5
-"""Flags that share this much of the smaller one are the same flag, recomputed."""
-LARGEST_ID = 65_534
-"""Flag ids are sent as Uint16."""
+__all__ = ["Board", "Place", "Saved"]
 
 
 @runtime_checkable
@@ -58,19 +54,6 @@ class Place:
     journal: LabelJournal
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BoardFlag:
-    """A flag with an identity that outlives its recomputation."""
-
-    id: int
-    is_query: bool
-    rows: Int[ndarray, " cell"]
-    judged: Any
-
-    def __repr__(self) -> str:
-        return f"BoardFlag({self.id}: {len(self.rows):,} cells. {self.judged.reason})"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Saved:
     """A label that is on disk."""
@@ -79,16 +62,6 @@ class Saved:
     n_cells: int
     saved_at: str
     n_saved: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    """One thing that can be undone: a label that may have gone to two journals."""
-
-    action: str
-    time: str
-    what: str
-    places: frozenset[int]
 
 
 class Board:
@@ -125,7 +98,7 @@ class Board:
             for is_query, novelty in enumerate(self._novelty):
                 if novelty is not None:
                     judged += [(bool(is_query), novelty[index]) for index in range(len(novelty))]
-            self._flags = self._identified(judged)
+            self._flags = identified(judged, self._known)
             self._known.update({flag.id: flag for flag in self._flags})
             self.version += 1
 
@@ -168,31 +141,6 @@ class Board:
                 return flag
         raise LabelError(f"flag {flag_id} is gone: flags were computed again. Choose one of those shown now.")
 
-    def _identified(self, judged: list[tuple[bool, Any]]) -> tuple[BoardFlag, ...]:
-        """Give each new flag the id of the earlier one that it shares most cells with, each id once."""
-        rows = [np.asarray(one.rows, np.int64) for _, one in judged]
-        pairs = []
-        for new, (is_query, _) in enumerate(judged):
-            for old in self._known.values():
-                if old.is_query != is_query:
-                    continue
-                shared = len(np.intersect1d(rows[new], old.rows, assume_unique=True))
-                if shared and shared >= SAME_OVERLAP * min(len(rows[new]), len(old.rows)):
-                    # A newer id wins a tie: it was seen last.
-                    pairs.append((shared, old.id, new))
-        ids: dict[int, int] = {}
-        for _, old_id, new in sorted(pairs, reverse=True):
-            if new not in ids and old_id not in ids.values():
-                ids[new] = old_id
-        free = max(self._known, default=0) + 1
-        flags = []
-        for new, (is_query, one) in enumerate(judged):
-            if new not in ids:
-                ids[new] = min(free, LARGEST_ID)
-                free += 1
-            flags.append(BoardFlag(id=ids[new], is_query=is_query, rows=rows[new], judged=one))
-        return tuple(flags)
-
     # What a person does
 
     def label_flag(self, flag_id: int, name: str | None) -> Saved:
@@ -203,7 +151,7 @@ class Board:
                 "kind": "flag",
                 "flag": flag.id,
                 "target_fpr": self.target_fpr,
-                "p_value": _number(flag.judged.p_value),
+                "p_value": float(flag.judged.p_value),
             }
             self._dismissed.discard(flag_id)
             rows: list[ndarray] = [np.zeros(0, np.int64) for _ in self.places]
@@ -283,7 +231,7 @@ class Board:
     # What is shown
 
     @property
-    def history(self) -> "History":
+    def history(self) -> History:
         """What can be undone and redone, read from the journals."""
         return self._read_journals()[0]
 
@@ -292,7 +240,7 @@ class Board:
         """Every name that any place's journal knows."""
         return self._read_journals()[1]
 
-    def _read_journals(self) -> tuple["History", tuple[str, ...]]:
+    def _read_journals(self) -> tuple[History, tuple[str, ...]]:
         """History and vocabulary, read again when a journal has grown, here or by `atlas.labels`."""
         with self._lock:
             lengths = tuple(len(place.journal.entries) for place in self.places)
@@ -300,7 +248,7 @@ class Board:
                 names = dict.fromkeys(name for place in self.places for name in place.journal.vocabulary)
                 if self._read is not None:
                     self.version += 1
-                self._read = (lengths, History.read(self.places), tuple(names))
+                self._read = (lengths, History.read([place.journal for place in self.places]), tuple(names))
             return self._read[1:]
 
     def given(self) -> tuple[ndarray, ...]:
@@ -334,9 +282,9 @@ class Board:
             id=flag.id,
             atlas=place.name,
             n_cells=len(flag.rows),
-            p_value=_number(judged.p_value),
+            p_value=float(judged.p_value),
             batches=tuple((str(name), int(n)) for name, n in dict(judged.batches).items()),
-            nearest=tuple((str(name), _number(radii)) for name, radii in judged.nearest),
+            nearest=tuple((str(name), float(radii)) for name, radii in judged.nearest),
             higher=tuple(map(str, judged.higher)),
             lower=tuple(map(str, judged.lower)),
             reason=str(judged.reason),
@@ -349,61 +297,6 @@ class Board:
                 saved = [e.time for e in place.journal.entries if e.event == "label" and e.new == label]
                 return replace(view, state="named", label=str(label), saved_at=saved[-1] if saved else None)
         return replace(view, state="dismissed") if flag.id in self._dismissed else view
-
-
-@dataclass(frozen=True)
-class History:
-    """What can be undone (last one last) and redone (next one last)."""
-
-    undo: tuple[_Step, ...]
-    redo: tuple[_Step, ...]
-
-    @property
-    def n_saved(self) -> int:
-        """Labels on disk that have not been undone."""
-        return len(self.undo)
-
-    @classmethod
-    def read(cls, places: Sequence[Place]) -> "History":
-        """Replay the journals; a label that went to two of them is one step."""
-        undo: list[tuple[str, int, Any]] = []
-        redo: list[tuple[str, int, Any]] = []
-        for index, place in enumerate(places):
-            done: list[Any] = []
-            undone: list[tuple[str, Any]] = []
-            for entry in place.journal.entries:
-                if entry.event == "label":
-                    done.append(entry)
-                    undone.clear()
-                elif entry.event == "undo" and done:
-                    undone.append((entry.time, done.pop()))
-                elif entry.event == "redo" and undone:
-                    done.append(undone.pop()[1])
-            undo += [(entry.time, index, entry) for entry in done]
-            redo += [(time, index, entry) for time, entry in undone]
-        # Sorting is stable and a journal's own entries are in order of time. Redo runs backwards: what was
-        # undone last comes back first.
-        undo.sort(key=lambda item: item[0])
-        redo.sort(key=lambda item: item[0])
-        last_label = max((time for time, _, _ in undo), default="")
-        fresh = [item for item in redo if item[0] >= last_label]
-        return cls(_steps(undo), _steps(fresh))
-
-
-def _steps(items: list[tuple[str, int, Any]]) -> tuple[_Step, ...]:
-    steps: list[_Step] = []
-    for time, index, entry in items:
-        action = str(entry.how.get("action", f"{index}:{entry.seq}"))
-        if steps and steps[-1].action == action:
-            steps[-1] = replace(steps[-1], places=steps[-1].places | {index})
-            continue
-        what = f"{entry.n_cells} cells: {'no label' if entry.new is None else entry.new}"
-        steps.append(_Step(action=action, time=time, what=what, places=frozenset({index})))
-    return tuple(steps)
-
-
-def _number(value: Any) -> float:
-    return float(value)
 
 
 def _curve(novelties: Sequence[JudgedNovelty]) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -5,23 +5,25 @@ thread. No Jupyter here: the widget, the offline page and the tests are thin vie
 """
 
 import atexit
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy import ndarray
 
+from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import GeneMismatchError, LabelError
-from livelatent.session.board import Board, BoardFlag, JudgedNovelty, Place, Saved
-from livelatent.session.commands import Answer, CommandError, Commands, cells, number, text, whole
+from livelatent.session.acts import acts_of
+from livelatent.session.board import Board, JudgedNovelty, Place, Saved
+from livelatent.session.board_flag import BoardFlag
+from livelatent.session.commands import Answer, Commands
 from livelatent.session.layout import LayoutWorker
-from livelatent.session.look import Look, Predicted, latent_map, look_at, nearest_cells, prototypes_of
+from livelatent.session.look import Look, Predicted, empty_map, latent_map, look_at, nearest_cells, prototypes_of
 from livelatent.session.moving_map import MovingMap
 from livelatent.session.panel import Panel, choose_panel
 from livelatent.session.state import (
@@ -49,7 +51,6 @@ FIND_WHILE_TRAINING_CELLS = 20_000
 LOOKS_BEFORE_FIND = 3
 LASTING = ("done", "stopped", "failed")
 LAYOUTS_KEPT = 64
-NEAREST_CELLS = 12
 
 
 class LiveSession:
@@ -81,22 +82,7 @@ class LiveSession:
         atlases = [self.atlas] if query is None else [self.atlas, query]
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
-        self.commands = Commands(
-            {
-                "start": lambda args: self._drive("start"),
-                "pause": lambda args: self._drive("pause"),
-                "resume": lambda args: self._drive("resume"),
-                "stop": lambda args: self._drive("stop"),
-                "label": self._label,
-                "dismiss": lambda args: {"flag": whole(args, "flag"), "state": self.board.dismiss(whole(args, "flag"))},
-                "reopen": lambda args: {"flag": whole(args, "flag"), "state": self.board.reopen(whole(args, "flag"))},
-                "undo": lambda args: self._back(self.board.undo),
-                "redo": lambda args: self._back(self.board.redo),
-                "threshold": lambda args: {"n_flagged": self.board.threshold(number(args, "target_fpr"))},
-                "nearest": self._nearest,
-                "find": self._ask_find,
-            }
-        )
+        self.commands = Commands(acts_of(self))
         self._lock = threading.RLock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -193,32 +179,28 @@ class LiveSession:
         while not self._closed.is_set():
             try:
                 with self._work:
-                    worked = self._work_once()
+                    self._work_once()
             except Exception as error:
                 # Every part of a look reports its own error; this is the rest, and the thread must live on.
                 log.exception("the view's background thread failed")
                 self._alarms["session"] = f"The view's background work failed: {type(error).__name__}: {error}"
-                worked = False
                 self._not_before = time.monotonic() + RETRY_S
-            self._wake.wait(0.0 if worked and self._closed.is_set() else TICK_S)
+            self._wake.wait(TICK_S)
             self._wake.clear()
 
-    def _work_once(self) -> bool:
-        """Do what is due, at most one thing; whether there was anything."""
+    def _work_once(self) -> None:
+        """Do what is due, at most one thing."""
         key, now = self._key(), time.monotonic()
         is_busy = self.run.status.state in ("training", "stopping")
         if now < self._not_before and not (self._wants_find or (not is_busy and self._found_at != key)):
-            return False
+            return
         if self._wants_find or self._is_find_due(key):
             self._wants_find = False
             self._timed(lambda: self._attempt("flags", self._find_now))
             self._found_at = key
-            return True
-        if self._looked_at != key or (self._is_rough() and self._worker is not None and self._worker.is_ready):
+        elif self._looked_at != key or (self._is_rough() and self._worker is not None and self._worker.is_ready):
             self._timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
-            return True
-        return False
 
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
         if self._found_at == key:
@@ -435,8 +417,8 @@ class LiveSession:
                 stop=state in ("training", "paused"),
             ),
             alarms=alarms,
-            notes=tuple(map(str, getattr(self.run.model, "notes", ()))),
-            journal=f"{self.atlas.path.stem}.labels",
+            notes=self.run.notes,
+            journal=self.atlas.labels.folder.name,
             vocabulary=self.board.vocabulary,
             n_saved=history.n_saved,
             n_undo=len(history.undo),
@@ -459,7 +441,7 @@ class LiveSession:
         with self._lock:
             look, annotated = self._look, self._annotated
         if look is None:
-            return _empty_map(self.atlas.n_cells + (0 if self.query is None else self.query.n_cells))
+            return empty_map(self.atlas.n_cells + (0 if self.query is None else self.query.n_cells))
         shown = latent_map(look, self.atlas, self.query, self.board)
         if annotated is not None and annotated[0] == look.layout.number:
             return replace(shown, predicted=annotated[1].code, predicted_names=annotated[1].names)
@@ -517,90 +499,25 @@ class LiveSession:
         names = " and ".join(one.path.name for one in shown)
         raise LabelError(f"this flag's cells come from {flag.atlas.path.name}, and this view shows {names}.")
 
-    def _drive(self, what: str) -> dict[str, Any]:
-        try:
-            getattr(self.run, what)()
-        except RuntimeError as error:
-            raise CommandError(str(error)) from error
+    def drive(self, what: Literal["start", "pause", "resume", "stop"]) -> str:
+        """Tell the run what to do; the state it is in then."""
+        getattr(self.run, what)()
         self._wake.set()
-        return {"state": self.run.status.state}
+        return self.run.status.state
 
-    def _label(self, args: dict[str, Any]) -> dict[str, Any]:
-        name = None if args.get("name") is None else text(args, "name")
-        if "flag" in args:
-            saved = self.board.label_flag(whole(args, "flag"), name)
-        else:
-            chosen = cells(args, "cells", len(self.board.places))
-            saved = self.board.label_rows(chosen, name, self._selector(args.get("selector")))
-        return {
-            "label": saved.label,
-            "n_cells": saved.n_cells,
-            "saved_at": saved.saved_at,
-            "n_saved": saved.n_saved,
-        }
+    def layout_sha256(self, layout: int) -> str | None:
+        """What a lasso on this layout was drawn on; None for one long gone."""
+        return self._layout_sha256.get(layout)
 
-    def _selector(self, selector: object) -> dict[str, Any]:
-        """How a page says its cells were chosen, checked; a lasso gets its layout's hash."""
-        if selector is None:
-            return {"kind": "cells"}
-        if not isinstance(selector, dict) or selector.get("kind") not in ("lasso", "box", "cells"):
-            raise CommandError("`selector` must be of kind lasso, box or cells.")
-        if selector["kind"] == "cells":
-            return {"kind": "cells"}
-        polygon, layout = selector.get("polygon"), whole(selector, "layout")
-        if not isinstance(polygon, list) or not all(
-            isinstance(point, list) and len(point) == 2 and all(isinstance(x, int | float) for x in point)
-            for point in polygon
-        ):
-            raise CommandError("`polygon` must be a list of [x, y].")
-        sha256 = self._layout_sha256.get(layout)
-        return {"kind": selector["kind"], "polygon": polygon, "layout": layout, "layout_sha256": sha256}
-
-    def _back(self, step: Callable[[], str | None]) -> dict[str, Any]:
-        what = step()
-        history = self.board.history
-        return {"n_undo": len(history.undo), "n_redo": len(history.redo), "what": what}
-
-    def _nearest(self, args: dict[str, Any]) -> dict[str, Any]:
-        index, table = whole(args, "prototype"), self.prototypes()
+    def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
+        """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
         look = self._look
-        if look is None or not 0 <= index < len(table.names):
-            raise CommandError(f"there is no prototype {index}.")
-        order = [int(other) for other in np.argsort(table.distance[index], kind="stable") if other != index]
-        return {
-            "cells": nearest_cells(look, table.centroid[index], NEAREST_CELLS),
-            "neighbors": [[table.names[other], float(table.distance[index, other])] for other in order],
-        }
+        return [] if look is None else nearest_cells(look, point, n_cells)
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""
         if self._thread is None:
-            with contextlib.suppress(Exception):
-                self._attempt("flags", self._find_now)
+            self._attempt("flags", self._find_now)
             return
         self._wants_find = True
         self._wake.set()
-
-    def _ask_find(self, args: dict[str, Any]) -> dict[str, Any]:
-        self.find()
-        return {}
-
-
-def _empty_map(n_total: int) -> LatentMap:
-    none = np.zeros(0, np.int64)
-    return LatentMap(
-        panel=0,
-        layout=0,
-        moved=None,
-        age_s=0.0,
-        n_total=n_total,
-        xy=np.zeros((0, 2), np.float32),
-        cell=none,
-        is_query=none,
-        label=none,
-        predicted=none,
-        batch=none,
-        given=none,
-        p_value=np.zeros(0, np.float32),
-        flag=none,
-    )

@@ -11,14 +11,24 @@ from numpy import ndarray
 from livelatent.arrays import Float, Int
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
-from livelatent.session.board import Board, BoardFlag
+from livelatent.session.board import Board
+from livelatent.session.board_flag import BoardFlag
 from livelatent.session.moving_map import Layout, MovingMap
 from livelatent.session.panel import Panel
 from livelatent.session.prototype_table import Row, prototype_view
 from livelatent.session.state import LatentMap, PrototypeView
 from livelatent.train.embed import embed
 
-__all__ = ["Look", "Predicted", "latent_map", "look_at", "nearest_cells", "nearest_prototype", "prototypes_of"]
+__all__ = [
+    "Look",
+    "Predicted",
+    "empty_map",
+    "latent_map",
+    "look_at",
+    "nearest_cells",
+    "nearest_prototype",
+    "prototypes_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +128,27 @@ def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> L
         predicted_names=look.predicted.names,
         batch_names=batch_names,
         given_names=given_names,
+    )
+
+
+def empty_map(n_total: int) -> LatentMap:
+    """The map before the first look."""
+    none = np.zeros(0, np.int64)
+    return LatentMap(
+        panel=0,
+        layout=0,
+        moved=None,
+        age_s=0.0,
+        n_total=n_total,
+        xy=np.zeros((0, 2), np.float32),
+        cell=none,
+        is_query=none,
+        label=none,
+        predicted=none,
+        batch=none,
+        given=none,
+        p_value=np.zeros(0, np.float32),
+        flag=none,
     )
 
 

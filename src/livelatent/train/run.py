@@ -130,6 +130,11 @@ class Run:
         """The model; while the thread trains it, a copy as it is now."""
         return self.snapshot().model if self._is_alive else self._model
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The model's notes, without the copy that `model` makes while it trains."""
+        return self._model.notes
+
     def start(self) -> None:
         """Train in a background thread; go on where a stopped run stands.
 

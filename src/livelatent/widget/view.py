@@ -8,7 +8,8 @@ import anywidget
 import traitlets
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.session.board import BoardFlag, Saved
+from livelatent.session.board import Saved
+from livelatent.session.board_flag import BoardFlag
 from livelatent.session.live import LiveSession
 from livelatent.train.run import Run
 from livelatent.widget.export import write_html, write_picture

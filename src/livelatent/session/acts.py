@@ -1,0 +1,112 @@
+"""What a browser may ask of a session, act by act: arguments checked, results as plain values."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from livelatent.session.commands import Act, CommandError, cells, number, text, whole
+
+if TYPE_CHECKING:
+    from livelatent.session.live import LiveSession
+
+__all__ = ["acts_of"]
+
+NEAREST_CELLS = 12
+
+
+def acts_of(session: "LiveSession") -> dict[str, Act]:
+    """Every command of docs/protocol.md by its name."""
+    board = session.board
+    return {
+        "start": lambda _: _drive(session, "start"),
+        "pause": lambda _: _drive(session, "pause"),
+        "resume": lambda _: _drive(session, "resume"),
+        "stop": lambda _: _drive(session, "stop"),
+        "label": lambda args: _label(session, args),
+        "dismiss": lambda args: {"flag": whole(args, "flag"), "state": board.dismiss(whole(args, "flag"))},
+        "reopen": lambda args: {"flag": whole(args, "flag"), "state": board.reopen(whole(args, "flag"))},
+        "undo": lambda _: _back(session, board.undo),
+        "redo": lambda _: _back(session, board.redo),
+        "threshold": lambda args: {"n_flagged": board.threshold(number(args, "target_fpr"))},
+        "nearest": lambda args: _nearest(session, args),
+        "find": lambda _: _find(session),
+    }
+
+
+def _drive(session: "LiveSession", what: Literal["start", "pause", "resume", "stop"]) -> dict[str, Any]:
+    try:
+        return {"state": session.drive(what)}
+    except RuntimeError as error:
+        raise CommandError(str(error)) from error
+
+
+def _label(session: "LiveSession", args: dict[str, Any]) -> dict[str, Any]:
+    board = session.board
+    name = None if args.get("name") is None else text(args, "name")
+    if "flag" in args:
+        saved = board.label_flag(whole(args, "flag"), name)
+    else:
+        chosen = cells(args, "cells", len(board.places))
+        saved = board.label_rows(chosen, name, _selector(session, args.get("selector")))
+    return asdict(saved)
+
+
+def _selector(session: "LiveSession", selector: object) -> dict[str, Any]:
+    """How a page says its cells were chosen, checked; a lasso gets its layout's hash."""
+    if selector is None:
+        return {"kind": "cells"}
+    if not isinstance(selector, dict) or selector.get("kind") not in ("lasso", "box", "cells"):
+        raise CommandError("`selector` must be of kind lasso, box or cells.")
+    if selector["kind"] == "cells":
+        return {"kind": "cells"}
+    layout = whole(selector, "layout")
+    how = {
+        "kind": selector["kind"],
+        "polygon": _polygon(selector.get("polygon")),
+        "layout": layout,
+        "layout_sha256": session.layout_sha256(layout),
+    }
+    if "parts" in selector:
+        how["parts"] = _parts(selector["parts"])
+    return how
+
+
+def _polygon(points: object) -> list[list[int | float]]:
+    if not isinstance(points, list) or not all(
+        isinstance(point, list) and len(point) == 2 and all(isinstance(x, int | float) for x in point)
+        for point in points
+    ):
+        raise CommandError("`polygon` must be a list of [x, y].")
+    return points
+
+
+def _parts(parts: object) -> list[dict[str, Any]]:
+    """All polygons of a selection in the order in which they were drawn, so that it can be replayed."""
+    if not isinstance(parts, list) or not all(
+        isinstance(part, dict) and part.get("mode") in ("replace", "add", "subtract") for part in parts
+    ):
+        raise CommandError("`parts` must be a list of {mode: replace, add or subtract, polygon}.")
+    return [{"mode": part["mode"], "polygon": _polygon(part.get("polygon"))} for part in parts]
+
+
+def _back(session: "LiveSession", step: Callable[[], str | None]) -> dict[str, Any]:
+    what, history = step(), session.board.history
+    return {"n_undo": len(history.undo), "n_redo": len(history.redo), "what": what}
+
+
+def _nearest(session: "LiveSession", args: dict[str, Any]) -> dict[str, Any]:
+    index, table = whole(args, "prototype"), session.prototypes()
+    if not 0 <= index < len(table.names):
+        raise CommandError(f"there is no prototype {index}.")
+    order = [int(other) for other in np.argsort(table.distance[index], kind="stable") if other != index]
+    return {
+        "cells": session.nearest_cells(table.centroid[index], NEAREST_CELLS),
+        "neighbors": [[table.names[other], float(table.distance[index, other])] for other in order],
+    }
+
+
+def _find(session: "LiveSession") -> dict[str, Any]:
+    session.find()
+    return {}

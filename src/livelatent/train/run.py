@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from livelatent import atomic
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.layout import beside
 from livelatent.errors import LivelatentError, ResumeError
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to, load_model
@@ -28,6 +29,7 @@ from livelatent.train.devices import cpu_threads, device_of, resolve_device
 from livelatent.train.history import History
 from livelatent.train.loop import Step, default_stream, stage_rows, train
 from livelatent.train.state import TrainState
+from livelatent.train.turnstile import Turnstile
 
 FORMAT = 1
 SAVE_EVERY_S = 300.0
@@ -112,7 +114,7 @@ class Run:
         self._pace = (0.0, 0.0)
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
-        self._turnstile = _Turnstile()
+        self._turnstile = Turnstile()
         # Guards `_phase`; its waiters are told of every change.
         self._changed = threading.Condition()
         self._saved_at = 0.0
@@ -351,37 +353,8 @@ class Run:
             self._thread.join(10)
 
 
-class _Turnstile:
-    """Lets others in between two steps, in turn: a thread that takes its lock again at once would keep it."""
-
-    def __init__(self) -> None:
-        self._queue = threading.Lock()
-        self._busy = threading.Lock()
-
-    @contextlib.contextmanager
-    def step(self) -> Iterator[None]:
-        with self._queue:
-            self._busy.acquire()
-        try:
-            yield
-        finally:
-            self._busy.release()
-
-    @contextlib.contextmanager
-    def between_steps(self) -> Iterator[None]:
-        with self._queue, self._busy:
-            yield
-
-    def wait_outside(self, timeout_s: float) -> None:
-        with self._queue:
-            if self._busy.acquire(timeout=timeout_s):
-                self._busy.release()
-
-
 def _fresh_folder(atlas: Atlas) -> Path:
-    path = Path(atlas.path)
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-    return path.with_name(f"{path.name.removesuffix('.zarr')}.runs") / name
+    return beside(atlas.path, "runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
 def _open_run(folder: Path) -> Run:

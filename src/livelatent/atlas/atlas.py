@@ -18,12 +18,13 @@ from scipy import sparse
 from livelatent.arrays import Rows, as_rows, rows_or_all
 from livelatent.atlas import manifest
 from livelatent.atlas.columns import codes_of, is_none, text_or_none
-from livelatent.atlas.elements import quiet_anndata, read_element
+from livelatent.atlas.elements import is_storable, quiet_anndata, read_element
 from livelatent.atlas.labels import LabelJournal
 from livelatent.atlas.layout import LABEL, SPLIT, TOTAL, beside, text_index
 from livelatent.atlas.opening import array_in, check_shards, damage_named, group_in, on_zarrs, open_root
 from livelatent.atlas.write import replace_element
 from livelatent.errors import ColumnError, StoreError
+from livelatent.paths import store_path
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,7 +65,7 @@ class Atlas:
         StoreError
             If it is none of ours, of another version, or files of it are missing or changed.
         """
-        path = Path(path).absolute()
+        path = store_path(path, StoreError)
         root, facts = open_root(path)
         manifest.verify(path, str(facts["uuid"]))
         with damage_named(path):
@@ -79,10 +80,9 @@ class Atlas:
         return Atlas.open, (self.path,)
 
     def __repr__(self) -> str:
-        return (
-            f"Atlas({self.path.name}: {self.n_cells:,} cells x {self.n_genes:,} genes, "
-            f"{len(self.label_names)} labels, {max(len(self.batch_names), 1)} batches)"
-        )
+        batches = f"{len(self.batch_names)} batches" if self.batch_names else "no batch column"
+        labels = f"{len(self.label_names)} labels" if self.label_names else "no labels"
+        return f"Atlas({self.path.name}: {self.n_cells:,} cells x {self.n_genes:,} genes, {labels}, {batches})"
 
     @property
     def n_cells(self) -> int:
@@ -236,8 +236,8 @@ class Atlas:
         """Store one vector per cell, such as a latent; replaces an earlier one of that name."""
         if array.ndim != 2 or array.shape[0] != self.n_cells:
             raise ValueError(f"one row for each of {self.n_cells} cells was wanted; got shape {array.shape}.")
-        if not name or "/" in name or name.startswith("."):
-            raise ValueError(f"an obsm name has no slash and no dot before it; got {name!r}.")
+        if not is_storable(name) or name.startswith("."):
+            raise ColumnError(f"an obsm name has no slash and no dot before it, and is none of Zarr's; got {name!r}.")
         replace_element(self.path, self.uuid, "obsm", name, np.asarray(array))
 
     def write_labels(self, column: str = LABEL) -> None:
@@ -246,8 +246,10 @@ class Atlas:
         Raises
         ------
         ColumnError
-            If `column` is one that came with the data.
+            If `column` is one that came with the data, or is no name for a column.
         """
+        if not is_storable(column):
+            raise ColumnError(f"an obs column's name has no slash, and is none of Zarr's; got {column!r}.")
         ours = self.obs_columns_of_labels()
         if column in self.obs.columns and column not in ours:
             raise ColumnError(

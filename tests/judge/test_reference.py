@@ -8,8 +8,9 @@ from livelatent.atlas import Atlas
 from livelatent.errors import LabelError, ModelError
 from livelatent.judge import keep
 from livelatent.judge import reference as room
+from livelatent.judge.expression_fit import batch_folds
 from livelatent.judge.prototypes import fit_prototypes
-from livelatent.judge.reference import Reference, batch_folds, fit_reference, load_reference
+from livelatent.judge.reference import Reference, fit_reference, load_reference
 from livelatent.models.cellular import Cellular, CellularConfig
 from livelatent.models.weights import load_model
 from livelatent.train.embed import embed

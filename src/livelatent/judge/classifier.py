@@ -6,9 +6,11 @@ import pandas as pd
 from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.expression import gene_indices, log_genes
-from livelatent.judge.reference import Reference, load_reference, stretched
+from livelatent.judge.latent_fit import stretched
+from livelatent.judge.reference import Reference, load_reference
 from livelatent.judge.stack import pool
 from livelatent.models.model import Model
+from livelatent.train.embed import embed
 
 __all__ = ["annotate"]
 
@@ -65,10 +67,8 @@ def annotate(model: Model, atlas: Atlas, rows: Rows | None = None) -> pd.DataFra
 
 def pooled_log_proba(model: Model, reference: Reference, atlas: Atlas, rows: Rows) -> Float[ndarray, "cell label"]:
     """The annotator's log probabilities of each of the reference's labels."""
-    from livelatent.train.embed import embed
-
     fitted = reference.expression
-    x = log_genes(atlas, rows, gene_indices(atlas, tuple(map(str, model.genes))), float(model.mean_total))
+    x = log_genes(atlas, rows, gene_indices(atlas, model.genes), model.mean_total)
     heads = [
         fitted.lr_raw.log_proba(x),
         fitted.lr_pca.log_proba(fitted.projection(x)),

@@ -41,19 +41,14 @@ class ClusterTree:
     """Every piece alone, then every joint: the pieces that it is made of. Any two are nested or disjoint."""
 
 
-def cluster_tree(
-    space: Float[ndarray, "cell dim"], *, seed: int = 0, resolution: float = 1.0, join_above: float = JOIN_ABOVE
-) -> ClusterTree:
+def cluster_tree(space: Float[ndarray, "cell dim"], *, seed: int = 0) -> ClusterTree:
     """Leiden's clusters, and what becomes of them when the best linked pair is joined, again and again.
-
-    Parameters
-    ----------
-    join_above
-        Two clusters are joined as long as the links between them reach this share of what they would be if the
-        links that the two have were drawn blindly.
 
     Notes
     -----
+    Two clusters are joined as long as the links between them reach `JOIN_ABOVE` of what they would be if the links
+    that the two have were drawn blindly.
+
     Modularity cuts a homogeneous cloud into pieces as soon as it has a few dozen cells, because each cell is linked
     to a few neighbours only; and in a set of few cells everything is linked. So neither the pieces nor the last
     joints are "the clusters": the caller chooses between nested ones by what it wants to know. Joining down to .05
@@ -62,14 +57,14 @@ def cluster_tree(
     n_cells = len(space)
     if n_cells > CLUSTER_CELLS:
         chosen = np.sort(np.random.default_rng(seed).choice(n_cells, CLUSTER_CELLS, replace=False))
-        tree = cluster_tree(space[chosen], seed=seed, resolution=resolution, join_above=join_above)
+        tree = cluster_tree(space[chosen], seed=seed)
         _, nearest_chosen = nearest(space, space[chosen], 1)
         return ClusterTree(tree.piece[nearest_chosen[:, 0]], tree.nodes)
     if n_cells < 3:
         return ClusterTree(np.zeros(n_cells, np.int64), np.ones((1, 1), bool))
     links = shared_neighbour_links(space)
-    piece = _leiden(links, resolution, seed)
-    return ClusterTree(piece, _joints(piece, links, join_above))
+    piece = _leiden(links, seed)
+    return ClusterTree(piece, _joints(piece, links))
 
 
 def shared_neighbour_links(space: Float[ndarray, "cell dim"]) -> sp.csr_matrix:
@@ -87,7 +82,7 @@ def shared_neighbour_links(space: Float[ndarray, "cell dim"]) -> sp.csr_matrix:
     return sp.csr_matrix(overlap)
 
 
-def _leiden(links: sp.csr_matrix, resolution: float, seed: int) -> Int[ndarray, " cell"]:
+def _leiden(links: sp.csr_matrix, seed: int) -> Int[ndarray, " cell"]:
     import igraph
     import leidenalg
 
@@ -98,14 +93,14 @@ def _leiden(links: sp.csr_matrix, resolution: float, seed: int) -> Int[ndarray, 
         graph,
         leidenalg.RBConfigurationVertexPartition,
         weights=upper.data.tolist(),
-        resolution_parameter=resolution,
+        resolution_parameter=1.0,
         n_iterations=-1,
         seed=seed,
     )
     return np.array(partition.membership, np.int64)
 
 
-def _joints(piece: Int[ndarray, " cell"], links: sp.csr_matrix, join_above: float) -> Bool[ndarray, "node piece"]:
+def _joints(piece: Int[ndarray, " cell"], links: sp.csr_matrix) -> Bool[ndarray, "node piece"]:
     """Join the best linked pair of clusters until no pair is linked well enough."""
     member = sp.csr_matrix((np.ones(len(piece)), (piece, np.arange(len(piece)))))
     between = (member @ links @ member.T).toarray()
@@ -118,7 +113,7 @@ def _joints(piece: Int[ndarray, " cell"], links: sp.csr_matrix, join_above: floa
         share = np.where(expected > 0, between / np.maximum(expected, 1e-12), 0.0)
         np.fill_diagonal(share, -1.0)
         first, second = sorted(int(i) for i in np.unravel_index(np.argmax(share), share.shape))
-        if share[first, second] < join_above:
+        if share[first, second] < JOIN_ABOVE:
             break
         between[first] += between[second]
         between[:, first] += between[:, second]

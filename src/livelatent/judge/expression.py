@@ -1,5 +1,7 @@
 """Log expression of some cells and some genes, in memory, and which cells to hold there."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -14,7 +16,7 @@ __all__ = ["REFERENCE_CELLS", "gene_indices", "log_genes", "stratified_rows"]
 REFERENCE_CELLS = 50_000
 
 
-def gene_indices(atlas: Atlas, genes: tuple[str, ...]) -> Int[ndarray, " gene"]:
+def gene_indices(atlas: Atlas, genes: Sequence[str] | ndarray) -> Int[ndarray, " gene"]:
     """Where the wanted genes stand in the store, in the order wanted; -1 for one that is not there.
 
     Raises
@@ -23,7 +25,7 @@ def gene_indices(atlas: Atlas, genes: tuple[str, ...]) -> Int[ndarray, " gene"]:
         If more than half of them are missing, as in the stream.
     """
     place = {str(gene): index for index, gene in enumerate(atlas.genes)}
-    missing_genes(atlas.path, genes, place)
+    missing_genes(atlas.path, list(genes), place)
     return np.array([place.get(gene, -1) for gene in genes], np.int64)
 
 

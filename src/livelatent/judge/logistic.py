@@ -14,6 +14,7 @@ __all__ = ["Logistic", "fit_logistic"]
 
 # What is added where a type had no training cell, or a probability is 0: finite, and never the largest.
 LOG_ZERO = -60.0
+MAX_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,13 @@ def log_softmax(logits: Float[ndarray, "cell label"]) -> Float[ndarray, "cell la
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def fit_logistic(
-    x: Any,
-    label: Int[ndarray, " cell"],
-    n_labels: int,
-    *,
-    inverse_penalty: float = 1.0,
-    max_iter: int = 500,
-) -> Logistic:
-    """Fit by scikit-learn's L-BFGS; cells of label -1 are left out.
+def fit_logistic(x: Any, label: Int[ndarray, " cell"], n_labels: int) -> Logistic:
+    """Fit by scikit-learn's L-BFGS with C = 1; cells of label -1 are left out.
 
     Parameters
     ----------
     x
         Dense or scipy sparse, [cell, dim].
-    inverse_penalty
-        scikit-learn's C.
 
     Raises
     ------
@@ -79,9 +71,9 @@ def fit_logistic(
     if len(present) == 1:
         intercept[present] = 0.0
         return Logistic(coef, intercept)
-    model = LogisticRegression(C=inverse_penalty, max_iter=max_iter)
+    model = LogisticRegression(C=1.0, max_iter=MAX_STEPS)
     with warnings.catch_warnings(), one_thread():
-        # Stopping after max_iter steps costs digits of an optimum that is regularised anyway, no accuracy.
+        # Stopping there costs digits of an optimum that is regularised anyway, no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x[used], label)
     if len(present) == 2:

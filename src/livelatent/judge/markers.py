@@ -14,6 +14,7 @@ __all__ = ["GeneSums", "gene_sums", "marker_genes", "marker_table"]
 # A marker must be visible, not only certain: with thousands of cells, every difference is certain.
 MIN_LOG2_FOLD = 1.0
 MAX_ADJUSTED_P = 0.05
+N_MARKERS = 4
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ def marker_table(group: GeneSums, code: int, rest: GeneSums, rest_code: int, gen
     return table.sort_values("t", ascending=False, kind="stable", ignore_index=True)
 
 
-def marker_genes(table: pd.DataFrame, n_genes: int = 4) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def marker_genes(table: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The genes most surely higher, and most surely lower, by at least a factor of two."""
     sure = table[table["p_adjusted"] <= MAX_ADJUSTED_P]
-    higher = sure[(sure["t"] > 0) & (sure["log2_fold"] >= MIN_LOG2_FOLD)]["gene"].head(n_genes)
-    lower = sure[(sure["t"] < 0) & (sure["log2_fold"] <= -MIN_LOG2_FOLD)]["gene"].tail(n_genes)[::-1]
+    higher = sure[(sure["t"] > 0) & (sure["log2_fold"] >= MIN_LOG2_FOLD)]["gene"].head(N_MARKERS)
+    lower = sure[(sure["t"] < 0) & (sure["log2_fold"] <= -MIN_LOG2_FOLD)]["gene"].tail(N_MARKERS)[::-1]
     return tuple(map(str, higher)), tuple(map(str, lower))

@@ -67,7 +67,7 @@ def nearest(
 def mean_distance(
     points: Float[ndarray, "cell dim"],
     reference: Float[ndarray, "neighbor dim"],
-    k: int = 10,
+    k: int,
     *,
     own: Int[ndarray, " cell"] | None = None,
 ) -> Float[ndarray, " cell"]:

@@ -10,8 +10,9 @@ from livelatent.arrays import Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 from livelatent.judge.expression import gene_indices, log_genes, stratified_rows
+from livelatent.judge.latent_fit import stretched
 from livelatent.judge.logistic import fit_logistic
-from livelatent.judge.reference import Projection, stretched
+from livelatent.judge.projection import Projection
 from livelatent.judge.stack import fit_pool, pool
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
@@ -135,7 +136,7 @@ def _fold_scores(
     from livelatent.train.embed import embed
 
     label, n_labels = np.asarray(atlas.label, np.int64), len(atlas.label_names)
-    every_gene, genes = np.arange(atlas.n_genes), gene_indices(atlas, tuple(map(str, model.genes)))
+    every_gene, genes = np.arange(atlas.n_genes), gene_indices(atlas, model.genes)
     mean_total = float(model.mean_total)
     projection = Projection.fit(atlas, genes, training, mean_total)
 

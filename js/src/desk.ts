@@ -1,6 +1,5 @@
 // What the panes of one view share: the state, what the person has picked, and the way to ask Python for something.
 import { Painter, Scope } from "./dom";
-import { NONE } from "./frames";
 import type { Store } from "./store";
 
 export type Ask = <T = unknown>(name: string, args?: object) => Promise<T>;
@@ -47,11 +46,6 @@ export class Desk {
 
   themeChanged(): void {
     for (const listener of this.themeListeners) listener();
-  }
-
-  /** Labels by code; `NONE` has none. */
-  static nameOf(names: readonly string[], code: number): string | null {
-    return code === NONE ? null : (names[code] ?? null);
   }
 
   /** A style variable as the current theme has it. */

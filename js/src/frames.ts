@@ -2,6 +2,11 @@
 
 export const NONE = 65535;
 
+/** The name that a code stands for; `NONE` has none. */
+export function nameOf(names: readonly string[], code: number): string | null {
+  return code === NONE ? null : (names[code] ?? null);
+}
+
 export interface StatusFrame {
   kind: "status"; seq: number;
   state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed";

@@ -1,18 +1,20 @@
-// The map: cells in their latest layout, names where the types are, outlines where something is new.
-import { fitBounds, mixCameras, toLayout, toScreen, zoomAt, type Camera, type Size } from "./camera";
+// The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
+import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
 import { colourCells, modes, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
-import { Desk as Names } from "./desk";
-import { h, rove, say, set, svg } from "./dom";
+import { h, say, set } from "./dom";
 import { positions, type MapFrame } from "./frames";
-import { medians, placeLabels, pointsInPolygon, robustEllipse, type Box, type Ellipse, type Point } from "./geometry";
+import { pointsInPolygon, type Point } from "./geometry";
+import { cellFacts } from "./hover_card";
 import { selectionBar, type Selection } from "./label";
-import { css, hex, word } from "./palette";
-import { makeRenderer, type PointRenderer } from "./renderer";
+import { makeRenderer } from "./make_renderer";
+import { mapOverlay } from "./map_overlay";
+import { hex, word } from "./palette";
+import type { PointRenderer } from "./renderer";
 import { CanvasPoints } from "./renderer_2d";
 import { wantsStill } from "./theme";
 import { listenPointer, type Join, type Tool } from "./tools";
-import { brief, count, pValue } from "./words";
+import { count } from "./words";
 
 const MOVE_MS = 800;
 const SLOW_MS = 100;
@@ -28,18 +30,13 @@ export function mapPane(desk: Desk) {
     h("button", { class: "ll-button ll-small", type: "button", "data-testid": `ll-tool-${name}`, "aria-pressed": name === "fit" ? null : String(name === "lasso"),
       title: { lasso: "Draw around cells (L). Shift adds, Alt subtracts", box: "Drag a rectangle (B). Shift adds, Alt subtracts", pan: "Drag the map (P)", fit: "Show the whole map (F)" }[name] },
     name[0].toUpperCase() + name.slice(1))]);
-  const overlay = svg("svg", { class: "ll-overlay", "aria-hidden": "true" });
-  const outlines = svg("g");
-  const leaders = svg("g", { class: "ll-leaders" });
-  const sketch = svg("path", { class: "ll-lasso" });
-  overlay.append(leaders, outlines, sketch);
-  const labels = h("div", { class: "ll-labels", role: "group", "aria-label": "Types: choose one to see only its cells" });
+  const over = mapOverlay(desk, (code) => setFocus(focus === code ? null : code));
   const card = h("div", { class: "ll-hover", role: "tooltip", hidden: true });
   const scaleBar = h("div", { class: "ll-scale", hidden: true }, h("span", {}, "fits"), h("i"), h("span", {}, "strange · p 0.001"));
   const hint = h("div", { class: "ll-hint", hidden: true }, "click the map, then the wheel zooms");
   const empty = h("p", { class: "ll-empty ll-over" });
   const stage = h("div", { class: "ll-stage", tabindex: 0, role: "application", "aria-label": "Map of cells", "data-testid": "ll-map", "data-cells": 0, "data-layout": 0 },
-    overlay, labels, card, scaleBar, hint, empty);
+    over.overlay, over.labels, card, scaleBar, hint, empty);
   const bar = selectionBar(desk, () => selected, () => clearSelection());
   const colourLabel = h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox);
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
@@ -62,16 +59,10 @@ export function mapPane(desk: Desk) {
   let parts: Part[] = [];
   let selected: Selection | null = null;
   let coloured: Coloured | null = null;
-  let anchors: { from: Point; to: Point; code: number; n: number }[] = [];
-  let rings: { id: number; ellipse: Ellipse; before: Point }[] = [];
   let every = 1;
   let is_visible = true;
   let dark = false;
   let renderer: PointRenderer = makeRenderer(onLost);
-  const settleLabels = rove(scope, labels, "button");
-  const labelButtons = new Map<number, HTMLButtonElement>();
-  const widths = new Map<string, number>();
-  const ruler = document.createElement("canvas").getContext("2d")!;
   stage.prepend(renderer.canvas);
   set(stage, { "data-renderer": renderer.name });
 
@@ -142,29 +133,16 @@ export function mapPane(desk: Desk) {
   };
 
   const recolour = () => {
-    if (frame && mode) {
-      const emphasis: Emphasis = { focus, selected: mask };
-      coloured = colourCells(frame, mode, store.flags, emphasis, inks());
-      renderer.setLook(coloured.look);
-      const n = coloured.names.length;
-      const ends = medians(to, coloured.codes, n);
-      const starts = from === to ? ends : medians(from, coloured.codes, n);
-      anchors = ends.map(({ at, n: cells }, code) => ({ from: starts[code].at, to: at, code, n: cells })).filter((anchor) => anchor.n > 0).sort((a, b) => b.n - a.n);
-      findRings();
-      makeLabels();
-    } else {
-      coloured = null;
-      anchors = [];
-      rings = [];
-      renderer.setLook({ rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
-      makeLabels();
-    }
+    const emphasis: Emphasis = { focus, selected: mask };
+    coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks()) : null;
+    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
+    over.show({ frame, from, to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
     scaleBar.hidden = mode !== "novelty" || !frame;
     set(stage, {
       "data-cells": frame?.n ?? 0, "data-layout": frame?.layout ?? 0,
-      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode ?? "nothing"}, ${rings.length} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
+      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode ?? "nothing"}, ${over.count()} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
     });
     request();
   };
@@ -176,47 +154,6 @@ export function mapPane(desk: Desk) {
     const state = store.status?.state;
     say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
     bar.paint();
-  };
-
-  const findRings = () => {
-    const members = new Map<number, number[]>();
-    if (frame) for (let i = 0; i < frame.n; i++) if (frame.flag[i] !== 0) (members.get(frame.flag[i]) ?? members.set(frame.flag[i], []).get(frame.flag[i])!).push(i);
-    rings = [];
-    for (const flag of store.flags?.flags ?? []) {
-      const held = members.get(flag.id);
-      const ellipse = held && flag.state !== "dismissed" ? robustEllipse(to, held) : null;
-      if (!held || !ellipse) continue;
-      const before = from === to ? ellipse : (robustEllipse(from, held) ?? ellipse);
-      rings.push({ id: flag.id, ellipse, before: [before.x, before.y] });
-    }
-    const want = rings.map((ring) => ring.id).join();
-    if (outlines.dataset.ids !== want) {
-      outlines.dataset.ids = want;
-      outlines.replaceChildren(...rings.map((ring) => svg("g", { class: "ll-ring ll-clickable", "data-flag": ring.id }, svg("ellipse"), svg("text"))));
-    }
-    rings.forEach(({ id }, i) => {
-      const label = store.flags?.flags.find((flag) => flag.id === id)?.label;
-      say(outlines.children[i].children[1], label ? `${id} ${brief(label, 18)}` : String(id));
-    });
-  };
-
-  const makeLabels = () => {
-    const { names, colours } = coloured ?? { names: [], colours: [] };
-    const shown = new Set(anchors.map((anchor) => anchor.code));
-    for (const [code, button] of labelButtons) if (!shown.has(code)) { button.remove(); labelButtons.delete(code); }
-    for (const { code } of anchors) {
-      const button = labelButtons.get(code) ?? h("button", { type: "button", class: "ll-label", dir: "auto" });
-      labelButtons.set(code, button);
-      button.dataset.code = String(code);
-      if (button.title !== names[code]) {
-        button.title = names[code];
-        say(button, brief(names[code]));
-      }
-      button.style.setProperty("--ll-own", css(colours[code]));
-      set(button, { "aria-pressed": String(focus === code) });
-      if (!button.isConnected) labels.append(button);
-    }
-    settleLabels();
   };
 
   // ---- drawing ----------------------------------------------------------------------------------------------
@@ -242,60 +179,8 @@ export function mapPane(desk: Desk) {
     const took = performance.now() - began;
     // Plain cells are thinned where painting is slow; flagged, selected and focused ones never.
     if (took > SLOW_MS && every < 16) { every *= 2; if (frame) say(small, caption(frame)); }
-    paintOverlay();
+    over.place({ camera, size, mix });
   };
-
-  const paintOverlay = () => {
-    set(overlay, { viewBox: `0 0 ${size.w} ${size.h}`, width: size.w, height: size.h });
-    const taken: Box[] = [];
-    rings.forEach((ring, i) => {
-      const { ellipse, before } = ring;
-      const [x, y] = toScreen(camera, size, before[0] + (ellipse.x - before[0]) * mix, before[1] + (ellipse.y - before[1]) * mix);
-      const rx = Math.max(11, ellipse.rx * camera.scale + 5);
-      const ry = Math.max(11, ellipse.ry * camera.scale + 5);
-      const angle = (-ellipse.angle * 180) / Math.PI;
-      const group = outlines.children[i] as SVGGElement;
-      set(group.children[0], { cx: x, cy: y, rx, ry, transform: `rotate(${angle.toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)})` });
-      const reach = Math.hypot(rx * Math.cos(ellipse.angle), ry * Math.sin(ellipse.angle));
-      const tall = Math.hypot(rx * Math.sin(ellipse.angle), ry * Math.cos(ellipse.angle));
-      const wide = widthOf(group.children[1].textContent ?? "") + 4;
-      const tx = Math.min(size.w - wide - 2, x + reach * 0.76 + 4);
-      const ty = Math.max(14, y - tall * 0.76 - 4);
-      set(group.children[1], { x: tx, y: ty });
-      const is_outside = x + reach < 0 || x - reach > size.w || y + tall < 0 || y - tall > size.h;
-      set(group, { visibility: is_outside ? "hidden" : null, class: `ll-ring ll-clickable${desk.flag === ring.id ? " ll-on" : ""}${flagState(ring.id) === "named" ? " ll-named" : ""}` });
-      taken.push({ x: tx - 2, y: ty - 12, w: wide, h: 16 });
-    });
-    const wishes = anchors.map((anchor) => {
-      const [x, y] = toScreen(camera, size, anchor.from[0] + (anchor.to[0] - anchor.from[0]) * mix, anchor.from[1] + (anchor.to[1] - anchor.from[1]) * mix);
-      const text = brief(coloured?.names[anchor.code] ?? "");
-      return { x, y, w: widthOf(text) + 8, h: 17, code: anchor.code };
-    });
-    const places = placeLabels(wishes, size, taken);
-    const lines: SVGElement[] = [];
-    wishes.forEach((wish, i) => {
-      const button = labelButtons.get(wish.code)!;
-      const place = places[i];
-      button.hidden = place === null;
-      button.classList.toggle("ll-off", focus !== null && focus !== wish.code);
-      if (!place) return;
-      button.style.transform = `translate(${(place[0] - wish.w / 2).toFixed(1)}px, ${(place[1] - wish.h / 2).toFixed(1)}px)`;
-      button.style.width = `${wish.w.toFixed(1)}px`;
-      if (Math.hypot(place[0] - wish.x, place[1] - wish.y) > 20) lines.push(svg("line", { x1: place[0], y1: place[1] + Math.sign(wish.y - place[1]) * 8, x2: wish.x, y2: wish.y }));
-    });
-    leaders.replaceChildren(...lines);
-  };
-
-  const widthOf = (text: string): number => {
-    let width = widths.get(text);
-    if (width === undefined) {
-      ruler.font = `600 12px ${getComputedStyle(desk.root).fontFamily}`;
-      widths.set(text, (width = Math.ceil(ruler.measureText(text).width)));
-    }
-    return width;
-  };
-
-  const flagState = (id: number) => store.flags?.flags.find((flag) => flag.id === id)?.state;
 
   const caption = (held: MapFrame): string => [
     `${count(held.n)} of ${count(held.n_total)} cells`,
@@ -368,9 +253,8 @@ export function mapPane(desk: Desk) {
 
   const showFlag = (id: number) => {
     desk.pickFlag(id);
-    const ring = rings.find((one) => one.id === id);
-    if (!ring) return desk.announce(`Flag ${id} is not among the cells on the map.`);
-    const { ellipse } = ring;
+    const ellipse = over.ring(id);
+    if (!ellipse) return desk.announce(`Flag ${id} is not among the cells on the map.`);
     const reach = Math.max(ellipse.rx, ellipse.ry, 1e-6) * 3.2;
     is_fitted = false;
     const goal = fitBounds([ellipse.x - reach, ellipse.x + reach, ellipse.y - reach, ellipse.y + reach], size);
@@ -394,31 +278,14 @@ export function mapPane(desk: Desk) {
     }
     card.hidden = cell < 0;
     if (cell < 0) return;
-    card.replaceChildren(...facts(frame, cell));
+    card.replaceChildren(...cellFacts(frame, cell));
     const flip = at[0] > size.w - 230;
     card.style.transform = `translate(${flip ? at[0] - 12 : at[0] + 12}px, ${Math.min(at[1] + 10, size.h - 120)}px)${flip ? " translateX(-100%)" : ""}`;
   };
 
-  const facts = (held: MapFrame, i: number): HTMLElement[] => {
-    const rows: [string, string | null][] = [
-      ["label", Names.nameOf(held.label_names, held.label[i])],
-      ["predicted", Names.nameOf(held.predicted_names, held.predicted[i])],
-      ["named here", Names.nameOf(held.given_names, held.given[i])],
-      ["batch", Names.nameOf(held.batch_names, held.batch[i])],
-      ["novelty", Number.isNaN(held.p_value[i]) ? null : pValue(held.p_value[i])],
-      ["flag", held.flag[i] ? String(held.flag[i]) : null],
-    ];
-    return [h("div", { class: "ll-dim" }, `cell ${count(held.cell[i])}${held.is_query[i] ? " of the query" : ""}`),
-      ...rows.filter(([, text]) => text !== null).map(([name, text]) => h("div", {}, h("span", { class: "ll-dim" }, `${name} `), h("span", { dir: "auto" }, brief(text!, 40))))];
-  };
-
   listenPointer(stage, scope, {
     tool: () => tool,
-    sketch: (outline) => {
-      let d = "";
-      if (outline) for (let i = 0; i < outline.length; i += 2) d += `${i ? "L" : "M"}${outline[i].toFixed(1)} ${outline[i + 1].toFixed(1)}`;
-      set(sketch, { d: d ? `${d}Z` : "" });
-    },
+    sketch: over.sketch,
     select,
     click: () => { if (focus !== null) setFocus(null); else if (mask) clearSelection(); },
     pan: (dx, dy) => moveCamera({ ...camera, x: camera.x - dx / camera.scale, y: camera.y + dy / camera.scale }),
@@ -437,21 +304,10 @@ export function mapPane(desk: Desk) {
     focus = code;
     recolour();
   };
-  scope.on<MouseEvent>(labels, "click", (event) => {
-    const button = (event.target as Element).closest<HTMLElement>("button");
-    if (!button) return;
-    const code = Number(button.dataset.code);
-    setFocus(focus === code ? null : code);
-  });
-  scope.on<MouseEvent>(outlines, "click", (event) => {
-    const ring = (event.target as Element).closest<SVGGElement>("[data-flag]");
-    if (ring) desk.pickFlag(Number(ring.dataset.flag));
-  });
   scope.on(colourBox, "change", () => {
     mode = colourBox.value as Mode;
     focus = null;
-    for (const button of labelButtons.values()) button.remove();
-    labelButtons.clear();
+    over.forgetLabels();
     recolour();
   });
   for (const [name, button] of tools) scope.on(button, "click", () => (name === "fit" ? fit() : use(name)));

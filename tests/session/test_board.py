@@ -1,8 +1,11 @@
-from dataclasses import dataclass, field, replace
+from dataclasses import os
 
+import dataclass
+import field
 import numpy as np
 import pandas as pd
 import pytest
+import replace
 
 from livelatent.atlas import Atlas
 from livelatent.errors import LabelError
@@ -134,6 +137,16 @@ def test_a_new_label_ends_redo_in_the_other_atlas_too(two_boards):
     two_boards.undo()
     two_boards.label_rows([[], [1]], "second", {})
     assert two_boards.redo() is None
+
+
+def test_the_order_of_labels_holds_on_a_disk_that_syncs_at_once(two_boards, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    for _ in range(20):
+        two_boards.label_rows([[1], [2]], "both", {})
+        two_boards.label_rows([[], [3]], "query only", {})
+        assert two_boards.undo() == "1 cells: query only"
+        two_boards.label_rows([[4], []], "atlas only", {})
+        assert two_boards.redo() is None
 
 
 def test_flags_keep_their_id_where_their_cells_largely_overlap(board):

@@ -217,7 +217,8 @@ class LabelJournal:
             seq=len(self._entries),
             event=event,
             user=user_name(),
-            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            # Several journals are put in one order by this, and a fast disk syncs two labels in a millisecond.
+            time=datetime.now(UTC).isoformat(timespec="microseconds"),
             cells=cells,
             n_cells=int(n_cells),
             old=old,

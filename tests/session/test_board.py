@@ -1,11 +1,9 @@
-from dataclasses import os
+import os
+from dataclasses import dataclass, field, replace
 
-import dataclass
-import field
 import numpy as np
 import pandas as pd
 import pytest
-import replace
 
 from livelatent.atlas import Atlas
 from livelatent.errors import LabelError

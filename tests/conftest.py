@@ -102,6 +102,26 @@ def own_atlas(tmp_path: Path, tiny_atlas: Atlas) -> Atlas:
 
 
 @pytest.fixture(scope="session")
+def finished_run(tiny_h5ad: list[Path], tmp_path_factory: pytest.TempPathFactory):
+    """A finished run on an atlas of its own, whose hidden type is there to be found."""
+    import watched
+
+    return watched.finished_run(tiny_h5ad, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def finished(finished_run):
+    """A session on it, up to date, its map a UMAP: one for all rooms, since UMAP takes its time to warm up."""
+    from livelatent.session.live import LiveSession
+
+    session = LiveSession(finished_run)
+    session.settle()
+    yield session
+    session.close()
+    finished_run.atlas.labels.close()
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data, or a skip."""
     folder = SHARED / "data"

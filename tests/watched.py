@@ -1,15 +1,11 @@
 """Small runs to look at: an atlas with one type hidden, and a run of two epochs on it."""
 
-import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from livelatent.atlas import Atlas, ingest
 from livelatent.models.cellular import Cellular
-from livelatent.session.live import LiveSession
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.run import Run
 
@@ -36,23 +32,9 @@ def until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
     raise AssertionError("it never came to that")
 
 
-_FINISHED: list[Run] = []
-
-
-def finish_once(sources: list[Path], folders: pytest.TempPathFactory) -> Run:
-    """A finished run, the same one in every folder of tests."""
-    if not _FINISHED:
-        folder = folders.mktemp("finished")
-        run = small_run(hidden_atlas(sources, folder), folder / "run", epochs=8)
-        run.start()
-        run.wait()
-        _FINISHED.append(run)
-    return _FINISHED[0]
-
-
-@functools.cache
-def settle_once(run: Run) -> LiveSession:
-    """An up-to-date session on it, the same one everywhere too: UMAP takes its time to warm up."""
-    session = LiveSession(run)
-    session.settle()
-    return session
+def finished_run(sources: list[Path], folder: Path) -> Run:
+    """A run of eight epochs on the atlas with a hidden type."""
+    run = small_run(hidden_atlas(sources, folder), folder / "run", epochs=8)
+    run.start()
+    run.wait()
+    return run

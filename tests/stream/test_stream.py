@@ -53,7 +53,7 @@ def test_the_empty_cell_and_the_silent_gene_come_as_zeros(tiny_atlas):
 @pytest.mark.parametrize("step", [0, 1, 4, 8, 9])
 @pytest.mark.parametrize("ahead", [0, 1, 3])
 def test_an_epoch_taken_up_at_a_step_goes_on_the_same(tiny_atlas, step, ahead):
-    rows = np.arange(0, tiny_atlas.n_cells, dtype=np.int64)[::3] * 1
+    rows = np.arange(0, tiny_atlas.n_cells, dtype=np.int64)[::3]
     rows = np.union1d(rows, np.arange(100, 400))
     with Stream(tiny_atlas, rows, SMALL) as stream:
         whole = list(stream.minibatches(1))

@@ -14,6 +14,7 @@ from livelatent.models.cellular import Cellular
 from livelatent.models.weights import load_model
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.run import Run
+from watched import until
 
 torch.set_num_threads(1)
 CONFIG = StreamConfig(minibatch_cells=100, block_cells=16, buffer_cells=200)
@@ -21,15 +22,6 @@ CONFIG = StreamConfig(minibatch_cells=100, block_cells=16, buffer_cells=200)
 
 def make(atlas, folder, epochs=2, **settings):
     return Run(Cellular(atlas, n_genes=40, n_latent=8, **settings), atlas, epochs, folder, CONFIG, "cpu")
-
-
-def until(condition, timeout_s=60.0):
-    done = threading.Event()
-    for _ in range(int(timeout_s / 0.01)):
-        if condition():
-            return
-        done.wait(0.01)
-    raise AssertionError("it never came to that")
 
 
 def weights(model):

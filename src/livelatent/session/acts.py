@@ -2,21 +2,48 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy import ndarray
 
+from livelatent.session.board import Board
 from livelatent.session.commands import Act, CommandError, cells, number, text, whole
-
-if TYPE_CHECKING:
-    from livelatent.session.live import LiveSession
+from livelatent.session.state import PrototypeView
 
 __all__ = ["acts_of"]
 
 NEAREST_CELLS = 12
+Drive = Literal["start", "pause", "resume", "stop"]
 
 
-def acts_of(session: "LiveSession") -> dict[str, Act]:
+class Asked(Protocol):
+    """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
+
+    board: Board
+
+    def drive(self, what: Drive) -> str:
+        """Tell the run what to do; the state it is in then."""
+        ...
+
+    def find(self) -> None:
+        """Look for flags with the model as it is now."""
+        ...
+
+    def prototypes(self) -> PrototypeView:
+        """Prototypes and flags, and how far they lie apart."""
+        ...
+
+    def nearest_cells(self, point: ndarray, n_cells: int) -> list[list[int]]:
+        """The panel's cells nearest to a point of the latent space, as [is_query, row]."""
+        ...
+
+    def layout_sha256(self, layout: int) -> str | None:
+        """What a lasso on this layout was drawn on; None for one long gone."""
+        ...
+
+
+def acts_of(session: Asked) -> dict[str, Act]:
     """Every command of docs/protocol.md by its name."""
     board = session.board
     return {
@@ -35,14 +62,14 @@ def acts_of(session: "LiveSession") -> dict[str, Act]:
     }
 
 
-def _drive(session: "LiveSession", what: Literal["start", "pause", "resume", "stop"]) -> dict[str, Any]:
+def _drive(session: Asked, what: Drive) -> dict[str, Any]:
     try:
         return {"state": session.drive(what)}
     except RuntimeError as error:
         raise CommandError(str(error)) from error
 
 
-def _label(session: "LiveSession", args: dict[str, Any]) -> dict[str, Any]:
+def _label(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
     board = session.board
     name = None if args.get("name") is None else text(args, "name")
     if "flag" in args:
@@ -53,7 +80,7 @@ def _label(session: "LiveSession", args: dict[str, Any]) -> dict[str, Any]:
     return asdict(saved)
 
 
-def _selector(session: "LiveSession", selector: object) -> dict[str, Any]:
+def _selector(session: Asked, selector: object) -> dict[str, Any]:
     """How a page says its cells were chosen, checked; a lasso gets its layout's hash."""
     if selector is None:
         return {"kind": "cells"}
@@ -91,12 +118,12 @@ def _parts(parts: object) -> list[dict[str, Any]]:
     return [{"mode": part["mode"], "polygon": _polygon(part.get("polygon"))} for part in parts]
 
 
-def _back(session: "LiveSession", step: Callable[[], str | None]) -> dict[str, Any]:
+def _back(session: Asked, step: Callable[[], str | None]) -> dict[str, Any]:
     what, history = step(), session.board.history
     return {"n_undo": len(history.undo), "n_redo": len(history.redo), "what": what}
 
 
-def _nearest(session: "LiveSession", args: dict[str, Any]) -> dict[str, Any]:
+def _nearest(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
     index, table = whole(args, "prototype"), session.prototypes()
     if not 0 <= index < len(table.names):
         raise CommandError(f"there is no prototype {index}.")
@@ -107,6 +134,6 @@ def _nearest(session: "LiveSession", args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find(session: "LiveSession") -> dict[str, Any]:
+def _find(session: Asked) -> dict[str, Any]:
     session.find()
     return {}

@@ -18,7 +18,7 @@ from numpy import ndarray
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.board_flag import BoardFlag, identified
-from livelatent.session.state import FlagList, FlagView
+from livelatent.session.state import FlagList, FlagState, FlagView
 from livelatent.session.undo import History
 
 __all__ = ["Board", "Place", "Saved"]
@@ -189,7 +189,7 @@ class Board:
                 label=entries[-1].new, n_cells=n_cells, saved_at=entries[-1].time, n_saved=self.history.n_saved
             )
 
-    def dismiss(self, flag_id: int) -> str:
+    def dismiss(self, flag_id: int) -> FlagState:
         """Put a flag aside; its state."""
         with self._lock:
             self.flag(flag_id)
@@ -197,7 +197,7 @@ class Board:
             self.version += 1
             return self.state_of(flag_id)
 
-    def reopen(self, flag_id: int) -> str:
+    def reopen(self, flag_id: int) -> FlagState:
         """Take a dismissed flag up again; its state."""
         with self._lock:
             self.flag(flag_id)
@@ -255,7 +255,7 @@ class Board:
         """The label given by hand to each cell of each place; None where none."""
         return tuple(place.journal.current() for place in self.places)
 
-    def state_of(self, flag_id: int) -> str:
+    def state_of(self, flag_id: int) -> FlagState:
         """Whether a flag is open, named or dismissed."""
         return next(view.state for view in self.flag_list().flags if view.id == flag_id)
 

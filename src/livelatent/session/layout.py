@@ -20,6 +20,7 @@ __all__ = ["LayoutError", "LayoutWorker"]
 FIRST_EPOCHS = 200
 NEXT_EPOCHS = 50
 """Epochs of a layout started from the last one: 1.3 s for 20,000 cells, 5.3 s from scratch (WIDGET.md)."""
+NEIGHBORS = 15
 
 
 class LayoutError(LivelatentError):
@@ -74,7 +75,6 @@ class LayoutWorker:
         latent: Float[ndarray, "cell latent"],
         init: Float[ndarray, "cell 2"] | None = None,
         *,
-        n_neighbors: int = 15,
         seed: int = 0,
         timeout_s: float = 300.0,
     ) -> Float[ndarray, "cell 2"]:
@@ -87,7 +87,7 @@ class LayoutWorker:
         """
         header = {
             "n_epochs": FIRST_EPOCHS if init is None else NEXT_EPOCHS,
-            "n_neighbors": n_neighbors,
+            "n_neighbors": NEIGHBORS,
             "seed": seed,
         }
         arrays = [np.asarray(latent, np.float32)] + ([] if init is None else [np.asarray(init, np.float32)])

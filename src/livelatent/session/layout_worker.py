@@ -23,13 +23,11 @@ EXACT_CELLS = 4096
 """Up to here UMAP compares all pairs; above, it searches, in code that takes longer to compile."""
 FEWEST_CELLS = 5
 """Below it UMAP has no neighbourhood to speak of: the layout is PCA's."""
-
-
 MIN_DIST = 0.3
 """Looser than UMAP's 0.1: a type's cells stay apart enough to be pointed at."""
 
 
-def umap_layout(latent: ndarray, init: ndarray | None, *, n_epochs: int | None, n_neighbors: int, seed: int) -> ndarray:
+def umap_layout(latent: ndarray, init: ndarray | None, *, n_epochs: int, n_neighbors: int, seed: int) -> ndarray:
     """UMAP in two dimensions, from PCA or from the positions in `init`."""
     if len(latent) < FEWEST_CELLS:
         return pca_layout(latent)

@@ -7,10 +7,9 @@ thread. No Jupyter here: the widget, the offline page and the tests are thin vie
 import atexit
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -18,13 +17,14 @@ from numpy import ndarray
 from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import GeneMismatchError, LabelError
-from livelatent.session.acts import acts_of
+from livelatent.session.acts import Drive, acts_of
 from livelatent.session.board import Board, JudgedNovelty, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.layout import LayoutWorker
 from livelatent.session.look import Look, Predicted, empty_map, latent_map, look_at, nearest_cells, prototypes_of
 from livelatent.session.moving_map import MovingMap
+from livelatent.session.pace import Pace
 from livelatent.session.panel import Panel, choose_panel
 from livelatent.session.state import (
     Can,
@@ -43,7 +43,6 @@ __all__ = ["LiveSession"]
 log = logging.getLogger(__name__)
 
 TICK_S = 0.2
-SHORTEST_PAUSE_S = 1.0
 RETRY_S = 10.0
 """After an error in the same look, unless the model has moved on and been paid for."""
 FIND_WHILE_TRAINING_CELLS = 20_000
@@ -78,7 +77,7 @@ class LiveSession:
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
-        self.panel_cells, self.cpu_share, self._device = panel_cells, cpu_share, device
+        self.panel_cells, self._device = panel_cells, device
         atlases = [self.atlas] if query is None else [self.atlas, query]
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
@@ -103,8 +102,7 @@ class LiveSession:
         self._judged: Any = None
         self._query_fits = True
         self._wants_find = False
-        self._not_before = 0.0
-        self._spent_s = 0.0
+        self._pace = Pace(cpu_share, lambda: self.run.status.state == "training")
         self._alarms: dict[str, str] = {}
         self._layout_sha256: dict[int, str] = {}
         self._status_seen: tuple[Status, int] = (Status(), 0)
@@ -160,7 +158,7 @@ class LiveSession:
     @property
     def spent_s(self) -> float:
         """Wall time that looking has taken so far."""
-        return self._spent_s
+        return self._pace.spent_s
 
     def _open_worker(self) -> None:
         with self._lock:
@@ -184,22 +182,22 @@ class LiveSession:
                 # Every part of a look reports its own error; this is the rest, and the thread must live on.
                 log.exception("the view's background thread failed")
                 self._alarms["session"] = f"The view's background work failed: {type(error).__name__}: {error}"
-                self._not_before = time.monotonic() + RETRY_S
+                self._pace.rest(RETRY_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
 
     def _work_once(self) -> None:
         """Do what is due, at most one thing."""
-        key, now = self._key(), time.monotonic()
+        key = self._key()
         is_busy = self.run.status.state in ("training", "stopping")
-        if now < self._not_before and not (self._wants_find or (not is_busy and self._found_at != key)):
+        if self._pace.is_resting and not (self._wants_find or (not is_busy and self._found_at != key)):
             return
         if self._wants_find or self._is_find_due(key):
             self._wants_find = False
-            self._timed(lambda: self._attempt("flags", self._find_now))
+            self._pace.timed(lambda: self._attempt("flags", self._find_now))
             self._found_at = key
         elif self._looked_at != key or (self._is_rough() and self._worker is not None and self._worker.is_ready):
-            self._timed(lambda: self._attempt("map", self._look_now))
+            self._pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
 
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
@@ -223,18 +221,6 @@ class LiveSession:
 
     def _is_rough(self) -> bool:
         return self._look is not None and bool(self._look.layout.note)
-
-    def _timed(self, work: Callable[[], None]) -> None:
-        """Do some work, and let the trainer have its share of time before the next."""
-        # What began before training did takes nothing from it: the first look imports and compiles for seconds.
-        was_busy = self.run.status.state == "training"
-        started = time.monotonic()
-        work()
-        cost = time.monotonic() - started
-        self._spent_s += cost
-        pause = cost * (1 - self.cpu_share) / self.cpu_share if was_busy else 0.0
-        is_busy = self.run.status.state == "training"
-        self._not_before = time.monotonic() + (max(SHORTEST_PAUSE_S, pause) if is_busy else 0.0)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Do one part of a look; an error is logged and shown until the part works again."""
@@ -499,7 +485,7 @@ class LiveSession:
         names = " and ".join(one.path.name for one in shown)
         raise LabelError(f"this flag's cells come from {flag.atlas.path.name}, and this view shows {names}.")
 
-    def drive(self, what: Literal["start", "pause", "resume", "stop"]) -> str:
+    def drive(self, what: Drive) -> str:
         """Tell the run what to do; the state it is in then."""
         getattr(self.run, what)()
         self._wake.set()

@@ -63,21 +63,19 @@ def choose_panel(
     n_query: int = 0,
     *,
     n_cells: int = 20_000,
-    preferred_share: float = 0.5,
     keep: Int[ndarray, " kept"] | None = None,
     keep_query: Int[ndarray, " kept_query"] | None = None,
     seed: int = 0,
     number: int = 1,
 ) -> Panel:
-    """Choose which cells to show.
+    """Choose which cells to show: half of the panel are cells without a label and query cells, where the unknown hides.
+
+    They get more where labelled types, which share out the rest, need less.
 
     Parameters
     ----------
     label
         Codes of the run's atlas; -1 is "no label".
-    preferred_share
-        Cells without a label and query cells, among which the unknown hides, get this share of the panel
-        before labelled types share out the rest; they get more where the rest needs less.
     keep, keep_query
         Cells that must be shown (flagged ones), counted within `n_cells` where they fit.
 
@@ -90,7 +88,7 @@ def choose_panel(
     codes = label[label >= 0]
     sizes = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
     n_unknown = len(unlabelled) + n_query
-    n_preferred = min(n_unknown, max(int(n_cells * preferred_share), n_cells - int(sizes.sum())))
+    n_preferred = min(n_unknown, max(n_cells // 2, n_cells - int(sizes.sum())))
     of_unlabelled, of_query = shares(np.array([len(unlabelled), n_query]), n_preferred)
     rows = [_some(unlabelled, int(of_unlabelled), random)]
     for code, n_taken in enumerate(shares(sizes, n_cells - n_preferred)):

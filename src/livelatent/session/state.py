@@ -18,6 +18,7 @@ __all__ = [
     "Curve",
     "Curves",
     "FlagList",
+    "FlagState",
     "FlagView",
     "LatentMap",
     "Mark",
@@ -29,7 +30,6 @@ __all__ = [
 NO_CODE = -1
 """The code of "none" in every column of a `LatentMap`."""
 
-RunStateName = Literal["ready", "training", "paused", "stopping", "done", "stopped", "failed"]
 FlagState = Literal["open", "named", "dismissed"]
 
 
@@ -48,6 +48,7 @@ class Status:
     """Where the run stands, and what went wrong."""
 
     state: str = "ready"
+    """As in the run's own status."""
     message: str = ""
     store: str = ""
     query: str | None = None
@@ -163,7 +164,7 @@ class FlagView:
     higher: tuple[str, ...]
     lower: tuple[str, ...]
     reason: str
-    state: str = "open"
+    state: FlagState = "open"
     label: str | None = None
     saved_at: str | None = None
 

@@ -1,16 +1,18 @@
 """Writes are whole or absent, and there is one writer at a time."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from livelatent.atomic import append_bytes, fresh_file, fresh_folder, move_tail, only_writer, write_bytes, write_json
-from livelatent.errors import StoreBusyError
+from livelatent.errors import DiskSpaceError, NoPermissionError, StoreBusyError, StoreError
 
 
 def names(folder: Path) -> set[str]:
@@ -64,6 +66,7 @@ def test_a_folder_replaces_an_old_one(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from livelatent.atomic import only_writer
 with only_writer(Path(sys.argv[1]), "it"):
     print("held", flush=True)
@@ -118,3 +121,34 @@ def test_a_tail_moves_to_another_file_as_a_line(tmp_path: Path) -> None:
         file.write(b"rn")
     assert move_tail(tmp_path / "a", 6, tmp_path / "torn")
     assert (tmp_path / "a").read_bytes() == b"whole\n" and (tmp_path / "torn").read_bytes() == b"to\nrn\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.ENOSPC, DiskSpaceError, "Make room"),
+        (errno.EROFS, NoPermissionError, "Read-only file system"),
+        (errno.EACCES, NoPermissionError, "ask for permission"),
+    ],
+)
+@pytest.mark.parametrize("writer", [fresh_folder, fresh_file])
+def test_what_the_system_refuses_is_named_and_leaves_nothing(tmp_path, writer, number, kind, words):
+    with pytest.raises(kind, match=words) as caught, writer(tmp_path / "new") as aside:
+        raise OSError(number, os.strerror(number), str(aside))
+    assert str(tmp_path / "new") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_was_cut_short_is_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    with pytest.raises(DiskSpaceError, match="became full"), fresh_folder(tmp_path / "new"):
+        raise OSError("380239 requested and 2048 written")  # as numpy's `tofile` says it
+
+
+def test_a_folder_never_replaces_a_file(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(StoreError, match="File exists"), fresh_folder(tmp_path / "thesis.txt"):
+        pass
+    with pytest.raises(StoreError, match="Name another path"), only_writer(tmp_path / "thesis.txt" / "x.lock", "it"):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "precious"

@@ -102,6 +102,9 @@ def test_labels_are_logged_undone_and_written(home):
         (("ingest", "broken.h5ad", "new.zarr"), "broken.h5ad"),
         (("demo", "broken.h5ad", "--label", "cell_type", "--no-lab"), "broken.h5ad"),
         (("novel", "nowhere.zarr", "nomodel"), "nowhere.zarr"),
+        (("demo", "nowhere.h5ad", "--label", "cell_type", "--no-lab"), "nowhere.h5ad"),
+        (("ingest", "broken.h5ad", "s3://bucket/new.zarr"), "s3://"),
+        (("ingest", "broken.h5ad", "/proc/new.zarr"), "broken.h5ad"),
     ],
 )
 def test_a_refusal_is_one_message_on_stderr_and_nothing_on_disk(tmp_path, words, said):
@@ -112,7 +115,27 @@ def test_a_refusal_is_one_message_on_stderr_and_nothing_on_disk(tmp_path, words,
     assert done.stderr.count("error:") == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("*.zarr"))
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.h5ad"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ingest", "FILE", "new.zarr", "--memory", "4 potatoes"), "4GB"),
+        (("ingest", "FILE", "/proc/new.zarr"), "/proc"),
+        (("labels", "write", "STORE", "--column", ".."), "slash"),
+        (("train", "STORE", "--out", "STORE"), "no model replaces it"),
+        (("train", "STORE", "--out", "m", "--device", "gpu9"), "gpu9"),
+        (("annotate", "STORE", "MODEL", "--out", "/proc/x.csv"), "/proc/x.csv"),
+    ],
+)
+def test_what_only_shows_later_is_one_message_too(home, tiny_h5ad, tmp_path, words, said):
+    places = {"FILE": tiny_h5ad[0], "STORE": home / "tiny.zarr", "MODEL": home / "model"}
+    done = livelatent(*(places.get(word, word) for word in words), folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("error:") == 1 and said in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert answer("info", home / "tiny.zarr")["cells"] == 607
 
 
 def test_the_demo_asks_for_the_label_column_it_needs(tmp_path, tiny_h5ad):

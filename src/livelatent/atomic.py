@@ -4,9 +4,11 @@ Every write to disk goes through here: written aside, synced, renamed, and the f
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,42 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from livelatent.errors import DiskSpaceError, StoreBusyError
+from livelatent.errors import DiskSpaceError, LivelatentError, NoPermissionError, StoreBusyError, StoreError
+
+
+@contextlib.contextmanager
+def refusals_named(target: Path) -> Iterator[None]:
+    """Turn what the system raises while `target` is written (no room, no permission) into an error with a way out.
+
+    Raises
+    ------
+    DiskSpaceError, NoPermissionError, StoreError
+        Whatever was to be written was not; what stood there stands.
+    """
+    try:
+        yield
+    except LivelatentError:
+        raise
+    except OSError as error:
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+        # A write that was cut short (numpy's) has no error number.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or (
+            error.errno is None and shutil.disk_usage(folder).free < 2**20
+        ):
+            raise DiskSpaceError(
+                f"the file system of {folder} became full (or your share of it) while {target} was written; nothing "
+                "was changed there. Make room, or write to another disk."
+            ) from error
+        reason = f"{os.strerror(error.errno or 0)} ({error.filename or folder})"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise NoPermissionError(
+                f"{target} can't be written: {reason}. Name a place where you may write, or ask for permission."
+            ) from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+            raise StoreError(f"{target} can't be written: {reason}. Name another path.") from error
+        raise
 
 
 def sync_file(path: Path) -> None:
@@ -42,16 +79,17 @@ def sync_tree(folder: Path) -> None:
 @contextlib.contextmanager
 def fresh_file(target: Path) -> Iterator[Path]:
     """A path to write to that becomes `target` when the block ends well, and vanishes when it does not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        yield aside
-        sync_file(aside)
-        os.replace(aside, target)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+    with refusals_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            yield aside
+            sync_file(aside)
+            os.replace(aside, target)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -75,21 +113,22 @@ def append_bytes(path: Path, data: bytes, *, end: int) -> None:
 
     A full disk must not leave half a line. The file is made where there is none.
     """
-    is_new = not path.exists()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
+    with refusals_named(path):
+        is_new = not path.exists()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            written = 0
-            while written < len(data):
-                written += os.write(handle, data[written:])
-            os.fsync(handle)
-        except BaseException:
-            os.ftruncate(handle, end)
-            raise
-    finally:
-        os.close(handle)
-    if is_new:
-        sync_folder(path.parent)
+            try:
+                written = 0
+                while written < len(data):
+                    written += os.write(handle, data[written:])
+                os.fsync(handle)
+            except BaseException:
+                os.ftruncate(handle, end)
+                raise
+        finally:
+            os.close(handle)
+        if is_new:
+            sync_folder(path.parent)
 
 
 def move_tail(path: Path, end: int, to: Path) -> bool:
@@ -112,28 +151,41 @@ def fresh_folder(target: Path) -> Iterator[Path]:
 
     What stood at `target` is replaced only then; between the two renames nothing is deleted.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-    aside.mkdir()
-    try:
-        yield aside
-        sync_tree(aside)
-        if target.exists():
-            old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-            os.rename(target, old)
-            try:
+    with refusals_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+        aside.mkdir()
+        try:
+            yield aside
+            sync_tree(aside)
+            if target.exists():
+                old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+                os.rename(target, old)
+                try:
+                    os.rename(aside, target)
+                except BaseException:
+                    os.rename(old, target)
+                    raise
+                sync_folder(target.parent)
+                remove_tree(old)
+            else:
                 os.rename(aside, target)
-            except BaseException:
-                os.rename(old, target)
-                raise
-            sync_folder(target.parent)
-            shutil.rmtree(old)
-        else:
-            os.rename(aside, target)
-            sync_folder(target.parent)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+                sync_folder(target.parent)
+        except BaseException:
+            remove_tree(aside)
+            raise
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all below it; what can't be removed stays."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        # Zarr's own threads may still be writing into a folder whose writer has failed.
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -145,15 +197,16 @@ def only_writer(path: Path, what: str) -> Iterator[None]:
     StoreBusyError
         If another process (or another part of this one) holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreBusyError(
-            f"{what} is being written by another process (it holds {path}). Wait until it has finished, "
-            "or stop it; the lock goes with its process."
-        ) from error
+    with refusals_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreBusyError(
+                f"{what} is being written by another process (it holds {path}). Wait until it has finished, "
+                "or stop it; the lock goes with its process."
+            ) from error
     try:
         yield
     finally:

@@ -33,7 +33,7 @@ class OneMessage(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except LivelatentError as error:
+        except (LivelatentError, OSError) as error:
             stderr.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
@@ -62,7 +62,7 @@ Memory = Annotated[str, typer.Option(help="Memory that ingest may use, such as 4
 Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of the representation stage.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Share of known cells that may be flagged.")]
+TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.25, help="Share of known cells that may be flagged.")]
 
 
 def say(value: dict[str, Any], as_json: bool, table: Callable[[], None]) -> None:
@@ -198,9 +198,11 @@ def train(
     from livelatent.demo import follow
     from livelatent.judge.reference import fit_reference
     from livelatent.models.cellular import Cellular
+    from livelatent.models.weights import check_place
     from livelatent.train.run import Run
 
     atlas = Atlas.open(store)
+    check_place(out)
     with bar() as progress:
         progress("choosing genes", 0.0)
         model = Cellular(atlas, n_genes=genes)

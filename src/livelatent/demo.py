@@ -107,7 +107,6 @@ def run_demo(
 
     started = time.monotonic()
     folder = next_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     if source is None:
         progress("reading scanpy's blood cells", 0.0)
         source, label, hide = write_example(folder / "blood.h5ad"), EXAMPLE_LABEL, hide or EXAMPLE_HIDDEN

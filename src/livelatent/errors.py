@@ -21,7 +21,7 @@ class GeneMismatchError(LivelatentError, ValueError):
 
 
 class ColumnError(LivelatentError, KeyError):
-    """An obs column that was named is absent, or holds nothing."""
+    """An obs column that was named is absent, holds nothing, or can't bear its name."""
 
     def __str__(self) -> str:
         # KeyError shows the repr of its argument, which would put a sentence in quotes.
@@ -44,12 +44,20 @@ class DiskSpaceError(LivelatentError, OSError):
     """The target's file system has no room for what is to be written."""
 
 
+class NoPermissionError(LivelatentError, PermissionError):
+    """The system does not let us read or write there."""
+
+
 class MemoryLimitError(LivelatentError, ValueError):
-    """A memory limit below the minimum that can work."""
+    """A memory limit below the minimum that can work, or none at all."""
 
 
 class ModelError(LivelatentError, ValueError):
     """A model folder is damaged or of another version."""
+
+
+class DeviceError(LivelatentError, ValueError):
+    """A device that is none, or that torch can't use here."""
 
 
 class ResumeError(LivelatentError, ValueError):

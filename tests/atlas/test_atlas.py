@@ -128,7 +128,7 @@ def test_obsm_is_written_and_replaced(own_atlas: Atlas) -> None:
         assert (Atlas.open(own_atlas.path).to_anndata([4]).obsm["X_latent"] == latent[4]).all()
     with pytest.raises(ValueError, match="607"):
         own_atlas.write_obsm("X_latent", np.zeros((606, 2)))
-    with pytest.raises(ValueError, match="slash"):
+    with pytest.raises(ColumnError, match="slash"):
         own_atlas.write_obsm("../X", np.zeros((607, 2)))
 
 
@@ -306,3 +306,18 @@ def test_another_format_is_refused(own_atlas: Atlas) -> None:
     zarr.open_group(own_atlas.path, mode="r+")["uns/livelatent/format"][()] = 99
     with pytest.raises(StoreError, match="format 99"):
         Atlas.open(own_atlas.path)
+
+
+@pytest.mark.parametrize("column", ["", "..", "a/b", "zarr.json", "_index", "n" * 300])
+def test_a_name_that_is_none_for_a_column_changes_nothing(own_atlas: Atlas, column: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in own_atlas.path.rglob("*")}
+    with pytest.raises(ColumnError, match="name has no slash"):
+        own_atlas.write_labels(column)
+    assert {path: path.stat().st_mtime_ns for path in own_atlas.path.rglob("*")} == before
+
+
+def test_any_storable_name_can_be_written_twice(own_atlas: Atlas) -> None:
+    for name in ("replaced", "old", "new", "é 'x'"):
+        for value in (1.0, 2.0):
+            own_atlas.write_obsm(name, np.full((607, 2), value))
+        assert (Atlas.open(own_atlas.path).to_anndata().obsm[name] == 2).all()

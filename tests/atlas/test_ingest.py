@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -292,6 +293,108 @@ def test_a_matrix_that_points_outside_itself_is_refused(
         ingest(path, tmp_path / "a.zarr")
 
 
+def put(where: str, value: object, **kind: object) -> Callable[[h5py.File], None]:
+    """Replace one dataset of a file, its attributes kept."""
+
+    def change(file: h5py.File) -> None:
+        folder, _, name = where.rpartition("/")
+        group = file[folder or "/"]
+        attributes = dict(group[name].attrs) if name in group else {}
+        group.pop(name, None)
+        if value is None:
+            group.create_group(name)
+        else:
+            group.create_dataset(name, data=value, **kind)
+        group[name].attrs.update(attributes)
+
+    return change
+
+
+def column(name: str) -> Callable[[h5py.File], None]:
+    """Add an obs column of a name that anndata itself may not write."""
+
+    def change(file: h5py.File) -> None:
+        added = file["obs"].create_dataset(name, data=np.arange(6))
+        added.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        file["obs"].attrs["column-order"] = np.array([name], dtype=object)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("X/data", None), "no list of numbers"),
+        (put("X/data", np.ones((23, 1))), "no list of numbers"),
+        (put("X/data", np.array([b"1"] * 23)), "holds"),
+        (put("X/data", np.ones(23, complex)), "holds complex"),
+        (put("X/indices", np.full(23, 0.5)), "X/indices` is no list of integers"),
+        (put("X/indptr", np.array([b"x"] * 7)), "X/indptr` is no list of integers"),
+        (put("X/indptr", np.array([0, 23, 23, 23, 23, 23, 23])), "23 values, but there are 4 genes"),
+        (put("X", np.full((6, 4), b"x")), "holds"),
+        (lambda file: file["X"].attrs.__setitem__("shape", [6]), "damaged"),
+        (lambda file: file["X"].attrs.__setitem__("shape", [2**60, 2**60]), "1152921504606846976"),
+        (put("var/_index", np.array([b"\xff", b"a", b"b", b"c"])), "`var` can't be read"),
+        (column(".."), "can't store"),
+        (column("zarr.json"), "can't store"),
+        (column("n" * 300), "can't store"),
+        (put("obsm/zarr.json", np.ones((6, 2))), "can't store"),
+    ],
+)
+def test_what_no_anndata_file_should_hold_is_refused_by_name(
+    tmp_path: Path, change: Callable[[h5py.File], None], words: str
+) -> None:
+    path = write_small(tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises((SourceError, CountsError), match=words) as caught:
+        ingest(path, tmp_path / "a.zarr")
+    assert str(path) in str(caught.value)
+    assert {p.name for p in tmp_path.iterdir()} - {".a.zarr.lock"} == {"a.h5ad"}
+
+
+def test_bytes_of_older_writers_are_text(tmp_path: Path) -> None:
+    path = write_small(tmp_path / "a.h5ad", kind=pd.Categorical(["T", "é"] * 3), donor=["x"] * 6)
+    with h5py.File(path, "r+") as file:
+        put("obs/kind/categories", np.array([b"T", "é".encode()]))(file)
+        put("obs/donor", np.array([b"d1", b"d2"] * 3))(file)
+        put("var/_index", np.array([b"A", b"B", b"C", b"D"]))(file)
+        for name in ("obs/kind/categories", "obs/donor", "var/_index"):
+            file[name].attrs["encoding-type"] = "array"
+    atlas = ingest(path, tmp_path / "a.zarr", label="kind", batch="donor")
+    assert (atlas.label_names, atlas.batch_names) == (("T", "é"), ("d1", "d2"))
+    assert atlas.genes.tolist() == ["A", "B", "C", "D"]
+
+
+def test_half_precision_counts_are_read(tmp_path: Path) -> None:
+    path = write_small(tmp_path / "a.h5ad")
+    with h5py.File(path, "r+") as file:
+        put("X/data", file["X/data"][:].astype(np.float16))(file)
+    assert (in_source_order(ingest(path, tmp_path / "a.zarr")) == np.arange(24).reshape(6, 4)).all()
+
+
+def test_counts_that_float64_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    values = np.ones((6, 4), np.uint64)
+    values[2, 1] = 2**63 + 1
+    with pytest.raises(CountsError, match=r"too large.*cell c2, gene CD19"):
+        ingest(write_small(tmp_path / "a.h5ad", values), tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (6, 0)])
+def test_no_cells_or_no_genes_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    adata = small()[: shape[0], : shape[1]].copy()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(SourceError, match=f"{shape[0]} cells x {shape[1]} genes"):
+        ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr")
+
+
+def test_cells_of_one_gene_make_a_whole_store(tmp_path: Path) -> None:
+    # Every index is 0: the shard that zarrs would not write if 0 were its fill value.
+    atlas = ingest(write_small(tmp_path / "a.h5ad", [[1], [2], [3]], genes=["LYZ"]), tmp_path / "a.zarr")
+    assert in_source_order(atlas).tolist() == [[1], [2], [3]]
+    assert anndata.read_zarr(atlas.path).X.sum() == 6
+
+
 def test_gene_names_missing_or_twice_are_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="not unique"):
         write_small(tmp_path / "a.h5ad", genes=["A", "B", "A", "C"])
@@ -348,8 +451,12 @@ def test_a_memory_limit_that_is_too_low_names_the_minimum_and_the_minimum_works(
         ingest(path, tmp_path / "a.zarr", memory="1MB")
     minimum = str(caught.value).split("at least ")[1].split()[0]
     assert ingest(path, tmp_path / "a.zarr", memory=minimum).n_cells == 6
-    with pytest.raises(ValueError, match="4GB"):
-        ingest(path, tmp_path / "b.zarr", memory="lots")
+    for nonsense in ("4 potatoes", "", "-1", ".", "1.2.3GB", "nan"):
+        with pytest.raises(MemoryLimitError, match="4GB"):
+            ingest(path, tmp_path / "b.zarr", memory=nonsense)
+    for little in (0, -1, "0"):
+        with pytest.raises(MemoryLimitError, match="at least"):
+            ingest(path, tmp_path / "b.zarr", memory=little)
 
 
 def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
@@ -372,6 +479,51 @@ def test_an_existing_store_is_replaced_only_when_asked_and_never_when_it_has_lab
     with pytest.raises(StoreExistsError, match="labels given by hand"):
         ingest(path, tmp_path / "a.zarr", overwrite=True)
     assert Atlas.open(tmp_path / "a.zarr").labels.current()[0] == "mine"
+
+
+def test_what_is_no_store_is_never_replaced(tmp_path: Path) -> None:
+    path = write_small(tmp_path / "a.h5ad")
+    (tmp_path / "file.zarr").write_text("precious")
+    (tmp_path / "folder.zarr").mkdir()
+    (tmp_path / "folder.zarr" / "thesis.txt").write_text("precious")
+    before = sorted(tmp_path.rglob("*"))
+    for target in ("file.zarr", "folder.zarr", "a.h5ad", "."):
+        with pytest.raises(StoreExistsError, match="no Zarr store"):
+            ingest(path, tmp_path / target, overwrite=True)
+    with pytest.raises(StoreExistsError, match="no place for a store"):
+        ingest(path, "/", overwrite=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_to_a_store_is_that_store_with_its_labels(tmp_path: Path) -> None:
+    path = write_small(tmp_path / "a.h5ad")
+    first = ingest(path, tmp_path / "a.zarr")
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "a.zarr")
+    linked = Atlas.open(tmp_path / "link.zarr")
+    linked.labels.label([0], "mine")
+    linked.labels.close()
+    assert len(first.labels.entries) == 1
+    with pytest.raises(StoreExistsError, match="labels given by hand"):
+        ingest(path, tmp_path / "link.zarr", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["blood [1]*?.zarr", "with \"quotes' and é.zarr"])
+def test_leftovers_are_told_by_their_whole_name(tmp_path: Path, name: str) -> None:
+    path = write_small(tmp_path / "a.h5ad")
+    mine = tmp_path / f".{name}.0123abcd.partial"
+    neighbours = tmp_path / ".blood.zarr.0123abcd.partial"
+    for folder in (mine, neighbours):
+        folder.mkdir()
+    assert ingest(path, tmp_path / name).n_cells == 6
+    ingest(path, tmp_path / "blood")
+    assert neighbours.exists() and not mine.exists()
+
+
+def test_a_source_that_is_gone_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = write_small(tmp_path / "a.h5ad")
+    with pytest.raises(SourceError, match="changed while"):
+        ingest(path, tmp_path / "a.zarr", progress=lambda done, total, what: path.unlink(missing_ok=True))
+    assert not (tmp_path / "a.zarr").exists()
 
 
 def test_a_store_that_is_being_written_is_busy(tmp_path: Path) -> None:

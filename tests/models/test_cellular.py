@@ -1,11 +1,13 @@
 import dataclasses
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from livelatent.atlas import ingest
-from livelatent.errors import LabelError
+from livelatent.errors import CountsError, LabelError
 from livelatent.models.cellular import Cellular
 from livelatent.stream.minibatch import Minibatch
 
@@ -163,3 +165,12 @@ def test_an_atlas_without_labels_says_what_to_do(tiny_h5ad, tmp_path):
 
 def test_more_genes_asked_for_than_there_are_means_all(tiny_atlas):
     assert Cellular(tiny_atlas, n_genes=5000).genes.tolist() == tiny_atlas.genes.tolist()
+
+
+def test_genes_that_do_not_differ_say_that_there_is_nothing_to_learn(tmp_path):
+    table = pd.DataFrame({"kind": ["T", "B"] * 20}, index=pd.Index([f"c{i}" for i in range(40)], dtype=object))
+    genes = pd.DataFrame(index=pd.Index([f"G{i}" for i in range(20)], dtype=object))
+    anndata.AnnData(np.ones((40, 20), np.float32), obs=table, var=genes).write_h5ad(tmp_path / "a.h5ad")
+    atlas = ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr", label="kind")
+    with pytest.raises(CountsError, match="no gene differs"):
+        Cellular(atlas, n_genes=10)

@@ -58,6 +58,12 @@ def cut(folder):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def ask_for_memory(folder):
+    # 4 TB of weights: the config may not be believed before the file was looked at.
+    config = json.loads((folder / "model.json").read_text())["config"]
+    edit(folder, config={**config, "n_latent": 10**9})
+
+
 def flip(folder):
     path = folder / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -76,6 +82,8 @@ def flip(folder):
         (lambda folder: edit(folder, **{"class": "os.system"}), "known are Cellular"),
         (lambda folder: edit(folder, **{"class": ["Cellular"]}), "can't be read|known are"),
         (lambda folder: edit(folder, config={"unknown": 1}), "can't be read"),
+        (lambda folder: (folder / "model.json").write_text("[" * 200_000), "can't be read"),
+        (ask_for_memory, "other shapes"),
         (lambda folder: edit(folder, sha256="0" * 64), "don't match the sha256"),
         (cut, "can't be read"),
         (flip, "don't match the sha256"),
@@ -97,3 +105,16 @@ def test_a_copy_shares_nothing(model):
     assert twin.temperature.item() == 0.25
     assert model.training
     assert not twin.training
+
+
+def test_a_model_replaces_a_model_and_nothing_else(model, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("precious")
+    for place in ("folder", "folder/thesis.txt"):
+        with pytest.raises(ModelError, match="no model replaces it"):
+            model.save(tmp_path / place)
+    assert (tmp_path / "folder" / "thesis.txt").read_text() == "precious"
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        model.save(tmp_path / "empty")
+    assert load_model(tmp_path / "empty").sha256() == model.sha256()

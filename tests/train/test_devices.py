@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from livelatent.errors import DeviceError
 from livelatent.threads import has_few_cores
 from livelatent.train.devices import cpu_threads, device_of, resolve_device
 
@@ -36,3 +37,8 @@ def test_auto_is_a_device_torch_has():
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="torch sees no CUDA device"):
         resolve_device("cuda")
+
+
+def test_a_name_that_is_no_device_is_refused():
+    with pytest.raises(DeviceError, match="gpu9"):
+        resolve_device("gpu9")

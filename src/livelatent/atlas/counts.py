@@ -8,6 +8,7 @@ from livelatent.errors import CountsError
 
 LOG_CEILING = 25.0
 """log1p of the largest total anyone has measured stays below this."""
+LARGEST = 2**53
 
 
 def checked_counts(source: Source, start: int, chunk: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -19,8 +20,6 @@ def checked_counts(source: Source, start: int, chunk: sparse.csr_matrix) -> spar
         If a value is negative, NaN, infinite or broken; logarithms are recognised and the message says so.
     """
     values = chunk.data
-    if values.dtype.kind not in "fiub":
-        raise CountsError(f"{source.path}: `{source.counts}` holds {values.dtype}, counts are numbers.")
     if values.dtype.kind == "b":
         chunk = chunk.astype(np.uint8)
         values = chunk.data
@@ -36,6 +35,8 @@ def checked_counts(source: Source, start: int, chunk: sparse.csr_matrix) -> spar
             logs = float(values.max()) < LOG_CEILING
             what = "no whole numbers and look log-normalised" if logs else "no whole numbers"
             refuse(source, start, chunk, broken, what, "Counts are needed")
+    if values.size and values.max() > LARGEST:
+        refuse(source, start, chunk, values > LARGEST, "too large", "No float64 tells counts above 2**53 apart")
     chunk.sum_duplicates()
     chunk.eliminate_zeros()
     return chunk
@@ -47,7 +48,7 @@ def refuse(source: Source, start: int, chunk: sparse.csr_matrix, bad: np.ndarray
     row = int(np.searchsorted(chunk.indptr, first, side="right")) - 1
     gene = source.genes[int(chunk.indices[first])]
     elsewhere = (
-        f'This file also has {source.elsewhere}: pass counts="raw" or a layer\'s name.'
+        f"This file also has {source.elsewhere}: pass the one with the counts as `counts`."
         if source.elsewhere
         else 'It has no other matrix; with the counts in `raw` or a layer you would pass counts="raw" or its name.'
     )

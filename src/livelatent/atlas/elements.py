@@ -76,6 +76,15 @@ def text_categories(column: "pd.Series[Any]") -> pd.Categorical:
     return pd.Categorical.from_codes(np.where(missing, -1, codes), categories=pd.Index(kinds, dtype=object))
 
 
+def is_storable(name: str) -> bool:
+    """Whether an element can bear this name: Zarr makes a folder of it, beside files and an index of its own."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < length <= 255 and name not in (".", "..", "zarr.json", "_index") and not set(name) & set("/\0")
+
+
 def metadata_files(store: Path) -> Iterator[str]:
     """Every `zarr.json` below the store but its own, as a relative path; chunk folders are not walked."""
     for root, folders, names in os.walk(store):

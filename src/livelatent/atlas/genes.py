@@ -76,10 +76,28 @@ def missing_genes(store: Path, wanted: Sequence[str], held: Collection[str]) -> 
     if 2 * len(missing) > len(wanted):
         raise GeneMismatchError(
             f"{store}: {len(missing)} of the model's {len(wanted)} genes are missing (first: "
-            f"{', '.join(missing[:3])}). Ingest it again with `ingest(..., genes=model.genes)`, or train on the genes "
-            "both share."
+            f"{', '.join(missing[:3])}). The store has {', '.join(sorted(known)[:3])}, ... "
+            f"{other_names(missing, known)}"
         )
     return missing
+
+
+def other_names(missing: Sequence[str], known: Collection[str]) -> str:
+    """Why so many genes are missing, where the names tell, and the way out."""
+    folded = {gene.casefold() for gene in known}
+    n_alike = sum(gene.casefold() in folded for gene in missing)
+    if 2 * n_alike > len(missing):
+        return (
+            f"{n_alike} of them are there when upper and lower case are ignored: another species? Name the store's "
+            "genes by their orthologues and ingest it again."
+        )
+    ids = [sum(gene.startswith("ENS") for gene in genes) > len(genes) / 2 for genes in (missing, known)]
+    if ids[0] != ids[1]:
+        return "One names genes by Ensembl id, the other by symbol: use the same in both, and ingest again."
+    return (
+        "Ingest it again with `ingest(..., genes=model.genes)` where its source has them; else use the same kind of "
+        "gene name in both, or train on the genes that both share."
+    )
 
 
 def check_species(one: Source, other: Source, n_common: int) -> None:

@@ -37,7 +37,8 @@ from livelatent.atlas.opening import on_zarrs
 from livelatent.atlas.sources import Source, fingerprint, open_source, read_chunks
 from livelatent.atlas.target import refuse_existing, remove_leftovers, space_needed
 from livelatent.atomic import fresh_folder, need_space, only_writer
-from livelatent.errors import CountsError, SourceError
+from livelatent.errors import CountsError, SourceError, StoreError, StoreExistsError
+from livelatent.paths import local_path, store_path
 
 Progress = Callable[[int, int, str], None]
 
@@ -96,32 +97,37 @@ def ingest(
     -----
     Whatever ends it (an error, Ctrl-C, a crash), what stood at `target` stays as it was.
     """
-    target = Path(target)
-    paths = [Path(sources)] if isinstance(sources, str | os.PathLike) else [Path(path) for path in sources]
+    target = store_path(target, StoreError)
+    if not target.name:
+        raise StoreExistsError(f"{target} is no place for a store. Name one in it, such as {target}blood.zarr.")
+    named = [sources] if isinstance(sources, str | os.PathLike) else sources
+    paths = [local_path(path, SourceError) for path in named]
     if not paths:
         raise ValueError("no sources were given.")
     report = progress or (lambda done, total, what: None)
+    refuse_existing(target, overwrite=overwrite)
+    # All that can be refused is refused before the lock's file is made.
+    opened = [
+        open_source(path, counts=counts, name=name) for path, name in zip(paths, source_names(paths), strict=True)
+    ]
+    chosen = joined_genes(opened, join, genes)
+    obs = joined_obs(opened)
+    columns = {
+        "label": resolved_column(opened, obs, label, "label"),
+        "batch": resolved_column(opened, obs, batch, "batch"),
+    }
+    if not chosen:
+        raise SourceError(f"{', '.join(map(str, paths))}: there are no genes to ingest.")
+    wanted = layout or Layout()
+    n_genes = max(len(chosen), max(len(source.genes) for source in opened))
+    budget = divided(memory, n_cells=len(obs), n_genes=n_genes, shard_elements=wanted.shard_elements)
+    wanted = dataclasses.replace(wanted, shard_elements=budget.shard_elements)
     with only_writer(target.with_name(f".{target.name}.lock"), f"the store {target}"):
         remove_leftovers(target)
         refuse_existing(target, overwrite=overwrite)
-        opened = [
-            open_source(path, counts=counts, name=name) for path, name in zip(paths, source_names(paths), strict=True)
-        ]
-        chosen = joined_genes(opened, join, genes)
-        obs = joined_obs(opened)
-        columns = {
-            "label": resolved_column(opened, obs, label, "label"),
-            "batch": resolved_column(opened, obs, batch, "batch"),
-        }
-        if obs.empty or not chosen:
-            raise SourceError(f"{', '.join(map(str, paths))}: there are no cells or no genes to ingest.")
-        wanted = layout or Layout()
-        n_genes = max(len(chosen), max(len(source.genes) for source in opened))
-        budget = divided(memory, n_cells=len(obs), n_genes=n_genes, shard_elements=wanted.shard_elements)
-        wanted = dataclasses.replace(wanted, shard_elements=budget.shard_elements)
         need_space(target, space_needed(opened), f"Ingesting into {target}")
         uuid = str(uuids.uuid4())
-        with fresh_folder(target) as aside:
+        with manifest.next_or_none(target), fresh_folder(target) as aside:
             facts = {
                 "format": FORMAT,
                 "uuid": uuid,
@@ -246,8 +252,9 @@ def write_matrix(
                     shards=(shard,),
                     dtype=kind,
                     compressors=matrix_codecs(kind),
-                    # Every shard exists, also one that holds gene 0 only: a missing file is then a damaged store.
-                    config={"write_empty_chunks": True},
+                    # Every shard exists, and a missing file is a damaged store: zarrs writes no shard that holds
+                    # the fill value only, and cells of gene 0 alone were such a shard.
+                    fill_value=fill_value(name, kind),
                 )
             )
     order, lengths, done = [], [], 0
@@ -263,6 +270,11 @@ def write_matrix(
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)]).astype(np.int64)
     write_element(matrix, "indptr", indptr)
     return np.concatenate(order)
+
+
+def fill_value(name: str, kind: np.dtype[Any]) -> int:
+    """A value that no shard is full of: data hold no zeros, indices not the largest number (65,536 genes apart)."""
+    return 0 if name == "data" else int(np.iinfo(kind).max)
 
 
 def var_table(var: pd.DataFrame | None, genes: "pd.Index[Any]") -> pd.DataFrame:
@@ -297,5 +309,9 @@ def sources_json(sources: Sequence[Source]) -> str:
 def check_unchanged(sources: Sequence[Source]) -> None:
     """Raise if a source was changed while it was read."""
     for source in sources:
-        if fingerprint(source.path) != source.fingerprint:
+        try:
+            same = fingerprint(source.path) == source.fingerprint
+        except OSError:
+            same = False
+        if not same:
             raise SourceError(f"{source.path} was changed while it was read. Ingest it again when it is complete.")

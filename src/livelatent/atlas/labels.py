@@ -241,7 +241,6 @@ class LabelJournal:
         """Become the writer, and see what others have written before."""
         if self._holds_lock:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.enter_context(only_writer(self.folder / LOCK, f"the label journal {self.folder}"))
         self._holds_lock = True
         self._read()

@@ -61,6 +61,16 @@ def renewed(store: Path, uuid: str) -> Iterator[None]:
     settle(store)
 
 
+@contextlib.contextmanager
+def next_or_none(store: Path) -> Iterator[None]:
+    """Around the making of a store: what was announced is forgotten if it fails."""
+    try:
+        yield
+    except BaseException:
+        next_path(store).unlink(missing_ok=True)
+        raise
+
+
 def write_next(store: Path, manifest: Manifest) -> None:
     """Announce what the store is about to be."""
     write_json(next_path(store), manifest)

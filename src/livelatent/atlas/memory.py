@@ -23,9 +23,9 @@ BASE_BYTES = 64_000_000
 def parse_memory(memory: str | int) -> int:
     """Bytes from `"4GB"`, `"512 MiB"` or a number."""
     if isinstance(memory, str):
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", memory)
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([A-Za-z]*)\s*", memory)
         if match is None or match[2].upper() not in UNITS:
-            raise ValueError(f'memory must read like "4GB" or "512MiB", or be a number of bytes; got {memory!r}.')
+            raise MemoryLimitError(f'memory must read like "4GB" or "512MiB", or be a number of bytes; got {memory!r}.')
         return int(float(match[1]) * UNITS[match[2].upper()])
     return int(memory)
 

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from livelatent.atlas.elements import read_element
-from livelatent.errors import GeneMismatchError, SourceError
+from livelatent.atlas.elements import is_storable, read_element
+from livelatent.errors import CountsError, GeneMismatchError, LivelatentError, NoPermissionError, SourceError
+from livelatent.paths import local_path
 
 WAY_OUT = "Open it in anndata and write it again (`adata.write_h5ad(...)`)."
 
@@ -81,8 +82,10 @@ def open_source(path: str | os.PathLike[str], *, counts: str = "X", name: str | 
         If the file is absent, truncated, no AnnData, or holds its matrix in a form we can't stream.
     GeneMismatchError
         If gene names are missing or duplicated.
+    CountsError
+        If the matrix holds no numbers.
     """
-    path = Path(path)
+    path = local_path(path, SourceError)
     if not path.exists():
         raise SourceError(f"{path} does not exist. Check the path, seen from {Path.cwd()}.")
     if path.is_dir():
@@ -105,6 +108,12 @@ def open_source(path: str | os.PathLike[str], *, counts: str = "X", name: str | 
                 f"{path}: `{where}` is {shape[0]} x {shape[1]}, but obs has {len(obs)} rows and var {len(var)}. "
                 "The file is damaged; get it again."
             )
+        if 0 in shape:
+            raise SourceError(
+                f"{path}: `{where}` is {shape[0]} cells x {shape[1]} genes, so there is nothing to ingest."
+            )
+        obsm = small_obsm(file, len(obs))
+        check_names(path, {"obs": obs.columns, "var": var.columns, "obsm": obsm})
         facts: dict[str, Any] = {}
         with contextlib.suppress(KeyError, OSError, ValueError):
             facts = read_element(file["uns/livelatent"])
@@ -115,7 +124,7 @@ def open_source(path: str | os.PathLike[str], *, counts: str = "X", name: str | 
             genes=gene_names(path, var),
             obs=obs,
             var=var,
-            obsm=small_obsm(file, len(obs)),
+            obsm=obsm,
             n_elements=n_elements,
             elsewhere=others,
             fingerprint=fingerprint(path),
@@ -129,11 +138,15 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        if isinstance(error, (SourceError, GeneMismatchError, PermissionError)):
-            raise
+    except (LivelatentError, MemoryError):
+        raise
+    except Exception as error:  # h5py and numpy raise whatever a broken file leads them to
+        if not path.exists():
+            raise SourceError(f"{path} is gone: it was changed while it was read.") from error
         if not os.access(path, os.R_OK):
-            raise PermissionError(f"{path} can't be read: no permission.") from error
+            raise NoPermissionError(
+                f"{path} can't be read: no permission. Ask its owner for it, or copy it."
+            ) from error
         if not h5py.is_hdf5(path):
             raise SourceError(f"{path} is no .h5ad (HDF5) file, or its start is damaged. {WAY_OUT}") from error
         raise SourceError(f"{path} is truncated or damaged ({error}). Download or copy it again.") from error
@@ -153,11 +166,42 @@ def read_frame(path: Path, file: Any, where: str) -> pd.DataFrame:
     """Obs or var; any fault in it is the source's."""
     try:
         frame = read_element(file[where])
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError("it is no table")
+        return with_text(frame)
     except Exception as error:  # anndata raises whatever its parts raise
         raise SourceError(f"{path}: `{where}` can't be read ({error}). {WAY_OUT}") from error
-    if not isinstance(frame, pd.DataFrame):
-        raise SourceError(f"{path}: `{where}` is no table. {WAY_OUT}")
+
+
+def with_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with text where older writers left bytes: `str` would make `b'T cell'` of them."""
+    frame = frame.set_axis(text_of_bytes(frame.index), axis=0)
+    for name in frame.columns:
+        column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            kinds = text_of_bytes(column.cat.categories)
+            frame[name] = pd.Categorical.from_codes(column.cat.codes, categories=kinds, ordered=column.cat.ordered)
+        elif column.dtype == object:
+            frame[name] = text_of_bytes(pd.Index(column, dtype=object)).to_numpy()
     return frame
+
+
+def text_of_bytes(values: "pd.Index[Any]") -> "pd.Index[Any]":
+    """Bytes as UTF-8 text, all else as it is."""
+    if pd.api.types.infer_dtype(values, skipna=True) not in ("bytes", "mixed"):
+        return values
+    return pd.Index([v.decode() if isinstance(v, bytes) else v for v in values], dtype=object)
+
+
+def check_names(path: Path, names: Mapping[str, Iterable[Any]]) -> None:
+    """Raise for a column or array that a store could not hold under its name."""
+    for where, found in names.items():
+        for name in found:
+            if not is_storable(str(name)):
+                raise SourceError(
+                    f"{path}: `{where}` has an element named {str(name)[:80]!r}, which Zarr can't store (no slash, at "
+                    "most 255 bytes, none of its own names). Rename it and write the file again."
+                )
 
 
 def small_obsm(file: Any, n_cells: int) -> dict[str, Any]:
@@ -192,6 +236,7 @@ def matrix_shape(path: Path, matrix: Any, where: str) -> tuple[tuple[int, int], 
     if isinstance(matrix, h5py.Dataset):
         if matrix.ndim != 2:
             raise SourceError(f"{path}: `{where}` has {matrix.ndim} axes, a matrix has 2. {WAY_OUT}")
+        check_numbers(path, matrix, where)
         return (int(matrix.shape[0]), int(matrix.shape[1])), int(matrix.size)
     kind = matrix.attrs.get("encoding-type", "")
     if kind == "csc_matrix":
@@ -201,8 +246,21 @@ def matrix_shape(path: Path, matrix: Any, where: str) -> tuple[tuple[int, int], 
         )
     if kind != "csr_matrix" or any(part not in matrix for part in ("data", "indices", "indptr")):
         raise SourceError(f"{path}: `{where}` is neither a dense nor a CSR matrix ({kind or 'unmarked'}). {WAY_OUT}")
+    for part, kinds in (("data", ""), ("indices", "iu"), ("indptr", "iu")):
+        array = matrix[part]
+        if not isinstance(array, h5py.Dataset) or array.ndim != 1 or (kinds and array.dtype.kind not in kinds):
+            raise SourceError(f"{path}: `{where}/{part}` is no list of {'integers' if kinds else 'numbers'}. {WAY_OUT}")
+    check_numbers(path, matrix["data"], where)
     n_cells, n_genes = (int(n) for n in matrix.attrs["shape"])
     return (n_cells, n_genes), int(matrix["data"].shape[0])
+
+
+def check_numbers(path: Path, values: Any, where: str) -> None:
+    """Raise where the matrix holds text, complex numbers or references."""
+    if values.dtype.kind not in "fiub":
+        raise CountsError(
+            f"{path}: `{where}` holds {values.dtype}, counts are numbers. Set `counts` to where they are."
+        )
 
 
 def read_indptr(source: Source, matrix: Any) -> np.ndarray[Any, Any]:
@@ -221,6 +279,12 @@ def read_indptr(source: Source, matrix: Any) -> np.ndarray[Any, Any]:
             f"{source.path}: the row pointers of `{source.counts}` are damaged (they must rise from 0 to "
             f"{n_values} over {source.n_cells} cells). Get the file again."
         )
+    longest = int(np.diff(indptr).max(initial=0))
+    if longest > len(source.genes):
+        raise SourceError(
+            f"{source.path}: a cell of `{source.counts}` has {longest} values, but there are {len(source.genes)} "
+            "genes. The file is damaged; get it again."
+        )
     return indptr
 
 
@@ -232,7 +296,7 @@ def read_chunks(source: Source, max_elements: int) -> Iterator[tuple[int, sparse
         if isinstance(matrix, h5py.Dataset):
             rows = max(1, max_elements // max(n_genes, 1))
             for start in range(0, source.n_cells, rows):
-                yield start, sparse.csr_matrix(matrix[start : start + rows])
+                yield start, sparse.csr_matrix(single_precision(matrix[start : start + rows]))
             return
         indptr = read_indptr(source, matrix)
         start = 0
@@ -248,7 +312,13 @@ def read_chunks(source: Source, max_elements: int) -> Iterator[tuple[int, sparse
                 )
             pointers = indptr[start : stop + 1] - first
             chunk = sparse.csr_matrix(
-                (matrix["data"][first:last], indices.astype(np.int32), pointers), shape=(stop - start, n_genes)
+                (single_precision(matrix["data"][first:last]), indices.astype(np.int32), pointers),
+                shape=(stop - start, n_genes),
             )
             yield start, chunk
             start = stop
+
+
+def single_precision(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Half-precision values as float32, since scipy has no sparse matrix of them."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values

@@ -1,6 +1,7 @@
 """The place where a store is to be written: free, tidy, large enough."""
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from livelatent.errors import StoreExistsError
 
 def refuse_existing(target: Path, *, overwrite: bool) -> None:
     """Raise where something stands that may not be replaced."""
-    if not target.exists():
+    if not target.exists() and not target.is_symlink():
         return
     if not overwrite:
         raise StoreExistsError(f"{target} exists. Pass overwrite=True to replace it, or name another target.")
@@ -23,7 +24,7 @@ def refuse_existing(target: Path, *, overwrite: bool) -> None:
             f"{target} has labels given by hand in {journal}, whose cells would be lost. Name another target, or "
             "move that folder away first."
         )
-    if not (target / "zarr.json").exists() and not target.name.endswith(".zarr"):
+    if not target.is_dir() or (any(target.iterdir()) and not (target / "zarr.json").is_file()):
         raise StoreExistsError(f"{target} is no Zarr store; it is not replaced. Name another target.")
 
 
@@ -32,13 +33,18 @@ def remove_leftovers(target: Path) -> None:
 
     If it died between its two renames, the store that stood at `target` is put back.
     """
-    for path in target.parent.glob(f".{target.name}.*.old"):
-        if target.exists():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+    if not target.parent.is_dir():
+        return
+    # Not a glob: a name may hold a `*`, and `.blood.*` is the neighbour `blood.zarr` too.
+    ours = re.compile(
+        rf"\.{re.escape(target.name)}\.(?:[0-9a-f]{{8}}|(?:obs|obsm)\.\w+)\.(old|partial)(?:\.buckets\.partial)?"
+    )
+    for path in sorted(target.parent.iterdir()):
+        found = ours.fullmatch(path.name)
+        if found is not None and found[1] == "old" and not target.exists():
             os.rename(path, target)
-    for path in target.parent.glob(f".{target.name}.*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
+        elif found is not None:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def space_needed(sources: Sequence[Source]) -> int:

@@ -16,17 +16,17 @@ import zarr
 
 from livelatent.atlas import manifest
 from livelatent.atlas.elements import consolidate, write_element
-from livelatent.atomic import only_writer, sync_folder, sync_tree, write_bytes
+from livelatent.atomic import only_writer, refusals_named, sync_folder, sync_tree, write_bytes
 
 
 def replace_element(
     store: Path, uuid: str, group: str, name: str, value: Any, marks: dict[str, str] | None = None
 ) -> None:
     """Write `value` as `group/name`; `marks` are attributes that tell it from a user's own."""
-    with only_writer(store.with_name(f".{store.name}.lock"), f"the store {store}"):
+    with only_writer(store.with_name(f".{store.name}.lock"), f"the store {store}"), refusals_named(store):
         aside = Path(tempfile.mkdtemp(prefix=f".{store.name}.{group}.", suffix=".partial", dir=store.parent))
         try:
-            scratch = zarr.open_group(aside, mode="w", zarr_format=3)
+            scratch = zarr.open_group(aside / "new", mode="w", zarr_format=3)
             write_element(scratch, name, value)
             if marks:
                 scratch[name].attrs.update(marks)
@@ -36,8 +36,8 @@ def replace_element(
                 if place.exists():
                     list_columns(store, group, name, listed=False)
                     consolidate_without(store, f"{group}/{name}")
-                    os.rename(place, aside / "replaced")
-                os.rename(aside / name, place)
+                    os.rename(place, aside / "old")
+                os.rename(aside / "new" / name, place)
                 sync_folder(place.parent)
                 list_columns(store, group, name, listed=True)
                 consolidate(store)

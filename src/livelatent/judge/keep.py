@@ -55,7 +55,7 @@ def read[Fitted](folder: Path, name: str, kind: type[Fitted]) -> Fitted:
         if hashlib.sha256(data).hexdigest() != head["sha256"]:
             raise ModelError(f"{folder}: {name}.safetensors is damaged: its sha256 is not the one noted. {way_out}")
         return cast(Fitted, _rebuilt(kind, head["facts"], "", safetensors.numpy.load(data)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{folder}: {name} can't be read ({type(error).__name__}: {error}). {way_out}") from error

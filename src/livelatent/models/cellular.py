@@ -12,7 +12,7 @@ from livelatent.arrays import Float, Int, Rows, as_rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.hvg import highly_variable_genes
 from livelatent.atlas.pca import centroid_distances, pca
-from livelatent.errors import LabelError
+from livelatent.errors import CountsError, LabelError
 from livelatent.models.losses.batch_mixing import BatchTerm, batch_mixing
 from livelatent.models.losses.centroid import centroid
 from livelatent.models.losses.class_weights import Weights, class_weights
@@ -74,7 +74,9 @@ class Cellular(Model):
     Raises
     ------
     LabelError
-        If no training cell has a label.
+        If fewer than two training cells have a label.
+    CountsError
+        If no gene differs between them.
     """
 
     type_count: Tensor
@@ -110,6 +112,11 @@ class Cellular(Model):
             genes = np.arange(atlas.n_genes, dtype=np.int64)
         else:
             genes = highly_variable_genes(atlas, n_genes, used)
+        if not len(genes):
+            raise CountsError(
+                f"{atlas.path}: no gene differs between the {len(used)} labelled training cells, so there is nothing "
+                "to learn from. Look at the counts, or label more cells."
+            )
         self.config = CellularConfig(
             genes=tuple(str(name) for name in atlas.genes[genes]),
             label_names=tuple(atlas.label_names),

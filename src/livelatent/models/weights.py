@@ -17,6 +17,7 @@ from torch import Tensor
 from livelatent import atomic
 from livelatent.errors import ModelError
 from livelatent.models.model import Model
+from livelatent.paths import local_path
 
 FORMAT = 1
 
@@ -40,9 +41,17 @@ def hash_tensors(tensors: Mapping[str, Tensor], head: str = "") -> str:
 
 
 def save_model(model: Model, folder: Path) -> Path:
-    """Write the model to `folder`, whole or not at all; `judge` is copied from where the model was kept."""
+    """Write the model to `folder`, whole or not at all; `judge` is copied from where the model was kept.
+
+    Raises
+    ------
+    ModelError
+        If something stands there that is no model.
+    """
     from livelatent import __version__
 
+    folder = local_path(folder, ModelError)
+    check_place(folder)
     sha256 = hash_model(model)
     judge = None if model.folder is None else model.folder / "judge"
     with atomic.fresh_folder(folder) as aside:
@@ -66,6 +75,16 @@ def save_model(model: Model, folder: Path) -> Path:
     return folder
 
 
+def check_place(folder: Path) -> None:
+    """Raise where saving a model would replace something else, such as the store that it was trained on."""
+    if (
+        folder.exists()
+        and not (folder / "model.json").is_file()
+        and not (folder.is_dir() and not any(folder.iterdir()))
+    ):
+        raise ModelError(f"{folder} exists and is no model, so no model replaces it. Name another folder.")
+
+
 def load_model(folder: str | Path) -> Model:
     """Read a model that `save` wrote, in evaluation mode on the CPU.
 
@@ -74,14 +93,18 @@ def load_model(folder: str | Path) -> Model:
     ModelError
         If the folder holds no model, one of another format, or a damaged one.
     """
-    folder = Path(folder)
+    folder = local_path(folder, ModelError)
     facts = _read_facts(folder)
     module, class_name, config_name = _CLASSES[facts["class"]]
     home = importlib.import_module(module)
     try:
         config = getattr(home, config_name)(**_tuples(facts["config"]))
-        model: Model = getattr(home, class_name)(config)
         tensors = safetensors.torch.load_file(folder / "model.safetensors")
+        with torch.device("meta"):  # a config may ask for more memory than there is; the file can't
+            shapes = {name: tensor.shape for name, tensor in getattr(home, class_name)(config).state_dict().items()}
+        if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise ValueError("the weights have other shapes than the config asks for")
+        model: Model = getattr(home, class_name)(config)
         model.load_state_dict(tensors)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(
@@ -121,7 +144,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         ) from error
     except ModelError:
         raise
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, RecursionError) as error:
         raise ModelError(f"{folder}: model.json can't be read ({error}). Copy it again from its source.") from error
     return facts
 

@@ -4,6 +4,7 @@ import contextlib
 
 import torch
 
+from livelatent.errors import DeviceError
 from livelatent.threads import has_few_cores, one_thread
 
 WORTH_THREADS = 5e8
@@ -15,14 +16,19 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
     Raises
     ------
-    ValueError
-        If a CUDA device is asked for and torch sees none.
+    DeviceError
+        If it is no device, or torch can't use it here.
     """
     if device == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    resolved = torch.device(device)
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'device={str(device)!r} was asked for, but torch sees no CUDA device. Use "auto" or "cpu".')
+    try:
+        resolved = torch.device(device)
+        if resolved.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("torch sees no CUDA device")
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f'device={str(device)!r} can\'t be used here ({reason}). Use "auto" or "cpu".') from error
     return resolved
 
 

@@ -262,7 +262,6 @@ class Run:
 
     def _work(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with (
                 atomic.only_writer(self.folder / ".lock", f"the run {self.folder}"),
                 cpu_threads(self._model, self.stream.minibatch_cells),

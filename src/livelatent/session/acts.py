@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
@@ -17,6 +17,7 @@ NEAREST_CELLS = 12
 Drive = Literal["start", "pause", "resume", "stop"]
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 

@@ -21,6 +21,7 @@ FIRST_EPOCHS = 200
 NEXT_EPOCHS = 50
 """Epochs of a layout started from the last one: 1.3 s for 20,000 cells, 5.3 s from scratch (WIDGET.md)."""
 NEIGHBORS = 15
+SEED = 0
 
 
 class LayoutError(LivelatentError):
@@ -75,7 +76,6 @@ class LayoutWorker:
         latent: Float[ndarray, "cell latent"],
         init: Float[ndarray, "cell 2"] | None = None,
         *,
-        seed: int = 0,
         timeout_s: float = 300.0,
     ) -> Float[ndarray, "cell 2"]:
         """Lay out cells, from scratch or from where they were.
@@ -88,7 +88,7 @@ class LayoutWorker:
         header = {
             "n_epochs": FIRST_EPOCHS if init is None else NEXT_EPOCHS,
             "n_neighbors": NEIGHBORS,
-            "seed": seed,
+            "seed": SEED,
         }
         arrays = [np.asarray(latent, np.float32)] + ([] if init is None else [np.asarray(init, np.float32)])
         try:

@@ -73,11 +73,10 @@ class LiveSession:
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
-        device: str = "cpu",
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
-        self.panel_cells, self._device = panel_cells, device
+        self.panel_cells = panel_cells
         atlases = [self.atlas] if query is None else [self.atlas, query]
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
@@ -245,7 +244,7 @@ class LiveSession:
     def _look_now(self) -> None:
         model, step = self._model()
         try:
-            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map, device=self._device)
+            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map)
         except GeneMismatchError as error:
             if self.query is None or not self._query_fits:
                 raise
@@ -253,7 +252,7 @@ class LiveSession:
             log.warning("the query is not shown: %s", error)
             self._query_fits = False
             self._alarms["query"] = f"The query is not shown: {error}"
-            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map, device=self._device)
+            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map)
         with self._lock:
             if self._look is not None and self._look.step != look.step:
                 self._before = dict(zip(self._look.prototypes.names, self._look.prototypes.centroid, strict=True))

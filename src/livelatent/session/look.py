@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+DEVICE = "cpu"
+"""Looking leaves the trainer's own device alone."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predicted:
     """A type for each cell of the panel."""
@@ -57,13 +61,11 @@ class Look:
         return self.layout.panel
 
 
-def look_at(
-    model: Any, step: int, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap, *, device: str
-) -> Look:
+def look_at(model: Any, step: int, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap) -> Look:
     """Embed the panel, lay it out, and find each cell's nearest prototype."""
-    parts = [embed(model, atlas, panel.rows, device=device)]
+    parts = [embed(model, atlas, panel.rows, device=DEVICE)]
     if query is not None and len(panel.query_rows):
-        parts.append(embed(model, query, panel.query_rows, device=device))
+        parts.append(embed(model, query, panel.query_rows, device=DEVICE))
     latent = np.concatenate(parts).astype(np.float32)
     own = latent[: len(panel.rows)]
     prototypes = fit_prototypes(own, atlas.label[panel.rows], tuple(atlas.label_names), panel.rows)

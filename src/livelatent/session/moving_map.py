@@ -37,9 +37,8 @@ class Layout:
 class MovingMap:
     """Makes each layout from the last one, in the worker where there is one that works."""
 
-    def __init__(self, worker: LayoutWorker | None = None, *, seed: int = 0) -> None:
+    def __init__(self, worker: LayoutWorker | None = None) -> None:
         self.worker = worker
-        self._seed = seed
         self._last: Layout | None = None
         self._shaped: tuple[Panel, ndarray] | None = None
         """Panel and latent of the last UMAP from scratch."""
@@ -67,8 +66,8 @@ class MovingMap:
             raise LayoutError("the layout process is warming up." if worker.is_alive else "the layout process died.")
         shaped = self._shaped
         if shaped is not None and len(known) and shaped[0] is panel and agreement(shaped[1], latent) >= SAME_SHAPE:
-            return worker.layout(latent, place_new(latent, known, before), seed=self._seed)
-        xy = worker.layout(latent, seed=self._seed)
+            return worker.layout(latent, place_new(latent, known, before))
+        xy = worker.layout(latent)
         self._shaped = (panel, latent)
         return xy
 

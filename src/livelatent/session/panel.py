@@ -65,7 +65,6 @@ def choose_panel(
     n_cells: int = 20_000,
     keep: Int[ndarray, " kept"] | None = None,
     keep_query: Int[ndarray, " kept_query"] | None = None,
-    seed: int = 0,
     number: int = 1,
 ) -> Panel:
     """Choose which cells to show: half of the panel are cells without a label and query cells, where the unknown hides.
@@ -83,7 +82,7 @@ def choose_panel(
     -------
     A panel with at least every kept cell and at most `n_cells` others.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     unlabelled = np.flatnonzero(label < 0)
     codes = label[label >= 0]
     sizes = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)

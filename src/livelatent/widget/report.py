@@ -20,7 +20,6 @@ def write_report(
     png: str | Path | None = None,
     query: Atlas | None = None,
     anonymise: bool = False,
-    panel_cells: int = 20_000,
 ) -> None:
     """Write the view of a run as an offline page, a picture, or both.
 
@@ -31,7 +30,7 @@ def write_report(
     anonymise
         Numbers instead of the names of batches, files and single cells.
     """
-    session = LiveSession(run, query, panel_cells=panel_cells)
+    session = LiveSession(run, query)
     try:
         if novelty is None:
             session.settle()

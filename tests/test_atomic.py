@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -66,7 +65,6 @@ def test_a_folder_replaces_an_old_one(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from types import SimpleNamespace
 from livelatent.atomic import only_writer
 with only_writer(Path(sys.argv[1]), "it"):
     print("held", flush=True)
@@ -139,10 +137,10 @@ def test_what_the_system_refuses_is_named_and_leaves_nothing(tmp_path, writer, n
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_was_cut_short_is_a_full_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
-    with pytest.raises(DiskSpaceError, match="became full"), fresh_folder(tmp_path / "new"):
-        raise OSError("380239 requested and 2048 written")  # as numpy's `tofile` says it
+def test_the_outermost_target_is_named(tmp_path):
+    with pytest.raises(DiskSpaceError) as caught, fresh_folder(tmp_path / "new") as aside, fresh_file(aside / "part"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "partial" not in str(caught.value) and str(tmp_path / "new") in str(caught.value)
 
 
 def test_a_folder_never_replaces_a_file(tmp_path):

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -30,28 +31,37 @@ def refusals_named(target: Path) -> Iterator[None]:
     """
     try:
         yield
-    except LivelatentError:
-        raise
-    except OSError as error:
+    except (OSError, RuntimeError) as raised:
+        # A writer inside this one has named its own file, which is gone with all that was written aside.
+        inner = raised.__cause__ if isinstance(raised, (DiskSpaceError, NoPermissionError)) else None
+        error = inner if isinstance(inner, (OSError, RuntimeError)) else raised
+        number = error_number(error)
+        if isinstance(error, LivelatentError) or number is None:
+            raise
         folder = target.parent
         while not folder.exists():
             folder = folder.parent
-        # A write that was cut short (numpy's) has no error number.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or (
-            error.errno is None and shutil.disk_usage(folder).free < 2**20
-        ):
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskSpaceError(
                 f"the file system of {folder} became full (or your share of it) while {target} was written; nothing "
                 "was changed there. Make room, or write to another disk."
             ) from error
-        reason = f"{os.strerror(error.errno or 0)} ({error.filename or folder})"
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason = f"{os.strerror(number)} ({getattr(error, 'filename', None) or folder})"
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise NoPermissionError(
                 f"{target} can't be written: {reason}. Name a place where you may write, or ask for permission."
             ) from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+        if number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
             raise StoreError(f"{target} can't be written: {reason}. Name another path.") from error
         raise
+
+
+def error_number(error: Exception) -> int | None:
+    """What the system's error was; zarrs gives it in words, such as "File too large (os error 27)"."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return None if found is None else int(found[1])
 
 
 def sync_file(path: Path) -> None:

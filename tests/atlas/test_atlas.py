@@ -321,3 +321,14 @@ def test_any_storable_name_can_be_written_twice(own_atlas: Atlas) -> None:
         for value in (1.0, 2.0):
             own_atlas.write_obsm(name, np.full((607, 2), value))
         assert (Atlas.open(own_atlas.path).to_anndata().obsm[name] == 2).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[" * 200_000, '{"format": 1, "uuid": "UUID"}', '{"format": 1, "uuid": "UUID", "files": [1]}'],
+)
+def test_a_manifest_that_is_none_is_an_error(own_atlas: Atlas, text: str) -> None:
+    manifest = own_atlas.path.with_name("tiny.manifest.json")
+    manifest.write_text(text.replace("UUID", own_atlas.uuid))
+    with pytest.raises(StoreError, match=r"tiny\.manifest\.json is damaged"):
+        Atlas.open(own_atlas.path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -465,6 +466,28 @@ def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path) -> No
     with pytest.raises(DiskSpaceError, match="Make room"):
         need_space(tmp_path / "no" / "such" / "folder", 10**18, "it")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("when", ["reading", "writing"])
+def test_a_disk_that_fills_up_meanwhile_leaves_what_was_there(tiny_h5ad: list[Path], tmp_path: Path, when: str) -> None:
+    # A limit on file sizes stands in for the disk: the system refuses a write that crosses it.
+    before = ingest(tiny_h5ad[1], tmp_path / "a.zarr").uuid
+    names = {path.name for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    seen = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill(done: int, total: int, what: str) -> None:
+        if what == when:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+
+    try:
+        with pytest.raises(DiskSpaceError, match="became full"):
+            ingest(tiny_h5ad[0], tmp_path / "a.zarr", overwrite=True, progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, seen)
+    assert Atlas.open(tmp_path / "a.zarr").uuid == before
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_an_existing_store_is_replaced_only_when_asked_and_never_when_it_has_labels(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The journal: no acknowledged label is lost, nothing torn is believed, one writer at a time."""
 
+import base64
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livelatent.atlas.entries import checked_name, pack_rows, unpack_rows
+from livelatent.atlas import Atlas
+from livelatent.atlas.entries import as_json, checked_name, pack_rows, unpack_rows
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError, StoreBusyError, StoreError
 
@@ -201,3 +203,48 @@ def test_no_acknowledged_label_is_lost_to_kill_9(tmp_path: Path, rounds: int) ->
         assert [entry.seq for entry in journal.entries] == list(range(len(kept)))
         journal.label([0], "the lock went with its process")
         journal.close()
+
+
+def forged(line: bytes, **changes: object) -> bytes:
+    """The line as somebody else might have written it: its checksum is right."""
+    fields = {**json.loads(line), **changes}
+    fields.pop("crc")
+    return (as_json({**fields, "crc": f"{zlib.crc32(as_json(fields).encode()):08x}"}) + "\n").encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event": "undo"},
+        {"event": "redo"},
+        {"event": "erase"},
+        {"new": 5},
+        {"cells": [1]},
+        {"cells": {"one.h5ad": 1}},
+        {"seq": "0"},
+        {"old": None},
+        {"cells": {"one.h5ad": "!!!!"}},
+        {"cells": {"one.h5ad": "AAAA"}},
+        {"cells": {"one.h5ad": base64.b64encode(zlib.compress(b"abc")).decode()}},
+    ],
+)
+def test_a_line_that_makes_no_sense_is_refused_and_kept(own_atlas: Atlas, changes: dict[str, object]) -> None:
+    journal = own_atlas.labels
+    for row in range(2):
+        journal.label([row], "T cell")
+    journal.close()
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    bad = forged(lines[0], **changes) + lines[1]
+    journal.path.write_bytes(bad)
+    with pytest.raises(StoreError, match=r"line 1 .*Nothing was changed"):
+        Atlas.open(own_atlas.path).labels.current()
+    assert journal.path.read_bytes() == bad
+
+
+def test_a_journal_nested_beyond_reading_is_set_aside(own_atlas: Atlas) -> None:
+    own_atlas.labels.label([0], "T cell")
+    own_atlas.labels.close()
+    with open(own_atlas.labels.path, "ab") as file:
+        file.write(b"[" * 200_000 + b"\n")
+    again = Atlas.open(own_atlas.path).labels
+    assert len(again.entries) == 1 and again.torn is not None

@@ -78,6 +78,7 @@ def flip(folder):
         (lambda folder: (folder / "model.safetensors").unlink(), "can't be read"),
         (lambda folder: (folder / "model.json").write_text("{"), "can't be read"),
         (lambda folder: (folder / "model.json").write_text("[]"), "can't be read"),
+        (lambda folder: edit(folder, notes=5), "can't be read"),
         (lambda folder: edit(folder, format=2), "format 2"),
         (lambda folder: edit(folder, **{"class": "os.system"}), "known are Cellular"),
         (lambda folder: edit(folder, **{"class": ["Cellular"]}), "can't be read|known are"),

@@ -54,9 +54,9 @@ class Buckets:
             if first == last:
                 continue
             with open(self.folder / f"{b}.indices", "ab") as file:
-                indices[first:last].tofile(file)
+                file.write(indices[first:last].data)  # unlike `tofile`, this says that the disk is full
             with open(self.folder / f"{b}.values", "ab") as file:
-                values[first:last].tofile(file)
+                file.write(values[first:last].data)
             self._parts[b].append((kind, int(last - first)))
 
     def take(self, bucket: int) -> tuple[np.ndarray[Any, Any], sparse.csr_matrix]:

@@ -87,6 +87,18 @@ def read_line(line: bytes) -> Entry | None:
         crc = fields.pop("crc")
         if not line.endswith(b"\n") or crc != f"{zlib.crc32(as_json(fields).encode()):08x}":
             return None
-        return Entry(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        entry = Entry(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    return entry if is_sound(entry) else None
+
+
+def is_sound(entry: Entry) -> bool:
+    """Whether every field is of its kind: a checksum tells damage, not what somebody else wrote there."""
+    kinds = {"seq": int, "user": str, "time": str, "cells": dict, "n_cells": int, "old": dict, "how": dict}
+    return (
+        entry.event in ("label", "undo", "redo")
+        and all(type(getattr(entry, name)) is kind for name, kind in kinds.items())
+        and isinstance(entry.new, str | None)
+        and all(isinstance(rows, str) for rows in entry.cells.values())
+    )

@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -76,10 +77,17 @@ class LabelJournal:
         """Read the whole file; only its last line may be broken."""
         self._entries: list[Entry] = []
         self._size = 0
-        data = self.path.read_bytes() if self.path.exists() else b""
+        self._done: list[int] = []
+        self._undone: list[int] = []
+        try:
+            data = self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            raise StoreError(f"{self.path} can't be read ({error.strerror}). Nothing was changed.") from error
         lines = data.splitlines(keepends=True) if data else []
         for number, line in enumerate(lines):
             entry = read_line(line)
+            if entry is not None and not self._can_follow(entry):
+                entry = None
             if entry is None and number == len(lines) - 1:
                 self.torn = f"{self.path}: the last line was torn off; it was never acknowledged."
                 break
@@ -90,10 +98,11 @@ class LabelJournal:
                 )
             self._entries.append(entry)
             self._size += len(line)
-        self._done: list[int] = []
-        self._undone: list[int] = []
-        for entry in self._entries:
             self._apply(entry)
+
+    def _can_follow(self, entry: Entry) -> bool:
+        """Whether there is a label that an undo takes back, or a redo gives again."""
+        return entry.event == "label" or bool(self._done if entry.event == "undo" else self._undone)
 
     def _apply(self, entry: Entry) -> None:
         """Move the undo and redo stacks."""
@@ -129,7 +138,13 @@ class LabelJournal:
                 continue
             first, last = np.searchsorted(self._source[self._by_origin], [position, position + 1])
             mine = self._by_origin[first:last]
-            wanted = unpack_rows(packed)
+            try:
+                wanted = unpack_rows(packed)
+            except (ValueError, zlib.error) as error:
+                raise StoreError(
+                    f"{self.path}: the cells of line {entry.seq + 1} can't be read ({error}). Nothing was changed. "
+                    "Restore the file from a backup."
+                ) from error
             place = np.minimum(np.searchsorted(self._source_row[mine], wanted), max(mine.size - 1, 0))
             found.append(mine[place[self._source_row[mine][place] == wanted]])
         return np.sort(np.concatenate(found)).astype(np.int64)

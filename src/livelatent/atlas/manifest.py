@@ -86,9 +86,12 @@ def load(path: Path, uuid: str) -> Manifest | None:
     """The manifest at `path`, or None where it is absent, broken or another store's."""
     try:
         manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(manifest, dict) or manifest.get("uuid") != uuid or manifest.get("format") != 1:
+        return None
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(isinstance(fact, dict) and "size" in fact for fact in files.values()):
         return None
     return manifest
 

@@ -143,7 +143,7 @@ def opened(path: Path) -> Iterator[Any]:
     except Exception as error:  # h5py and numpy raise whatever a broken file leads them to
         if not path.exists():
             raise SourceError(f"{path} is gone: it was changed while it was read.") from error
-        if not os.access(path, os.R_OK):
+        if isinstance(error, PermissionError) or not os.access(path, os.R_OK):
             raise NoPermissionError(
                 f"{path} can't be read: no permission. Ask its owner for it, or copy it."
             ) from error

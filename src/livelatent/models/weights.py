@@ -138,6 +138,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             )
         if not isinstance(facts["config"], dict) or not isinstance(facts["sha256"], str):
             raise ValueError("config or sha256 is missing")
+        if not isinstance(facts.get("notes", []), list):
+            raise ValueError("notes are no list")
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} holds no model: there is no model.json. Name the folder that `model.save(...)` wrote."

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from typer.core import TyperGroup
 
 from livelatent import __version__
-from livelatent.errors import LivelatentError
-
-stdout = Console()
-stderr = Console(stderr=True)
-
-
-class OneMessage(TyperGroup):
-    """Ends every refusal of ours in one message on stderr and exit code 1."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except (LivelatentError, OSError) as error:
-            stderr.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            stderr.print("stopped.")
-            raise typer.Exit(130) from None
-
+from livelatent.cli_labels import labels_app
+from livelatent.shell import Json, OneMessage, Store, bar, print_rows, say, stderr, stdout, write_csv
 
 app = typer.Typer(
     cls=OneMessage,
@@ -49,11 +23,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Learn cell representations from an atlas that does not fit in memory, watch them form, name what is new.",
 )
-labels_app = typer.Typer(cls=OneMessage, no_args_is_help=True, help="The journal of labels given by hand.")
 app.add_typer(labels_app, name="labels", epilog="Example: livelatent labels log blood.zarr")
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")]
-Store = Annotated[Path, typer.Argument(help="A store made by `livelatent ingest`.", metavar="STORE")]
 Model = Annotated[Path, typer.Argument(help="A model's folder made by `livelatent train`.", metavar="MODEL")]
 Label = Annotated[str | None, typer.Option(help="obs column with the cell types.")]
 Batch = Annotated[str | None, typer.Option(help="obs column with the technical batch (donor, lab, protocol).")]
@@ -63,47 +34,6 @@ Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of the representat
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.25, help="Share of known cells that may be flagged.")]
-
-
-def say(value: dict[str, Any], as_json: bool, table: Callable[[], None]) -> None:
-    """Print one JSON object, or a table for people."""
-    if as_json:
-        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
-    else:
-        table()
-
-
-def print_rows(rows: list[tuple[str, object]]) -> None:
-    """Print names and values in two columns; names and values are text, never markup."""
-    grid = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        grid.add_row(f"[dim]{escape(name)}[/]", escape(str(value)))
-    stdout.print(grid, soft_wrap=True)
-
-
-@contextmanager
-def bar() -> Iterator[Callable[[str, float], None]]:
-    """Show a progress bar on stderr for what is being done now."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task("starting", total=1.0)
-        phase = ""
-
-        def show(what: str, share: float) -> None:
-            nonlocal phase
-            # Off a terminal the bar is not drawn: say each new phase once instead.
-            if what.split(":")[0] != phase:
-                phase = what.split(":")[0]
-                if not stderr.is_terminal:
-                    stderr.print(escape(phase), highlight=False)
-            progress.update(task, description=escape(what), completed=share)
-
-        yield show
 
 
 @app.command(epilog="Example: livelatent ingest donor1.h5ad donor2.h5ad blood.zarr --label cell_type --batch donor")
@@ -318,62 +248,6 @@ def novel(
     say(facts, as_json, table)
 
 
-@labels_app.command("log", epilog="Example: livelatent labels log blood.zarr")
-def labels_log(store: Store, as_json: Json = False) -> None:
-    """List every label given by hand, with how its cells were chosen."""
-    from livelatent.atlas.atlas import Atlas
-
-    entries = [asdict(entry) for entry in Atlas.open(store).labels.entries]
-
-    def table() -> None:
-        if not entries:
-            stdout.print("no labels yet.")
-        for entry in entries:
-            what = entry["new"] if entry["event"] == "label" else f"{entry['event']} of {entry['undoes']}"
-            how = json.dumps(entry["how"])
-            stdout.print(
-                escape(f"{entry['seq']}  {entry['time']}  {entry['user']}  {entry['n_cells']} cells  {what}  {how}")
-            )
-
-    say({"store": str(store), "entries": entries}, as_json, table)
-
-
-@labels_app.command("undo", epilog="Example: livelatent labels undo blood.zarr")
-def labels_undo(store: Store, as_json: Json = False) -> None:
-    """Take the last label back (by appending; nothing is erased)."""
-    step_labels(store, as_json, "undo")
-
-
-@labels_app.command("redo", epilog="Example: livelatent labels redo blood.zarr")
-def labels_redo(store: Store, as_json: Json = False) -> None:
-    """Give the label back that was undone last."""
-    step_labels(store, as_json, "redo")
-
-
-def step_labels(store: Path, as_json: bool, step: str) -> None:
-    """Undo or redo one entry of the journal, and say what it was."""
-    from livelatent.atlas.atlas import Atlas
-
-    journal = Atlas.open(store).labels
-    entry = journal.undo() if step == "undo" else journal.redo()
-    facts = {"store": str(store), "entry": asdict(entry) if entry else None}
-    say(facts, as_json, lambda: stdout.print(f"{step}: entry {entry.seq}." if entry else f"nothing to {step}."))
-
-
-@labels_app.command("write", epilog="Example: livelatent labels write blood.zarr --column livelatent_label")
-def labels_write(
-    store: Store,
-    column: Annotated[str, typer.Option(help="The new obs column.")] = "livelatent_label",
-    as_json: Json = False,
-) -> None:
-    """Write the labels into a new obs column of the store, for anndata and scanpy to see."""
-    from livelatent.atlas.atlas import Atlas
-
-    Atlas.open(store).write_labels(column)
-    facts = {"store": str(store), "column": column}
-    say(facts, as_json, lambda: stdout.print(escape(f"{store}: obs[{column!r}] written.")))
-
-
 @app.command(epilog="Example: livelatent lab examples/quickstart.ipynb")
 def lab(notebook: Annotated[Path | None, typer.Argument(help="A notebook to open.")] = None) -> None:
     """Open JupyterLab."""
@@ -461,19 +335,3 @@ def main(version: Annotated[bool, typer.Option("--version", help="Say the versio
     if version:
         stdout.print(__version__, highlight=False)
         raise typer.Exit
-
-
-def write_csv(path: Path, header: list[str], rows: Any) -> None:
-    """Write a table for spreadsheets; text that a spreadsheet would run as a formula gets a quote before it."""
-    import io
-
-    from livelatent.atomic import write_text
-
-    def safe(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
-
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows([safe(value) for value in row] for row in rows)
-    write_text(path, text.getvalue())

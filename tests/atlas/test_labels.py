@@ -45,7 +45,7 @@ def test_a_label_is_on_disk_when_it_is_acknowledged(journal: LabelJournal) -> No
     assert crc == f"{zlib.crc32(json.dumps(fields, sort_keys=True, separators=(',', ':')).encode()):08x}"
     assert fields["seq"] == 0 and fields["new"] == "plasma?" and fields["n_cells"] == 3
     assert fields["old"] == {"T": 1, "B": 1, "": 1} and fields["how"] == {"flag": 1} and fields["model"] == "ab"
-    assert {name: unpack_rows(rows).tolist() for name, rows in fields["cells"].items()} == {
+    assert {name: unpack_rows(rows, 10_000).tolist() for name, rows in fields["cells"].items()} == {
         "a.h5ad": [900],
         "b.h5ad": [3, 7],
     }
@@ -163,7 +163,7 @@ def test_a_flipped_bit_in_the_last_line_is_set_aside_and_in_another_line_is_an_e
 
 def test_rows_pack_and_unpack() -> None:
     for rows in ([0], [5], [0, 1, 2, 10**12], list(range(1000))):
-        assert unpack_rows(pack_rows(np.array(rows, np.int64))).tolist() == rows
+        assert unpack_rows(pack_rows(np.array(rows, np.int64)), len(rows)).tolist() == rows
 
 
 WRITER = """
@@ -248,3 +248,10 @@ def test_a_journal_nested_beyond_reading_is_set_aside(own_atlas: Atlas) -> None:
         file.write(b"[" * 200_000 + b"\n")
     again = Atlas.open(own_atlas.path).labels
     assert len(again.entries) == 1 and again.torn is not None
+
+
+def test_a_few_bytes_never_unpack_to_more_rows_than_the_line_says():
+    packed = pack_rows(np.arange(1_000_000, dtype=np.int64))
+    assert len(packed) < 50_000
+    with pytest.raises(ValueError, match="more than 10 cells"):
+        unpack_rows(packed, 10)

@@ -64,9 +64,19 @@ def pack_rows(rows: Int[ndarray, " cell"]) -> str:
     return base64.b64encode(zlib.compress(np.diff(rows, prepend=0).astype("<i8").tobytes())).decode()
 
 
-def unpack_rows(text: str) -> Int[ndarray, " cell"]:
-    """Inverse of `pack_rows`."""
-    return np.cumsum(np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8")).astype(np.int64)
+def unpack_rows(text: str, most_cells: int) -> Int[ndarray, " cell"]:
+    """Inverse of `pack_rows`, for at most `most_cells` rows.
+
+    Raises
+    ------
+    ValueError
+        If there are more: a few forged bytes could else unpack to more than memory holds.
+    """
+    unpacking = zlib.decompressobj()
+    data = unpacking.decompress(base64.b64decode(text), 8 * most_cells + 1)
+    if len(data) > 8 * most_cells or not unpacking.eof:
+        raise ValueError(f"more than {most_cells} cells, or an end that is missing")
+    return np.cumsum(np.frombuffer(data, "<i8")).astype(np.int64)
 
 
 def as_json(value: Mapping[str, Any]) -> str:

@@ -139,7 +139,7 @@ class LabelJournal:
             first, last = np.searchsorted(self._source[self._by_origin], [position, position + 1])
             mine = self._by_origin[first:last]
             try:
-                wanted = unpack_rows(packed)
+                wanted = unpack_rows(packed, entry.n_cells)
             except (ValueError, zlib.error) as error:
                 raise StoreError(
                     f"{self.path}: the cells of line {entry.seq + 1} can't be read ({error}). Nothing was changed. "

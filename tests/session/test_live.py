@@ -9,7 +9,7 @@ from livelatent.atlas import Atlas, ingest
 from livelatent.errors import LabelError
 from livelatent.judge.flags import find_novel
 from livelatent.session.live import LiveSession
-from watched import HIDDEN, small_run, until
+from watched import HIDDEN, hidden_atlas, small_run, until
 
 
 @pytest.fixture
@@ -287,3 +287,21 @@ def test_a_query_of_other_genes_is_left_out_with_an_alarm(ready, tiny_adatas, tm
     assert any("The query is not shown" in alarm for alarm in session.status().alarms)
     assert len(session.latent_map().cell) == ready.atlas.n_cells
     session.close()
+
+
+def test_flags_are_looked_for_while_training_goes_on(tiny_h5ad, tmp_path):
+    atlas = hidden_atlas(tiny_h5ad, tmp_path)
+    run = small_run(atlas, tmp_path / "run", epochs=100_000, patience=100_000)
+    session = LiveSession(run, cpu_share=0.9)
+    session.start()
+    run.start()
+    try:
+        until(lambda: session.board.flag_list().n_scored)
+        assert run.status.state == "training"
+        unseen = (atlas.label < 0) | (atlas.split == "validation")
+        assert session.board.flag_list().n_scored == unseen.sum()
+    finally:
+        run.stop()
+        run.wait()
+        session.close()
+        atlas.labels.close()

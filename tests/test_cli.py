@@ -2,13 +2,18 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import anndata
 import pytest
+
+from watched import until
 
 COMMANDS = ("ingest", "info", "train", "embed", "annotate", "novel", "labels", "lab", "demo")
 
@@ -136,6 +141,23 @@ def test_what_only_shows_later_is_one_message_too(home, tiny_h5ad, tmp_path, wor
     assert done.stderr.count("error:") == 1 and said in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert answer("info", home / "tiny.zarr")["cells"] == 607
+
+
+def test_lab_serves_jupyterlab(tmp_path):
+    program = Path(sys.executable).with_name("livelatent")
+    own = {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "BROWSER": "true"}
+    server = subprocess.Popen(
+        [program, "lab"], cwd=tmp_path, env=os.environ | own, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        until(lambda: list(tmp_path.glob("jpserver-*.json")) or server.poll() is not None)
+        facts = json.loads(next(tmp_path.glob("jpserver-*.json")).read_text())
+        with urllib.request.urlopen(f"{facts['url']}lab?token={facts['token']}") as page:
+            assert page.status == 200
+            assert b"JupyterLab" in page.read()
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def test_the_demo_asks_for_the_label_column_it_needs(tmp_path, tiny_h5ad):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ Label = Annotated[str | None, typer.Option(help="obs column with the cell types.
 Batch = Annotated[str | None, typer.Option(help="obs column with the technical batch (donor, lab, protocol).")]
 Counts = Annotated[str, typer.Option(help="Where the counts are: X, raw, or a layer's name.")]
 Memory = Annotated[str, typer.Option(help="Memory that ingest may use, such as 4GB.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of the representation stage.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each stage: the representation, then the classifier.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.25, help="Share of known cells that may be flagged.")]
@@ -95,7 +96,8 @@ def describe(atlas: Any, as_json: bool) -> tuple[dict[str, Any], bool, Callable[
         "unlabelled_cells": int((atlas.label < 0).sum()),
         "batches": batches,
         "splits": {name: int((atlas.split == name).sum()) for name in ("train", "calibration", "validation")},
-        "labels_by_hand": len(atlas.labels.entries),
+        "cells_named_by_hand": sum(name is not None for name in atlas.labels.current()),
+        "journal_entries": len(atlas.labels.entries),
     }
 
     def table() -> None:
@@ -107,7 +109,7 @@ def describe(atlas: Any, as_json: bool) -> tuple[dict[str, Any], bool, Callable[
                 ("labels", ", ".join(f"{name} ({n:,})" for name, n in sizes.items()) or "none"),
                 ("without a label", f"{facts['unlabelled_cells']:,}"),
                 ("batches", ", ".join(f"{name} ({n:,})" for name, n in batches.items()) or "no batch column"),
-                ("labels by hand", facts["labels_by_hand"]),
+                ("named by hand", f"{facts['cells_named_by_hand']:,} cells"),
             ]
         )
 
@@ -171,7 +173,7 @@ def embed(
     latent = embed_cells(load_model(model), atlas, device=device)
     atlas.write_obsm(name, latent)
     facts = {"store": str(store), "obsm": name, "cells": latent.shape[0], "dimensions": latent.shape[1]}
-    say(facts, as_json, lambda: print_rows(list(facts.items())))
+    say(facts, as_json, lambda: print_rows(list((facts | {"cells": f"{latent.shape[0]:,}"}).items())))
 
 
 @app.command(epilog="Example: livelatent annotate patient.zarr blood-model --out labels.csv")
@@ -230,6 +232,7 @@ def novel(
         "cells_scored": len(novelty.rows),
         "cells_flagged": int(novelty.n_flagged),
         "target_fpr": target_fpr,
+        "calibration": novelty.calibration,
         "flags": flags,
         "out": str(out) if out else None,
     }
@@ -237,12 +240,16 @@ def novel(
     def table() -> None:
         stdout.print(
             f"{facts['cells_flagged']:,} of {facts['cells_scored']:,} cells fit nothing known "
-            f"at {target_fpr:.1%} false alarms; {len(flags)} clusters.",
+            f"at {target_fpr:.1%} false alarms; {len(flags)} {'cluster' if len(flags) == 1 else 'clusters'}. "
+            f"Calibrated on {escape(novelty.calibration)}.",
             highlight=False,
+            soft_wrap=True,
         )
-        for flag in flags:
+        for flag in novelty:
             stdout.print(
-                f"[bold]{flag['flag']}[/]  {flag['cells']:,} cells  {escape(str(flag['reason']))}", highlight=False
+                f"[bold]{flag.id}[/]  {flag.n_cells:,} cells  p {flag.p_value:.2g}  {escape(flag.reason)}",
+                highlight=False,
+                soft_wrap=True,
             )
 
     say(facts, as_json, table)
@@ -256,8 +263,11 @@ def lab(notebook: Annotated[Path | None, typer.Argument(help="A notebook to open
     if importlib.util.find_spec("jupyterlab") is None:
         stderr.print('[bold red]error:[/] JupyterLab is not installed: pip install "livelatent\\[lab]"')
         raise typer.Exit(1)
-    command = [sys.executable, "-m", "jupyter", "lab", *([str(notebook)] if notebook else [])]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    command = [sys.executable, "-m", "jupyter", "lab"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # In a container one is root, and Jupyter would refuse after all the work is done.
+        command.append("--allow-root")
+    raise typer.Exit(subprocess.run([*command, *([str(notebook)] if notebook else [])], check=False).returncode)
 
 
 @app.command(epilog="Example: livelatent demo blood.h5ad --label cell_type --batch donor --hide 'B cells' --no-lab")

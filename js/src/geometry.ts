@@ -55,16 +55,22 @@ export function medians(points: ArrayLike<number>, codes: ArrayLike<number>, n_c
   return xs.map((x, code) => ({ at: [median(x), median(ys[code])], n: count[code] }));
 }
 
+const STRAY = 4;
+
 export interface Ellipse { x: number; y: number; rx: number; ry: number; angle: number }
 
-/** Around the nine tenths of the points that lie nearest to their median: a few strays do not blow it up. */
+/**
+ * Around the points that lie nearest to their median: at most nine tenths of them, and none more than STRAY times as far
+ * away as the median point. A flag's cells are one cluster among the genes; on the map a fifth of them may lie elsewhere.
+ */
 export function robustEllipse(points: ArrayLike<number>, members: readonly number[]): Ellipse | null {
   if (members.length === 0) return null;
   const cx = median(members.map((i) => points[2 * i]));
   const cy = median(members.map((i) => points[2 * i + 1]));
   const offsets = members.map((i): Point => [points[2 * i] - cx, points[2 * i + 1] - cy]);
   offsets.sort((a, b) => a[0] ** 2 + a[1] ** 2 - b[0] ** 2 - b[1] ** 2);
-  const core = offsets.slice(0, Math.max(1, Math.ceil(0.9 * offsets.length)));
+  const reach = STRAY * median(offsets.map(([x, y]) => Math.hypot(x, y)));
+  const core = offsets.slice(0, Math.max(1, Math.ceil(0.9 * offsets.length))).filter(([x, y]) => Math.hypot(x, y) <= reach);
   let [sxx, sxy, syy] = [0, 0, 0];
   for (const [x, y] of core) {
     sxx += (x * x) / core.length;

@@ -29,7 +29,7 @@ export function prototypesPane(desk: Desk): HTMLElement {
     empty.hidden = k > 0;
     body.hidden = k === 0;
     set(body, { "data-count": k });
-    say(small, frame && k > 0 ? `distance between types, in mean radii${frame.drift == null ? "" : ` · drift since the last epoch ${percent(frame.drift)}`}` : "");
+    say(small, frame && k > 0 ? `distance between types, in mean radii${frame.drift == null ? "" : ` · drift since the last look ${percent(frame.drift)}`}` : "");
     if (!frame || k === 0) return;
     if (chosen === null || !frame.names.includes(chosen)) chosen = frame.names.find((name) => isFlag(name)) ?? frame.names[frame.order[0]];
     paintRows(frame);

@@ -39,6 +39,10 @@ it("an outline turns with its cluster and ignores a stray", () => {
   expect(ring.rx).toBeLessThan(60);
   expect(ring.ry).toBeLessThan(3);
   expect(robustEllipse(points, [])).toBeNull();
+  for (let i = 0; i < 9; i++) points.push(400 + i, -300 - 30 * i); // a fifth of all: a second heap far away
+  const still = robustEllipse(points, Array.from({ length: points.length / 2 }, (_, i) => i))!;
+  expect(still.rx).toBeLessThan(60);
+  expect(robustEllipse([3, 4, 3, 4], [0, 1])).toMatchObject({ x: 3, y: 4, rx: 0, ry: 0 });
 });
 
 describe("names on the map", () => {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -27,12 +26,18 @@ def labels_log(store: Store, as_json: Json = False) -> None:
             stdout.print("no labels yet.")
         for entry in entries:
             what = entry["new"] if entry["event"] == "label" else f"{entry['event']} of {entry['undoes']}"
-            how = json.dumps(entry["how"])
-            stdout.print(
-                escape(f"{entry['seq']}  {entry['time']}  {entry['user']}  {entry['n_cells']} cells  {what}  {how}")
-            )
+            facts = [entry["seq"], f"{entry['time'][:19].replace('T', ' ')} UTC", entry["user"]]
+            facts += [f"{entry['n_cells']:,} cells", what or "(name taken away)", in_words(entry["how"])]
+            stdout.print(escape("  ".join(map(str, facts))), highlight=False, soft_wrap=True)
 
     say({"store": str(store), "entries": entries}, as_json, table)
+
+
+def in_words(how: dict[str, Any]) -> str:
+    """How cells were chosen, for people; `--json` has all of it."""
+    text = str(how.get("kind", ""))
+    p_value = how.get("p_value")
+    return f"{text}, p {p_value:.2g}" if isinstance(p_value, float) else text
 
 
 @labels_app.command("undo", epilog="Example: livelatent labels undo blood.zarr")
@@ -54,7 +59,16 @@ def step_labels(store: Path, as_json: bool, step: str) -> None:
     journal = Atlas.open(store).labels
     entry = journal.undo() if step == "undo" else journal.redo()
     facts = {"store": str(store), "entry": asdict(entry) if entry else None}
-    say(facts, as_json, lambda: stdout.print(f"{step}: entry {entry.seq}." if entry else f"nothing to {step}."))
+
+    def table() -> None:
+        if entry is None or entry.undoes is None:
+            stdout.print(f"nothing to {step}.")
+            return
+        name = journal.entries[entry.undoes].new
+        done = "taken back from" if step == "undo" else "given again to"
+        stdout.print(escape(f"{name!r} {done} {entry.n_cells:,} cells."), highlight=False, soft_wrap=True)
+
+    say(facts, as_json, table)
 
 
 @labels_app.command("write", epilog="Example: livelatent labels write blood.zarr --column livelatent_label")

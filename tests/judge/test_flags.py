@@ -108,14 +108,14 @@ def test_the_excess_of_a_cluster_is_the_chance_of_drawing_it():
 @pytest.mark.parametrize(
     ("nearest", "batches", "n_batches", "wanted"),
     [
-        ((("B", 2.4), ("DC", 2.6)), {"1": 3, "2": 1}, 2, "Between B and DC, 2.4 radii from the nearest (B)."),
-        ((("CD34+", 1.3), ("B", 4.0)), {}, 0, "Nearest: CD34+ (1.3 radii)."),
-        ((("B", 2.0),), {"107": 9}, 1, "Nearest: B (2.0 radii)."),
+        ((("B", 2.4), ("DC", 2.6)), {"1": 3, "2": 1}, 2, "Between B and DC, 2.4 of its radii from the nearest (B)."),
+        ((("CD34+", 1.3), ("B", 4.0)), {}, 0, "Nearest: CD34+ (1.3 of its radii)."),
+        ((("B", 2.0),), {"107": 9}, 1, "Nearest: B (2.0 of its radii)."),
         (
             (("B", 2.0),),
             {"107": 9},
             8,
-            "Nearest: B (2.0 radii). All from 107: look for a batch effect before naming it.",
+            "Nearest: B (2.0 of its radii). All from 107: look for a batch effect before naming it.",
         ),
     ],
 )

@@ -221,3 +221,16 @@ def test_a_label_given_past_the_view_is_seen_by_it(board, own_atlas):
     assert board.vocabulary == ("by hand",)
     assert board.version > before
     assert board.flag_list().flags[0].label == "by hand"
+
+
+def test_two_places_say_which_calibration_is_whose_and_which_journals_hold_labels(two_boards):
+    same = found(range(5))
+    two_boards.show([same, same])
+    assert two_boards.flag_list().calibration == "70 calibration cells"
+    two_boards.show([same, replace(same, calibration="9 others")])
+    assert two_boards.flag_list().calibration == "tiny.zarr: 70 calibration cells; query.zarr: 9 others"
+    assert two_boards.journals == "tiny.labels"
+    two_boards.label_rows([[], [7]], "query only", {"kind": "lasso"})
+    assert two_boards.journals == "query.labels"
+    two_boards.label_rows([[1], [7]], "both", {"kind": "lasso"})
+    assert two_boards.journals == "tiny.labels and query.labels"

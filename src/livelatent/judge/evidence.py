@@ -204,13 +204,13 @@ def reason(nearest: tuple[tuple[str, float], ...], batches: dict[str, int], n_ba
     Examples
     --------
     >>> reason((("B", 2.4), ("DC", 2.6)), {"107": 9}, 8)
-    'Between B and DC, 2.4 radii from the nearest (B). All from 107: look for a batch effect before naming it.'
+    'Between B and DC, 2.4 of its radii from the nearest (B). All from 107: look for a batch effect before naming it.'
     """
     name, radii = nearest[0]
     if len(nearest) > 1 and nearest[1][1] < BETWEEN * radii:
-        text = f"Between {name} and {nearest[1][0]}, {radii:.1f} radii from the nearest ({name})."
+        text = f"Between {name} and {nearest[1][0]}, {radii:.1f} of its radii from the nearest ({name})."
     else:
-        text = f"Nearest: {name} ({radii:.1f} radii)."
+        text = f"Nearest: {name} ({radii:.1f} of its radii)."
     if len(batches) == 1 and n_batches > 1:
         text += f" All from {next(iter(batches))}: look for a batch effect before naming it."
     return text

@@ -240,6 +240,12 @@ class Board:
         """Every name that any place's journal knows."""
         return self._read_journals()[1]
 
+    @property
+    def journals(self) -> str:
+        """Names of the journals that hold labels; where none does, of the one that the run's own cells go to."""
+        held = [place.journal for place in self.places if place.journal.entries] or [self.places[0].journal]
+        return " and ".join(journal.folder.name for journal in held)
+
     def _read_journals(self) -> tuple[History, tuple[str, ...]]:
         """History and vocabulary, read again when a journal has grown, here or by `atlas.labels`."""
         with self._lock:
@@ -269,11 +275,22 @@ class Board:
                 target_fpr=self.target_fpr,
                 n_scored=sum(len(novelty.rows) for novelty in scored),
                 n_flagged=self.n_flagged,
-                calibration="; ".join(dict.fromkeys(novelty.calibration for novelty in scored)),
+                calibration=self._calibration(),
                 curve_target_fpr=curve[0],
                 curve_n_flagged=curve[1],
                 flags=tuple(self._view(flag, given[int(flag.is_query)]) for flag in self._flags),
             )
+
+    def _calibration(self) -> str:
+        """What each place was calibrated on; with its name where they differ."""
+        told = [
+            (place.name, novelty.calibration)
+            for place, novelty in zip(self.places, self._novelty, strict=False)
+            if novelty is not None
+        ]
+        if len({text for _, text in told}) == 1:
+            return told[0][1]
+        return "; ".join(f"{name}: {text}" for name, text in told)
 
     def _view(self, flag: BoardFlag, given: ndarray) -> FlagView:
         place = self.places[int(flag.is_query)]

@@ -403,7 +403,7 @@ class LiveSession:
             ),
             alarms=alarms,
             notes=self.run.notes,
-            journal=self.atlas.labels.folder.name,
+            journal=self.board.journals,
             vocabulary=self.board.vocabulary,
             n_saved=history.n_saved,
             n_undo=len(history.undo),

@@ -18,13 +18,17 @@ __all__ = ["category_colours", "draw", "write_png"]
 
 INK, QUIET, FLAG, NAMED = "#1c2024", "#5f6670", "#b93a00", "#1a7f4e"
 ACCENT, GRID, NO_LABEL = "#0b68cb", "#e3e6ea", "#c4c8cd"
-# Okabe and Ito's eight, which colour-blind people tell apart; beyond, names on the map do the work. The same as
-# js/src/palette.ts: yellow is darkened, because it fades on white.
-FIRST = ("#E69F00", "#56B4E9", "#009E73", "#D9C700", "#0072B2", "#CC79A7", INK, "#D55E00")
+# Okabe and Ito's eight, which colour-blind people tell apart; beyond, names on the map do the work. A type has the
+# same colour here and in the view: js/src/palette.ts on white, where yellow and black are softened.
+FIRST = "E69F00 56B4E9 009E73 E5D61E 0072B2 CC79A7 4A5057 D55E00".split()
 REST = (
-    "#8C8C8C #7c10f4 #a01070 #70581c #40dc88 #d04cf4 #a05864 #6440ac #dcacc4 #88b894 #d01040 #d028a0 #1c88f4 #104cd0 "
-    "#f44c64 #9470d0 #f488f4 #b8c458 #706494 #888840 #10a0b8 #34704c #7058dc #f48858"
+    "7c10f4 a01070 70581c 40dc88 d04cf4 a05864 6440ac dcacc4 88b894 d01040 d028a0 1c88f4 104cd0 f44c64 "
+    "9470d0 f488f4 b8c458 706494 888840 10a0b8 34704c 7058dc f48858 f464c4 7c94dc c4881c 10d0d0 a04cb8 "
+    "883494 64b858 4c7c88 ac341c d0a07c 28c410 d094dc b87c70 ac88f4 c4407c 9440f4 70dc10 f494a0 9410c4 "
+    "647cac ac88c4 588858 a04070 70a034 885840 648810 e81064 7ca088 7c4c88 d094ac 946410 f46494 b8b8e8"
 ).split()
+# Of a flag's cells, one cluster among the genes, a fifth may lie elsewhere on the map (as in js/src/geometry.ts).
+STRAY = 4
 MOST_CURVES = 6
 MOST_FLAGS = 6
 NAME_CHARACTERS = 28
@@ -32,8 +36,8 @@ NAME_CHARACTERS = 28
 
 def category_colours(n: int) -> list[str]:
     """One colour per category; with more categories than colours, the first ones come again."""
-    base = list(FIRST) if n <= len(FIRST) else [*FIRST[:6], FIRST[7], *REST]
-    return [base[index % len(base)] for index in range(n)]
+    base = FIRST if n <= len(FIRST) else [*FIRST[:6], "8C8C8C", FIRST[7], *REST]
+    return [f"#{base[index % len(base)]}" for index in range(n)]
 
 
 def write_png(topics: Sequence[Topic], path: str | Path, *, dpi: int = 130) -> Path:
@@ -135,7 +139,7 @@ def _map(axes: Any, shown: LatentMap, flags: FlagList) -> None:
 
 
 def _names(axes: Any, wanted: list[tuple[Box, str, str, float]]) -> None:
-    """A name beside each box, where it hides no other name and no flag: above, below, right, left, or further up."""
+    """A name on each box that is wider than it, else beside it, where it hides no other name and no flag."""
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
@@ -151,8 +155,10 @@ def _names(axes: Any, wanted: list[tuple[Box, str, str, float]]) -> None:
         extent = drawn.get_window_extent(renderer)
         x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
         up, aside = extent.height * 0.75, extent.width / 2 + 6
-        spots = [(x, box.y1 + up), (x, box.y0 - up), (box.x1 + aside, y), (box.x0 - aside, y)]
-        spots += [(x, box.y1 + up + step * extent.height) for step in range(1, 6)]
+        spots = [(x, y)] if colour == INK and extent.width < box.width else []
+        spots += [(x, box.y1 + up), (x, box.y0 - up), (box.x1 + aside, y), (box.x0 - aside, y)]
+        for step in range(1, 6):
+            spots += [(x, box.y1 + up + step * extent.height), (x, box.y0 - up - step * extent.height)]
         for spot in spots:
             drawn.set_position(axes.transData.inverted().transform(spot))
             extent = drawn.get_window_extent(renderer)
@@ -162,9 +168,10 @@ def _names(axes: Any, wanted: list[tuple[Box, str, str, float]]) -> None:
 
 
 def _box(own: ndarray) -> Box:
-    """Corners of the box around the nine tenths of cells that lie nearest to the middle."""
-    middle = np.median(own, axis=0)
-    near = own[np.argsort(np.linalg.norm(own - middle, axis=1))[: max(1, int(len(own) * 0.9))]]
+    """Corners of the box around the nine tenths of cells that lie nearest to the middle, or fewer: no far strays."""
+    away = np.linalg.norm(own - np.median(own, axis=0), axis=1)
+    near = np.argsort(away)[: max(1, int(len(own) * 0.9))]
+    near = own[near[away[near] <= STRAY * np.median(away)]]
     return np.stack([near.min(axis=0), near.max(axis=0)])
 
 

@@ -143,6 +143,24 @@ def test_what_only_shows_later_is_one_message_too(home, tiny_h5ad, tmp_path, wor
     assert answer("info", home / "tiny.zarr")["cells"] == 607
 
 
+def test_an_interrupted_training_says_how_to_go_on(home, tmp_path):
+    from livelatent.train.run import Run
+
+    program = Path(sys.executable).with_name("livelatent")
+    out = tmp_path / "unfinished"
+    before = set((home / "tiny.runs").glob("*"))
+    training = subprocess.Popen(
+        [program, "train", home / "tiny.zarr", "--out", out, "--epochs", "5000"], stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: [one for one in home.glob("tiny.runs/*/state.json") if one.parent not in before])
+    training.send_signal(signal.SIGINT)
+    said = training.communicate(timeout=60)[1]
+    (folder,) = set((home / "tiny.runs").glob("*")) - before
+    assert training.returncode == 130 and not out.exists()
+    assert f"Run.resume('{folder}')" in said and "Traceback" not in said
+    assert Run.resume(folder).status.state == "ready"
+
+
 def test_lab_serves_jupyterlab(tmp_path):
     program = Path(sys.executable).with_name("livelatent")
     own = {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "BROWSER": "true"}

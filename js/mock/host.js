@@ -65,11 +65,13 @@ const commands = {
   undo: () => {
     run.undo.pop()?.();
     run.redo.push(() => {});
+    run.n_saved -= 1;
     return { n_undo: run.undo.length, n_redo: run.redo.length, what: "label" };
   },
   redo: () => {
     run.redo.pop();
     run.undo.push(() => {});
+    run.n_saved += 1;
     return { n_undo: run.undo.length, n_redo: run.redo.length, what: "label" };
   },
   dismiss: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "dismissed"; },

@@ -9,14 +9,18 @@ export interface Selection { cells: [number, number][]; selector: object }
 /** The bar under the map; it is there while cells are selected. */
 export function selectionBar(desk: Desk, selection: () => Selection | null, clear: () => void): { bar: HTMLElement; paint: () => void; focus: () => boolean } {
   const text = h("b", { "data-testid": "ll-selected" });
+  let held: { n_saved: number; seen: boolean } | null = null; // seen: a status has told of that label too
   const box = desk.ask === null ? null : new NameBox(desk.scope, {
     label: "name the selected cells", testid: "ll-selection", placeholder: "name these cells",
     save: (name) => {
-      const held = selection();
-      if (!held) return Promise.reject(new Error("nothing is selected"));
-      return desk.ask!<LabelResult>("label", { ...held, name });
+      const chosen = selection();
+      if (!chosen) return Promise.reject(new Error("nothing is selected"));
+      return desk.ask!<LabelResult>("label", { ...chosen, name });
     },
-    saved: (result) => desk.announce(`saved: ${brief(result.label, 60)}, ${plural(result.n_cells, "cell")}`),
+    saved: (result) => {
+      held = { n_saved: result.n_saved, seen: false };
+      desk.announce(`saved: ${brief(result.label, 60)}, ${plural(result.n_cells, "cell")}`);
+    },
   });
   const drop = h("button", { class: "ll-button", type: "button", "aria-label": "Clear the selection" }, "Clear");
   const bar = h("div", { class: "ll-selection", role: "group", "aria-label": "Selected cells", hidden: true }, text, box?.form ?? null, drop);
@@ -33,6 +37,11 @@ export function selectionBar(desk: Desk, selection: () => Selection | null, clea
         desk.announce(`${plural(cells.length, "cell")} selected`);
       }
       shown = cells;
+      if (held && (desk.store.status?.n_saved ?? 0) >= held.n_saved) held.seen = true;
+      else if (held?.seen) {
+        held = null;
+        box?.show(null); // what was saved has been undone
+      }
       box?.suggest(desk.store.status?.vocabulary ?? []);
     },
     focus: () => {

@@ -141,7 +141,16 @@ def train(
         for note in model.notes:
             stderr.print(escape(note))
         run = Run(model, atlas, epochs=epochs, device=device)
-        follow(run, progress)
+        try:
+            follow(run, progress)
+        except KeyboardInterrupt:
+            stderr.print(
+                f"{escape(str(out))} is not written. In Python, livelatent.Run.resume({escape(repr(str(run.folder)))}) "
+                "goes on from there.",
+                highlight=False,
+                soft_wrap=True,
+            )
+            raise
         progress("fitting prototypes and novelty", 0.0)
         fit_reference(run.model, atlas)
         run.model.save(out)
@@ -205,7 +214,10 @@ def novel(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Flag clusters of cells that fit nothing the model has seen."""
+    """Flag clusters of cells that fit nothing the model has seen.
+
+    Distances are in a type's own radii: one radius holds 95 % of its training cells.
+    """
     from livelatent.atlas.atlas import Atlas
     from livelatent.judge.flags import find_novel
     from livelatent.models.weights import load_model

@@ -106,7 +106,8 @@ def run_demo(
     from livelatent.widget.report import write_report
 
     started = time.monotonic()
-    folder = next_folder(folder)
+    asked, folder = folder, next_folder(folder)
+    moved = [f"{asked} holds labels given by hand: it is left alone, and this goes to {folder}."] * (asked != folder)
     if source is None:
         progress("reading scanpy's blood cells", 0.0)
         source, label, hide = write_example(folder / "blood.h5ad"), EXAMPLE_LABEL, hide or EXAMPLE_HIDDEN
@@ -155,7 +156,7 @@ def run_demo(
         hidden_type=hide,
         hidden_cells=int((atlas.true_labels == hide).sum()),
         flags=judge_flags(atlas, novelty, hide),
-        notes=tuple(run.model.notes),
+        notes=(*moved, *run.model.notes),
         store=store,
         model=model_folder,
         report=report,

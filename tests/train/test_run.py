@@ -13,7 +13,7 @@ from livelatent.errors import ResumeError, StoreBusyError
 from livelatent.models.cellular import Cellular
 from livelatent.models.weights import load_model
 from livelatent.stream.plan import StreamConfig
-from livelatent.train.run import Run
+from livelatent.train.run import Run, RunStatus
 from watched import until
 
 torch.set_num_threads(1)
@@ -255,3 +255,12 @@ def test_a_run_of_chosen_rows_goes_on_with_them(tiny_atlas, tmp_path):
     run.wait()
     again = Run.resume(tmp_path / "run")
     np.testing.assert_array_equal(again.rows, rows)
+
+
+def test_a_status_is_a_line_for_people():
+    status = RunStatus("done", "classifier", 58, 58, 1232, 4769.4676, 0.0425, "")
+    assert repr(status) == (
+        "RunStatus(done: epoch 58 of 58, step 1,232 (classifier), 4,769 cells/s, 4% of the time waiting for data)"
+    )
+    failed = RunStatus("failed", "representation", 0, 5, 0, 0.0, 0.0, "no more memory")
+    assert repr(failed) == "RunStatus(failed: epoch 0 of 5, step 0 (representation). no more memory)"

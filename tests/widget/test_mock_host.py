@@ -309,6 +309,17 @@ def test_an_undone_name_leaves_the_card(host):
     expect(card.get_by_test_id("ll-flag-saved")).to_have_text("")
 
 
+def test_what_a_lasso_named_is_not_called_saved_once_it_is_undone(host):
+    page = host()
+    drag(page, TOP_LEFT)
+    page.get_by_test_id("ll-selection-name").fill("T cells")
+    page.get_by_test_id("ll-selection-save").click()
+    expect(page.get_by_test_id("ll-selection-saved")).to_contain_text("✓ saved")
+    page.get_by_test_id("ll-undo").click()
+    expect(page.get_by_test_id("ll-selection-saved")).to_have_text("")
+    expect(page.get_by_test_id("ll-selected")).to_contain_text("cells selected")
+
+
 def test_buttons_are_those_that_python_allows(host):
     page = host("state=ready")
     names = ("start", "pause", "resume", "stop")

@@ -58,6 +58,12 @@ class RunStatus:
     message: str
     """Why it failed, or what was said at the end."""
 
+    def __repr__(self) -> str:
+        text = f"{self.state}: epoch {self.epoch} of {self.epochs}, step {self.step:,} ({self.stage})"
+        if self.cells_per_s:
+            text += f", {self.cells_per_s:,.0f} cells/s, {self.wait_share:.0%} of the time waiting for data"
+        return f"RunStatus({text}{'. ' + self.message if self.message else ''})"
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -28,6 +28,11 @@ def one_thread() -> Iterator[None]:
         _n_holders += 1
         if _n_holders == 1:
             _give_back = _hold()
+        else:
+            # A BLAS that was loaded since the first holder came has a number of its own (a find: 49 s for 5).
+            from threadpoolctl import threadpool_limits
+
+            threadpool_limits(1, user_api="blas")
     try:
         yield
     finally:

@@ -30,7 +30,7 @@ def one_thread() -> Iterator[None]:
             _give_back = _hold()
         else:
             # A BLAS that was loaded since the first holder came has a number of its own (a find: 49 s for 5).
-            from threadpoolctl import threadpool_limits
+            from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
             threadpool_limits(1, user_api="blas")
     try:
@@ -50,7 +50,7 @@ def has_few_cores() -> bool:
 
 def _hold() -> Callable[[], None]:
     """Go to one thread; gives what undoes it."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
+    from threadpoolctl import threadpool_limits
 
     limits: Any = threadpool_limits(1, user_api="blas")
     # Torch keeps a number of its own; it is not imported for this.

@@ -1,6 +1,8 @@
 """Threads are given back by whoever leaves last, in whatever order blocks end."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -34,3 +36,22 @@ def test_an_error_inside_gives_them_back_too():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_library_loaded_inside_is_held_from_the_next_entry_and_given_back():
+    # In a process of its own: scipy's BLAS is another library than numpy's, and is loaded here or never again.
+    code = """
+import sys, threadpoolctl
+def blas(): return sorted((lib["filepath"], lib["num_threads"]) for lib in threadpoolctl.threadpool_info()
+                          if lib["user_api"] == "blas")
+from livelatent.threads import one_thread
+with one_thread():
+    import numpy, scipy.linalg
+    threadpoolctl.threadpool_limits(2, user_api="blas")
+    late = blas()
+    with one_thread():
+        assert {n for _, n in blas()} == {1}, blas()
+assert blas() == late and {n for _, n in late} == {2}, (late, blas())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

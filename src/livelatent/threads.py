@@ -9,7 +9,7 @@ from typing import Any
 
 _lock = threading.Lock()
 _n_holders = 0
-_give_back: Callable[[], None] | None = None
+_to_undo: list[Callable[[], None]] = []
 
 FEW_CORES = 2
 """Up to here a second numerical thread costs more than it gives, whatever the size of the work."""
@@ -23,23 +23,18 @@ def one_thread() -> Iterator[None]:
     cores, 360 training steps took 170 s for 3, a regression of 0.1 CPU s took 11, the eigenvectors of 765 genes
     5.7 s; on the same two cores idle, a training step of 1,024 cells took 0.73 s on two threads, 0.13 on one.
     """
-    global _n_holders, _give_back
+    global _n_holders
     with _lock:
         _n_holders += 1
-        if _n_holders == 1:
-            _give_back = _hold()
-        else:
-            # A BLAS that was loaded since the first holder came has a number of its own (a find: 49 s for 5).
-            from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
-
-            threadpool_limits(1, user_api="blas")
+        # At every entry: a BLAS or a torch loaded since the first has a number of its own (a find took 49 s for 5).
+        _to_undo.append(_limited())
     try:
         yield
     finally:
         with _lock:
             _n_holders -= 1
-            if _n_holders == 0 and _give_back is not None:
-                _give_back()
+            while _n_holders == 0 and _to_undo:
+                _to_undo.pop()()
 
 
 def has_few_cores() -> bool:
@@ -48,9 +43,9 @@ def has_few_cores() -> bool:
     return cores <= FEW_CORES
 
 
-def _hold() -> Callable[[], None]:
+def _limited() -> Callable[[], None]:
     """Go to one thread; gives what undoes it."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
     limits: Any = threadpool_limits(1, user_api="blas")
     # Torch keeps a number of its own; it is not imported for this.

@@ -8,8 +8,8 @@ from pathlib import Path
 import anndata
 import pytest
 
-from livelatent.demo import next_folder, type_to_hide
-from livelatent.errors import LabelError
+from livelatent.demo import next_folder, run_demo, type_to_hide
+from livelatent.errors import LabelError, StoreExistsError
 from livelatent.example import write_example
 from livelatent.quickstart import quickstart_notebook
 
@@ -76,6 +76,14 @@ def test_a_folder_with_labels_by_hand_is_not_used_again(tmp_path):
     (folder / "blood.labels").mkdir(parents=True)
     (folder / "blood.labels" / "journal.jsonl").write_text('{"seq": 0}\n')
     assert next_folder(folder) == tmp_path / "demo-2"
+
+
+def test_a_folder_of_the_users_own_files_is_left_alone(tmp_path):
+    (tmp_path / "blood.h5ad").write_bytes(b"mine")
+    with pytest.raises(StoreExistsError, match="no demo made it"):
+        run_demo(folder=tmp_path)
+    assert (tmp_path / "blood.h5ad").read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["blood.h5ad"]
 
 
 def test_the_smallest_type_with_enough_cells_is_hidden(tmp_path, tiny_h5ad, tiny_adatas):

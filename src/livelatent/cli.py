@@ -338,7 +338,7 @@ def demo(
                     )
                     for number, flag in enumerate(result.flags, start=1)
                 ],
-                *([] if result.flags else [("flags", "none")]),
+                *([] if result.flags else [("flags", "none: no cluster stands out from the false alarms at 5 %")]),
                 ("store", result.store),
                 ("model", result.model),
                 ("report", result.report),

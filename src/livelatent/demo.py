@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from livelatent.errors import ColumnError, LabelError
+from livelatent.atomic import write_text
+from livelatent.errors import ColumnError, LabelError, StoreExistsError
 from livelatent.example import EXAMPLE_HIDDEN, EXAMPLE_LABEL, write_example
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ Progress = Callable[[str, float], None]
 
 MOST_FOLD_CELLS = 5_000
 """Cells in the five folds together: five networks are trained on them, so more would keep a person waiting."""
+
+MARKER = ".livelatent-demo"
+MARKER_TEXT = "livelatent's demo made this folder, and may replace what it put here.\n"
 
 MIN_HIDDEN_CELLS = 50
 """A type is hidden by default only where so many cells of it leave something to find."""
@@ -96,6 +100,8 @@ def run_demo(
         If `label` is needed and was not named.
     LabelError
         If `hide` is no label of this file.
+    StoreExistsError
+        If `folder` holds something, and no demo made it.
     """
     from livelatent.atlas.ingest import ingest
     from livelatent.judge.flags import find_novel
@@ -108,12 +114,15 @@ def run_demo(
     started = time.monotonic()
     asked, folder = folder, next_folder(folder)
     moved = [f"{asked} holds labels given by hand: it is left alone, and this goes to {folder}."] * (asked != folder)
+    refuse_others_folder(folder)
     if source is None:
         progress("reading scanpy's blood cells", 0.0)
+        write_text(folder / MARKER, MARKER_TEXT)
         source, label, hide = write_example(folder / "blood.h5ad"), EXAMPLE_LABEL, hide or EXAMPLE_HIDDEN
     elif label is None:
         raise ColumnError(f"{source}: which obs column holds the cell types? Say so with --label COLUMN.")
     hide = type_to_hide(source, label, hide)
+    write_text(folder / MARKER, MARKER_TEXT)
     store = folder / f"{source.stem}.zarr"
     atlas = ingest(
         [source],
@@ -205,6 +214,21 @@ def type_to_hide(source: Path, label: str, hide: str | None) -> str:
             f"{MIN_HIDDEN_CELLS} cells; got {len(sizes)} types, the largest of {largest}. Choose one with --hide."
         )
     return str(large.index[-1])
+
+
+def refuse_others_folder(folder: Path) -> None:
+    """Check that what the demo will replace in `folder` is its own.
+
+    Raises
+    ------
+    StoreExistsError
+        If the folder holds something, and no demo made it.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise StoreExistsError(
+            f"{folder} is not empty, and no demo made it: its files could be replaced. Name a new or an empty folder "
+            "with --out."
+        )
 
 
 def next_folder(folder: Path) -> Path:

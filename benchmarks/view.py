@@ -32,14 +32,21 @@ threading.Thread(target=watch, daemon=True).start()
 CLICKS = "() => { window.clicks = []; document.addEventListener('click', () => window.clicks.push(Date.now()), true); }"
 
 
+def endless_quickstart() -> str:
+    """The quickstart, with training that goes on until it is stopped."""
+    from livelatent.quickstart import notebook_json
+
+    endless = notebook_json().replace("Cellular(atlas)", "Cellular(atlas, patience=100_000)")
+    return endless.replace("epochs=50", "epochs=100_000")
+
+
 def clicks(n_clicks: int) -> dict[str, Any]:
     """Milliseconds from a click on Pause or Resume to Python's state, while training runs; and the reload."""
     from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
-    from livelatent.quickstart import notebook_json
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "quickstart.ipynb").write_text(notebook_json().replace("epochs=50", "epochs=5000"))
+        (folder / "quickstart.ipynb").write_text(endless_quickstart())
         with jupyter_lab(folder) as address, chromium() as browser:
             page = browser.new_context(viewport={"width": 1500, "height": 1100}).new_page()
             open_notebook(page, address, "quickstart.ipynb")

@@ -81,7 +81,7 @@ export function curvesPane(desk: Desk): HTMLElement {
     });
     const plot = new uPlot({
       width: Math.max(120, chart.box.clientWidth), height: 96, pxAlign: 0,
-      padding: [6, 6, 0, 0],
+      padding: [6, 16, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: cursor.key, setSeries: false }, drag: { x: false, y: false }, points: { show: false }, y: false },
       scales: { x: { time: false }, y: use_log ? { distr: 3, log: 10 } : { range: (_, low, high) => padded(low, high) } },

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import zarr
-from jaxtyping import Float, Int, Int32, Shaped
+from jaxtyping import Bool, Float, Int, Int32, Shaped
 from numpy import ndarray
 from scipy import sparse
 
@@ -20,7 +20,7 @@ from livelatent.atlas import manifest
 from livelatent.atlas.columns import codes_of, is_none, text_or_none
 from livelatent.atlas.elements import is_storable, quiet_anndata, read_element
 from livelatent.atlas.labels import LabelJournal
-from livelatent.atlas.layout import LABEL, SPLIT, TOTAL, beside, text_index
+from livelatent.atlas.layout import KEPT, LABEL, SPLIT, TOTAL, beside, text_index
 from livelatent.atlas.opening import array_in, check_shards, damage_named, group_in, on_zarrs, open_root
 from livelatent.atlas.write import replace_element
 from livelatent.errors import ColumnError, StoreError
@@ -147,11 +147,27 @@ class Atlas:
         """`"train"`, `"calibration"` or `"validation"`."""
         return np.asarray(self.obs[SPLIT].astype(str), dtype=object)
 
+    @property
+    def kept(self) -> Bool[ndarray, " cell"]:
+        """Whether QC keeps each cell; all where `qc` has written no mask."""
+        if KEPT not in self.obs.columns:
+            return np.ones(self.n_cells, bool)
+        return np.array(self.obs[KEPT], dtype=bool)
+
+    @functools.cached_property
+    def kept_genes(self) -> Bool[ndarray, " gene"]:
+        """Whether QC keeps each gene; all where `qc` has written no mask."""
+        root, _ = open_root(self.path)
+        if f"var/{KEPT}" not in root:
+            return np.ones(self.n_genes, bool)
+        with damage_named(self.path):
+            return np.array(read_element(root[f"var/{KEPT}"]), dtype=bool)
+
     def rows(self, split: str | None = None, *, labelled: bool | None = None) -> Rows:
-        """Sorted rows of a split (None: all), with a label, without one, or (None) both."""
+        """Sorted rows that QC keeps: of a split (None: all), with a label, without one, or (None) both."""
         if split is not None and split not in ("train", "calibration", "validation"):
             raise ValueError(f'split is "train", "calibration" or "validation"; got {split!r}.')
-        mask = np.ones(self.n_cells, bool) if split is None else self.split == split
+        mask = self.kept if split is None else self.kept & (self.split == split)
         if labelled is not None:
             mask = mask & ((self.label >= 0) == labelled)
         return np.flatnonzero(mask).astype(np.int64)

@@ -1,24 +1,31 @@
-"""Whole-atlas passes, chunk by chunk on Dask: any function over cells, and the moments of each gene.
+"""Whole-atlas passes, chunk by chunk on Dask: any function over cells, and the moments of each gene, in groups or not.
 
 All work on x = log1p(count * mean_total / total) (METHODS.md, section 1). Chunks are combined in row order, so
 that a pass gives the same bits however many threads it ran on.
 """
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]  # it ships none; Dask needs it and brings it
 import dask
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int, Int64
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.arrays import Rows, rows_or_all
+from livelatent.arrays import Rows, as_rows, rows_or_all
 from livelatent.atlas.atlas import Atlas
 
 CHUNK_CELLS = 4096
+Progress = Callable[[int, int, str], None]
+"""Called as `progress(done, all, what)`."""
 
 
 def size_factor(total: Float[ndarray, " cell"], mean_total: float) -> Float64[ndarray, " cell"]:
@@ -42,53 +49,94 @@ def map_cells[R](
     *,
     chunk_cells: int | None = None,
     client: Any = None,
+    progress: Progress | None = None,
+    what: str = "reading cells",
 ) -> Iterator[R]:
     """Call `function(counts, rows)` on every chunk of cells; results come in row order.
 
     Parameters
     ----------
     rows
-        Cells to pass over; all by default.
+        Cells to pass over; all by default, those that QC masks too.
     chunk_cells
         Cells per call; `CHUNK_CELLS` by default.
     client
         A `distributed.Client` to run on. Without one, local threads; a cluster is never picked up by itself.
+    progress
+        Called as `progress(cells done, all cells, what)` after each chunk.
 
     Notes
     -----
-    At most as many chunks as there are threads (workers) are under way, so memory does not grow with the atlas.
+    At most as many chunks as there are threads (twice the workers) are under way, so memory does not grow with the
+    atlas. Left early, by an error or by closing the iterator, the pass takes back what it gave the cluster.
     """
     chosen = rows_or_all(rows, atlas.n_cells)
     chunk_cells = CHUNK_CELLS if chunk_cells is None else chunk_cells
     if chunk_cells < 1:
         raise ValueError(f"chunk_cells must be at least 1; got {chunk_cells}.")
     chunks = [chosen[start : start + chunk_cells] for start in range(0, chosen.size, chunk_cells)]
-    if client is not None:
-        yield from _on_cluster(function, atlas, chunks, client)
-        return
-    n_threads = min(8, os.cpu_count() or 1)
-    atlas.csr()
-    for start in range(0, len(chunks), n_threads):
-        tasks = [dask.delayed(_on_chunk, pure=False)(function, atlas, c) for c in chunks[start : start + n_threads]]
-        yield from dask.compute(*tasks, scheduler="threads", num_workers=n_threads)
+    run = _on_threads if client is None else functools.partial(_on_cluster, client=client)
+    done = 0
+    with contextlib.closing(run(function, atlas, chunks)) as results:
+        for chunk, result in zip(chunks, results, strict=True):
+            done += chunk.size
+            if progress is not None:
+                progress(done, chosen.size, what)
+            yield result
 
 
 def _on_chunk[R](function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas, rows: Rows) -> R:
     return function(atlas.read_cells(rows), rows)
 
 
+def _on_threads[R](
+    function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas, chunks: list[Rows]
+) -> Generator[R]:
+    """On local threads."""
+    n_threads = n_local_threads()
+    atlas.csr()
+    for start in range(0, len(chunks), n_threads):
+        tasks = [dask.delayed(_on_chunk, pure=False)(function, atlas, c) for c in chunks[start : start + n_threads]]
+        yield from dask.compute(*tasks, scheduler="threads", num_workers=n_threads)
+
+
+def n_local_threads() -> int:
+    """How many chunks a pass works on at once without a cluster."""
+    return min(8, os.cpu_count() or 1)
+
+
 def _on_cluster[R](
     function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas, chunks: list[Rows], client: Any
-) -> Iterator[R]:
-    """The same on a cluster, whose workers open the store themselves."""
-    n_ahead = 2 * max(1, len(client.scheduler_info()["workers"]))
-    waiting: list[Any] = []
-    for chunk in chunks:
-        waiting.append(client.submit(_on_chunk, function, atlas, chunk, pure=False))
-        if len(waiting) >= n_ahead:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+) -> Generator[R]:
+    """On a cluster, whose workers open the store themselves, once for the pass."""
+    # The token makes each pass open the store anew: it may have been written again under its name.
+    work = cloudpickle.dumps((function, atlas, uuid.uuid4().hex))
+    n_ahead = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    waiting: deque[Any] = deque()
+    shared = client.scatter(work, hash=False, broadcast=True)
+    try:
+        for chunk in chunks:
+            waiting.append(client.submit(_on_worker, shared, chunk, pure=False))
+            if len(waiting) >= n_ahead:
+                yield waiting[0].result()
+                waiting.popleft()
+        while waiting:
+            yield waiting[0].result()
+            waiting.popleft()
+    finally:
+        client.cancel([*waiting, shared])
+
+
+def _on_worker(work: bytes, rows: Rows) -> Any:
+    function, atlas = _unpacked(work)
+    return _on_chunk(function, atlas, rows)
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(work: bytes) -> tuple[Callable[[sparse.csr_matrix, Rows], Any], Atlas]:
+    # Opening a store reads its obs: once per worker and pass, not once per chunk.
+    function, atlas, _ = cloudpickle.loads(work)
+    return function, atlas
 
 
 @dataclass(frozen=True)
@@ -128,12 +176,19 @@ def merged_moments(parts: Iterable[GeneMoments], n_genes: int) -> GeneMoments:
 
 
 def gene_moments(
-    atlas: Atlas, rows: Rows | None = None, *, mean_total: float | None = None, client: Any = None
+    atlas: Atlas,
+    rows: Rows | None = None,
+    *,
+    mean_total: float | None = None,
+    client: Any = None,
+    progress: Progress | None = None,
 ) -> GeneMoments:
     """Mean and variance (n - 1) of each gene's x, and the number of cells it was seen in.
 
     Parameters
     ----------
+    rows
+        Cells to look at; None means all that QC keeps.
     mean_total
         The L to normalise by; the atlas's own by default.
     """
@@ -142,4 +197,79 @@ def gene_moments(
     def chunk_moments(counts: sparse.csr_matrix, chunk: Rows) -> GeneMoments:
         return moments_of(log_matrix(counts, atlas.total[chunk], scale))
 
-    return merged_moments(map_cells(chunk_moments, atlas, rows, client=client), atlas.n_genes)
+    chunks = map_cells(
+        chunk_moments, atlas, rows_or_kept(rows, atlas), client=client, progress=progress, what="means and variances"
+    )
+    return merged_moments(chunks, atlas.n_genes)
+
+
+def rows_or_kept(rows: object | None, atlas: Atlas) -> Rows:
+    """What `as_rows` gives, and for None every cell that QC keeps: the default of all that is learnt from."""
+    return atlas.rows() if rows is None else as_rows(rows, atlas.n_cells)
+
+
+@dataclass(frozen=True)
+class GroupSums:
+    """Cells, sums and sums of squares of each gene, per group of cells."""
+
+    n_cells: Int64[ndarray, " group"]
+    total: Float64[ndarray, "group gene"]
+    squares: Float64[ndarray, "group gene"]
+
+    @property
+    def mean(self) -> Float64[ndarray, "group gene"]:
+        """0 where a group has no cell."""
+        return np.asarray(self.total / np.maximum(self.n_cells, 1)[:, None])
+
+    @property
+    def variance(self) -> Float64[ndarray, "group gene"]:
+        """With n - 1, and exactly 0 for a gene of one whole count throughout; 0 where a group has one cell."""
+        scatter = self.squares - self.n_cells[:, None] * self.mean**2
+        return np.asarray(np.maximum(scatter, 0) / np.maximum(self.n_cells - 1, 1)[:, None])
+
+
+def group_sums(
+    atlas: Atlas,
+    group: Int[ndarray, " cell"],
+    n_groups: int,
+    rows: Rows,
+    transform: Callable[[sparse.csr_matrix, Rows], sparse.csr_matrix],
+    *,
+    client: Any = None,
+    progress: Progress | None = None,
+    what: str = "sums per group",
+) -> GroupSums:
+    """Sums over the cells of each group, all groups in one pass.
+
+    Parameters
+    ----------
+    group
+        One code for each of `rows`; -1 leaves a cell out.
+    transform
+        What is summed up, from a chunk's counts and rows: the counts themselves, or x.
+
+    Notes
+    -----
+    A chunk's sums are sparse (they hold at most its own values), so many groups cost memory once only.
+    """
+    member_of = np.full(atlas.n_cells, -1, np.int32)
+    member_of[rows] = group
+
+    def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, sparse.coo_matrix, sparse.coo_matrix]:
+        code = member_of[chunk]
+        used = np.flatnonzero(code >= 0)
+        member = sparse.csr_matrix((np.ones(used.size), (code[used], used)), shape=(n_groups, code.size))
+        x = transform(counts, chunk).astype(np.float64)
+        squared = sparse.csr_matrix((x.data**2, x.indices, x.indptr), shape=x.shape)
+        return np.bincount(code[used], minlength=n_groups), (member @ x).tocoo(), (member @ squared).tocoo()
+
+    n_cells = np.zeros(n_groups, np.int64)
+    total, squares = np.zeros((n_groups, atlas.n_genes)), np.zeros((n_groups, atlas.n_genes))
+    chosen = rows[group >= 0]
+    for part_cells, part_total, part_squares in map_cells(
+        chunk_sums, atlas, chosen, client=client, progress=progress, what=what
+    ):
+        n_cells += part_cells
+        total[part_total.row, part_total.col] += part_total.data
+        squares[part_squares.row, part_squares.col] += part_squares.data
+    return GroupSums(n_cells, total, squares)

@@ -4,11 +4,13 @@ Every write to disk goes through here: written aside, synced, renamed, and the f
 """
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from livelatent.errors import DiskSpaceError, LivelatentError, NoPermissionError, StoreBusyError, StoreError
+
+AT_FDCWD, RENAME_EXCHANGE, RENAME_SWAP = -100, 2, 2
+"""Of Linux's renameat2(2) and macOS's renamex_np(2)."""
 
 
 @contextlib.contextmanager
@@ -186,6 +191,41 @@ def fresh_folder(target: Path) -> Iterator[Path]:
         except BaseException:
             remove_tree(aside)
             raise
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two folders take each other's name in one step; False where the system can't, and nothing was done.
+
+    Two renames would leave a moment in which neither stands under the name that everyone looks for.
+    """
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "darwin":
+            failed = libc.renamex_np(os.fsencode(one), os.fsencode(other), RENAME_SWAP)
+        else:
+            here = ctypes.c_int(AT_FDCWD)
+            failed = libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE)
+    except (OSError, AttributeError, TypeError):  # no such library, or no such call in it
+        return False
+    return bool(failed == 0)
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Make the finished folder `aside` the one at `target`; what stood there lies at `aside` then, or nowhere."""
+    with refusals_named(target):
+        sync_tree(aside)
+        if not target.exists():
+            os.rename(aside, target)
+        elif not exchange(aside, target):
+            old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+            os.rename(target, old)
+            try:
+                os.rename(aside, target)
+            except BaseException:
+                os.rename(old, target)
+                raise
+            os.rename(old, aside)
+        sync_folder(target.parent)
 
 
 def remove_tree(folder: Path) -> None:

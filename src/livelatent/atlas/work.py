@@ -1,0 +1,86 @@
+"""The folder in which a store is made, beside its target: found again by the next call with the same plan."""
+
+import json
+import uuid as uuids
+from pathlib import Path
+from typing import Any
+
+from livelatent.atlas import manifest
+from livelatent.atlas.layout import FORMAT
+from livelatent.atomic import put_in_place, remove_tree, write_json
+
+
+class Work:
+    """`.NAME.zarr.ingest/`: the plan, how far it got, scratch files, and the store as it grows.
+
+    Parameters
+    ----------
+    asked
+        Everything that decides what the store will hold (plain JSON): sources and their fingerprints, options, seed.
+        Work on the same is gone on with; any other is thrown away, since it was never acknowledged.
+    uuid
+        Of the store; None draws one, which is kept with the plan.
+    """
+
+    def __init__(self, target: Path, asked: dict[str, Any], uuid: str | None = None) -> None:
+        self.target = target
+        self.folder = folder_of(target)
+        self.store, self.scratch = self.folder / "store", self.folder / "scratch"
+        asked = json.loads(json.dumps({**asked, "format": FORMAT}))
+        plan = read_json(self.folder / "plan.json")
+        self.is_resumed = plan.get("asked") == asked
+        if not self.is_resumed:
+            remove_tree(self.folder)
+            self.folder.mkdir(parents=True)
+            plan = {"asked": asked, "uuid": uuid or str(uuids.uuid4())}
+            write_json(self.folder / "plan.json", plan)
+        self.uuid = str(plan["uuid"])
+        self.state: dict[str, Any] = read_json(self.folder / "state.json")
+        self.scratch.mkdir(exist_ok=True)
+
+    def save(self, **facts: Any) -> None:
+        """Remember how far the work got; what it is about must be on disk already."""
+        self.state |= facts
+        write_json(self.folder / "state.json", self.state)
+
+    def is_in_place(self) -> bool:
+        """Whether the store stands at the target already, and the work was killed just after."""
+        return self.target.exists() and self.state.get("placing") == identity(self.target)
+
+    def finish(self) -> None:
+        """Put the finished store in its place, whole, and its manifest beside it; remove the work."""
+        self.save(placing=identity(self.store))
+        with manifest.next_or_none(self.target):
+            manifest.write_next(self.target, manifest.describe(self.store, self.uuid))
+            put_in_place(self.store, self.target)
+        self.settle()
+
+    def settle(self) -> None:
+        """After the store took its place: its manifest takes its name, and the work is removed."""
+        if manifest.next_path(self.target).exists():
+            manifest.settle(self.target)
+        self.remove()
+
+    def remove(self) -> None:
+        """Throw the work away."""
+        remove_tree(self.folder)
+
+
+def folder_of(target: Path) -> Path:
+    """Where the work on a store lies."""
+    return target.with_name(f".{target.name}.ingest")
+
+
+def identity(folder: Path) -> list[int]:
+    """What a folder keeps when it is renamed."""
+    status = folder.stat()
+    return [status.st_dev, status.st_ino]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What is there, or nothing where it is absent or broken: unacknowledged work is begun anew then."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

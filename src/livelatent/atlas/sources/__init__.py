@@ -1,5 +1,6 @@
 """Sources: files of any format, read chunk by chunk; nothing in them is trusted before it was checked."""
 
+from livelatent.atlas.sources.fingerprints import fingerprint_of as fingerprint_of
 from livelatent.atlas.sources.old_h5ad import (
     Fingerprint as Fingerprint,
 )
@@ -15,3 +16,4 @@ from livelatent.atlas.sources.old_h5ad import (
 from livelatent.atlas.sources.old_h5ad import (
     read_chunks as read_chunks,
 )
+from livelatent.atlas.sources.opening import open_sources as open_sources

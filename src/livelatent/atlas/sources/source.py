@@ -28,8 +28,9 @@ class Fingerprint:
 class Csr:
     """Neighbouring rows of a matrix, as they were read.
 
-    `indptr` starts at 0, never falls and ends at the length of `data` and `indices`, which are equal. Nothing else is
-    checked yet: an index may lie outside the genes, be repeated or out of order, a value may be any number.
+    `indptr` (i64) starts at 0, never falls and ends at the length of `data` and `indices`, which are equal. `data` are
+    integers or f32/f64 and `indices` u16, i32 or i64, in the machine's byte order. Nothing else is checked yet: an
+    index may lie outside the genes, be repeated or out of order, a value may be any number.
     """
 
     data: ndarray
@@ -45,10 +46,20 @@ class Csr:
 class Matrix(Protocol):
     """Cells x genes (the columns are the source's `genes`), read in row order."""
 
-    where: str
-    """Its place in the source, for messages: `X`, `raw/X`, `layers/spliced`, `matrix`."""
-    n_elements: int
-    """Stored values; for a dense matrix all of them."""
+    @property
+    def where(self) -> str:
+        """Its place in the source, for messages: `X`, `raw/X`, `layers/spliced`, `matrix`."""
+        ...
+
+    @property
+    def n_elements(self) -> int:
+        """Stored values, or a bound of them; for a dense matrix all of them."""
+        ...
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room that `chunks` takes in `scratch`; 0 where the matrix lies in row order."""
+        ...
 
     def chunks(self, max_elements: int, *, first_row: int = 0, scratch: Path) -> Iterator[tuple[int, Csr]]:
         """(First row, rows), from `first_row` on; each of at most `max_elements` values, but one row at least.
@@ -62,8 +73,15 @@ class Matrix(Protocol):
 class Rows(Protocol):
     """One dense vector per cell, such as a latent."""
 
-    n_columns: int
-    dtype: "np.dtype[Any]"
+    @property
+    def n_columns(self) -> int:
+        """Numbers per cell."""
+        ...
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """Their type, in the machine's byte order."""
+        ...
 
     def chunks(self, max_elements: int) -> Iterator[tuple[int, ndarray]]:
         """(First row, rows) in row order; each of at most `max_elements` numbers, but one row at least."""
@@ -73,8 +91,15 @@ class Rows(Protocol):
 class Table(Protocol):
     """Obs: one row per cell, read column by column."""
 
-    n_rows: int
-    columns: tuple[str, ...]
+    @property
+    def n_rows(self) -> int:
+        """Cells."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `column` takes; columns that can't be carried are in the source's `left`."""
+        ...
 
     def names(self) -> ndarray:
         """The index as text (an array of `str` objects)."""

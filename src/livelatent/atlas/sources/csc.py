@@ -1,0 +1,168 @@
+"""Matrices that lie in another order than by cell: brought into it through files, in bounded memory."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from livelatent.atlas.sources.matrices import (
+    POINTERS,
+    Container,
+    pieces,
+    plain_indices,
+    plain_values,
+    pointers_between,
+)
+from livelatent.atlas.sources.source import Csr
+from livelatent.errors import SourceError
+
+
+class RowFiles:
+    """Values thrown into files by range of rows, in any order; given back range by range, each sorted in memory.
+
+    A record is row (in its range), column and value. Ranges are equal in rows, so that one pass suffices; a range with
+    more values than may be held at once is read several times, for a part of its rows each time.
+    """
+
+    def __init__(self, folder: Path, n_rows: int, n_columns: int, n_elements: int, max_elements: int) -> None:
+        self.folder, self.n_rows, self.n_columns, self.max_elements = folder, n_rows, n_columns, max_elements
+        # Half full on average, so that most ranges fit at once although cells differ.
+        n_ranges = min(max(1, -(-2 * n_elements // max_elements)), 1000, max(n_rows, 1))
+        self.rows_per_range = max(1, -(-n_rows // n_ranges))
+        self.kind: np.dtype[Any] | None = None
+
+    def plan(self, of: str) -> dict[str, Any]:
+        """What makes files of an earlier call usable by this one."""
+        return {"of": of, "n_rows": self.n_rows, "n_columns": self.n_columns, "rows_per_range": self.rows_per_range}
+
+    def found(self, of: str) -> bool:
+        """Whether an earlier call has thrown everything already."""
+        try:
+            done = json.loads((self.folder / "done.json").read_bytes())
+            self.kind = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", np.dtype(done.pop("value")))])
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+        return bool(done == self.plan(of))
+
+    def start(self, value: "np.dtype[Any]") -> None:
+        """Empty the folder and take values of this type."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.kind = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", value)])
+
+    def add(self, rows: ndarray, columns: ndarray, values: ndarray) -> None:
+        """Append to the files; rows and columns have been checked."""
+        if not rows.size:
+            return
+        place = rows // self.rows_per_range
+        records = np.empty(rows.size, self.kind)
+        records["row"], records["column"], records["value"] = rows - place * self.rows_per_range, columns, values
+        if (place[1:] < place[:-1]).any():
+            order = np.argsort(place, kind="stable")
+            place, records = place[order], records[order]
+        cuts = np.concatenate([[0], np.flatnonzero(np.diff(place)) + 1, [place.size]])
+        for start, stop in itertools.pairwise(cuts):
+            with open(self.folder / str(int(place[start])), "ab") as file:
+                records[start:stop].tofile(file)
+
+    def finish(self, of: str) -> None:
+        """Everything has been thrown: a later call may begin here."""
+        assert self.kind is not None
+        (self.folder / "done.json").write_text(json.dumps({**self.plan(of), "value": self.kind["value"].str}))
+
+    def chunks(self, first_row: int) -> Iterator[tuple[int, Csr]]:
+        """(First row, rows) from `first_row` on."""
+        first_range = first_row // self.rows_per_range
+        for place in range(first_range, -(-self.n_rows // self.rows_per_range)):
+            start = place * self.rows_per_range
+            n_rows = min(self.rows_per_range, self.n_rows - start)
+            path = self.folder / str(place)
+            lengths = np.zeros(n_rows, np.int64)
+            for records in self.blocks(path):
+                lengths += np.bincount(records["row"], minlength=n_rows)
+            skipped = max(0, first_row - start)
+            pointers = np.concatenate([[0], np.cumsum(lengths)])
+            for low, high in pieces(pointers[skipped:], self.max_elements):
+                yield start + skipped + low, self.gathered(path, skipped + low, skipped + high, n_rows)
+
+    def blocks(self, path: Path) -> Iterator[Any]:
+        """A file's records, some at a time; none where there is no file."""
+        assert self.kind is not None
+        if not path.exists():
+            return
+        for offset in range(0, path.stat().st_size, self.max_elements * self.kind.itemsize):
+            yield np.fromfile(path, self.kind, count=self.max_elements, offset=offset)
+
+    def gathered(self, path: Path, low: int, high: int, n_rows: int) -> Csr:
+        """Rows `low` to `high` of one range, sorted by row; within a row as they were thrown."""
+        found = []
+        for records in self.blocks(path):
+            if low == 0 and high == n_rows:
+                found.append(records)
+            else:
+                found.append(records[(records["row"] >= low) & (records["row"] < high)])
+        assert self.kind is not None
+        records = np.concatenate(found) if len(found) != 1 else found[0]
+        if not records.size:
+            records = np.empty(0, self.kind)
+        rows = records["row"] - low
+        # numpy sorts u16 by radix, in one pass over the values.
+        order = np.argsort(rows.astype(np.uint16) if high - low <= 65_536 else rows, kind="stable")
+        indptr = np.zeros(high - low + 1, np.int64)
+        np.cumsum(np.bincount(rows, minlength=high - low), out=indptr[1:])
+        return Csr(data=records["value"][order], indices=records["column"][order], indptr=indptr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CscMatrix:
+    """A sparse matrix stored by gene: one pass over its columns, through files in `scratch`."""
+
+    container: Container
+    where: str
+    n_rows: int
+    n_columns: int
+    n_elements: int
+    stamp: str
+    """The source's sampled hash: files of an earlier call are used for the same source only."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Room that `chunks` takes on disk."""
+        return 16 * self.n_elements
+
+    def chunks(self, max_elements: int, *, first_row: int = 0, scratch: Path) -> Iterator[tuple[int, Csr]]:
+        """(First row, rows), as `Matrix` has it. Holds about 40 bytes for each of `max_elements`."""
+        files = RowFiles(scratch, self.n_rows, self.n_columns, self.n_elements, max_elements)
+        of = f"{self.stamp} {self.where}"
+        if not files.found(of):
+            self.scatter(files, max_elements)
+            files.finish(of)
+        yield from files.chunks(first_row)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def scatter(self, files: RowFiles, max_elements: int) -> None:
+        """Throw every value into the files of its rows; a column may be read in parts."""
+        with self.container.opened() as root:
+            group = root[self.where]
+            files.start(plain_values(np.empty(0, group["data"].dtype)).dtype)
+            for block in range(0, self.n_columns, POINTERS):
+                block_stop = min(block + POINTERS, self.n_columns)
+                pointers = pointers_between(
+                    self.container.path, self.where, group, block, block_stop, self.n_elements, self.n_rows
+                )
+                for first in range(int(pointers[0]), int(pointers[-1]), max_elements):
+                    last = min(first + max_elements, int(pointers[-1]))
+                    rows = plain_indices(np.asarray(group["indices"][first:last])).astype(np.int64, copy=False)
+                    if rows.min() < 0 or rows.max() >= self.n_rows:
+                        raise SourceError(
+                            f"{self.container.path}: a cell index of `{self.where}` lies outside 0..{self.n_rows - 1} "
+                            f"(values {first}..{last - 1}). The file is damaged; get it again."
+                        )
+                    column = block + np.searchsorted(pointers, np.arange(first, last), side="right") - 1
+                    files.add(rows, column, plain_values(np.asarray(group["data"][first:last])))

@@ -89,9 +89,7 @@ def _on_chunk[R](function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas,
     return function(atlas.read_cells(rows), rows)
 
 
-def _on_threads[R](
-    function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas, chunks: list[Rows]
-) -> Generator[R]:
+def _on_threads[R](function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas, chunks: list[Rows]) -> Generator[R]:
     """On local threads."""
     n_threads = n_local_threads()
     atlas.csr()

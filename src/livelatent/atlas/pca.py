@@ -1,17 +1,25 @@
-"""Principal components of an atlas, and how far its types lie apart along them, by streaming."""
+"""Principal components of an atlas, by streaming."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.arrays import Rows, rows_or_all
+from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import CHUNK_CELLS, log_matrix, map_cells
+from livelatent.atlas.passes import CHUNK_CELLS, Progress, gene_moments, log_matrix, map_cells, rows_or_kept
 from livelatent.threads import one_thread
+
+EXACT_GENES = 4_000
+"""Up to here the genes' covariance is summed up (128 MB a thread); above, components are found by iteration."""
+N_EXTRA = 20
+"""Directions iterated beside those wanted: the more, the fewer passes."""
+MAX_PASSES = 30
+TOLERANCE = 1e-9
+"""Iteration ends when no variance wanted has changed by more than this share in a pass."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,17 @@ def pca(
     *,
     mean_total: float | None = None,
     client: Any = None,
+    progress: Progress | None = None,
+    seed: int = 0,
 ) -> Pca:
-    """Exact PCA by streaming: the genes' covariance is summed up, then taken apart.
+    """PCA by streaming: exact, from the genes' covariance, or for many genes by randomised iteration.
+
+    Parameters
+    ----------
+    rows
+        Cells to learn from; None means all that QC keeps.
+    seed
+        Of the directions that the iteration starts from; up to 4,000 genes nothing is random.
 
     Raises
     ------
@@ -47,92 +64,99 @@ def pca(
 
     Notes
     -----
-    Memory is 8 bytes times genes squared per thread: 32 MB for 2,000 genes.
+    Memory of the exact form is 8 bytes times genes squared per thread: 32 MB for 2,000 genes, one pass. The other
+    (Halko et al. 2011, algorithm 4.4, with 20 directions more than wanted) holds 8 bytes times genes times
+    directions, and passes over the atlas until the variances stand still, 30 times at most.
     """
     genes = np.asarray(genes, np.int64)
     scale = atlas.mean_total if mean_total is None else mean_total
-    chosen = rows_or_all(rows, atlas.n_cells)
+    chosen = rows_or_kept(rows, atlas)
     if not 1 <= n_components <= min(chosen.size - 1, genes.size):
         raise ValueError(
             f"n_components must lie in 1..{max(min(chosen.size - 1, genes.size), 0)} "
             f"({chosen.size} cells x {genes.size} genes); got {n_components}."
         )
-    # A rough centre (the first chunk's mean) keeps the sums of squares small against what is subtracted from them.
-    head = chosen[:CHUNK_CELLS]
-    first = log_matrix(atlas.read_cells(head), atlas.total[head], scale)[:, genes]
-    rough = np.asarray(first.mean(axis=0), np.float64).ravel()
-
-    def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        x = log_matrix(counts, atlas.total[chunk], scale)[:, genes].toarray() - rough
-        return x.sum(axis=0), x.T @ x
-
-    total, squares = np.zeros(genes.size), np.zeros((genes.size, genes.size))
-    # Chunks run side by side already.
-    with one_thread():
-        for part_total, part_squares in map_cells(chunk_sums, atlas, chosen, client=client):
-            total += part_total
-            squares += part_squares
-        centre = total / chosen.size
-        covariance = (squares - chosen.size * np.outer(centre, centre)) / (chosen.size - 1)
-        variance, vectors = np.linalg.eigh(covariance)
+    if genes.size <= EXACT_GENES:
+        mean, variance, vectors = _from_covariance(atlas, genes, chosen, scale, client, progress)
+    else:
+        mean, variance, vectors = _by_iteration(atlas, genes, n_components, chosen, scale, client, progress, seed)
     components = vectors[:, ::-1][:, :n_components].T
     largest = np.abs(components).argmax(axis=1)
     components = components * np.where(components[np.arange(n_components), largest] < 0, -1.0, 1.0)[:, None]
-    return Pca(components, rough + centre, np.maximum(variance[::-1][:n_components], 0))
+    return Pca(components, mean, np.maximum(variance[::-1][:n_components], 0))
 
 
-def centroid_distances(
+Parts = tuple[Float64[ndarray, " gene"], Float64[ndarray, " component"], Float64[ndarray, "gene component"]]
+"""Mean, variances and components, the least first."""
+
+
+def _from_covariance(
+    atlas: Atlas, genes: Int[ndarray, " gene"], rows: Rows, scale: float, client: Any, progress: Progress | None
+) -> Parts:
+    # A rough centre (the first chunk's mean) keeps the sums of squares small against what is subtracted from them.
+    head = rows[:CHUNK_CELLS]
+    first = log_matrix(atlas.read_cells(head), atlas.total[head], scale)[:, genes]
+    rough = np.asarray(first.mean(axis=0), np.float64).ravel()
+
+    def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, ndarray]:
+        x = log_matrix(counts, atlas.total[chunk], scale)[:, genes].toarray() - rough
+        # Chunks run side by side already, and on any worker the same bits are wanted.
+        with one_thread():
+            return x.sum(axis=0), x.T @ x
+
+    total, squares = np.zeros(genes.size), np.zeros((genes.size, genes.size))
+    for part_total, part_squares in map_cells(
+        chunk_sums, atlas, rows, client=client, progress=progress, what="covariance of genes"
+    ):
+        total += part_total
+        squares += part_squares
+    centre = total / rows.size
+    with one_thread():
+        variance, vectors = np.linalg.eigh((squares - rows.size * np.outer(centre, centre)) / (rows.size - 1))
+    return rough + centre, variance, vectors
+
+
+def _by_iteration(
     atlas: Atlas,
-    reference: Pca,
     genes: Int[ndarray, " gene"],
-    rows: Rows | None = None,
-    *,
-    mean_total: float | None = None,
-    client: Any = None,
-) -> Float64[ndarray, "label label"]:
-    """How far types lie from one another in PCA space, as a share of the largest distance; 0 = never seen together.
+    n_components: int,
+    rows: Rows,
+    scale: float,
+    client: Any,
+    progress: Progress | None,
+    seed: int,
+) -> Parts:
+    mean = gene_moments(atlas, rows, mean_total=scale, client=client, progress=progress).mean[genes]
+    n_directions = min(n_components + N_EXTRA, genes.size, rows.size - 1)
+    start = np.random.default_rng(seed).standard_normal((genes.size, n_directions))
 
-    Notes
-    -----
-    Algorithm 1 of document 000 (METHODS.md, 2.16): the Euclidean distance between two types' centroids within each
-    batch that holds both, averaged over these batches, divided by the maximum. Unlabelled cells have no part in it.
-    """
-    scale = atlas.mean_total if mean_total is None else mean_total
-    genes = np.asarray(genes, np.int64)
-    chosen = rows_or_all(rows, atlas.n_cells)
-    chosen = chosen[atlas.label[chosen] >= 0]
-    n_labels, n_batches = len(atlas.label_names), max(len(atlas.batch_names), 1)
-    n_groups = n_labels * n_batches
+    def scatter_times(directions: Float64[ndarray, "gene direction"], n_pass: int) -> ndarray:
+        """The centred scatter matrix times some directions."""
 
-    def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        x = log_matrix(counts, atlas.total[chunk], scale)[:, genes].toarray()
-        group = atlas.batch[chunk].astype(np.int64) * n_labels + atlas.label[chunk]
-        member = sparse.csr_matrix((np.ones(group.size), (group, np.arange(group.size))), (n_groups, group.size))
-        return member @ reference.transform(x), np.bincount(group, minlength=n_groups)
+        def chunk_product(counts: sparse.csr_matrix, chunk: Rows) -> ndarray:
+            x = log_matrix(counts, atlas.total[chunk], scale)[:, genes]
+            # Sparse: the mean is taken out of the products.
+            along = x @ directions - mean @ directions
+            return np.asarray(x.T @ along - np.outer(mean, along.sum(axis=0)))
 
-    sums, n_cells = np.zeros((n_groups, reference.components.shape[0])), np.zeros(n_groups, np.int64)
-    for part_sums, part_cells in map_cells(chunk_sums, atlas, chosen, client=client):
-        sums += part_sums
-        n_cells += part_cells
-    centroid = (sums / np.maximum(n_cells, 1)[:, None]).reshape(n_batches, n_labels, -1)
-    return mean_distances(centroid, n_cells.reshape(n_batches, n_labels) > 0)
+        product = np.zeros((genes.size, n_directions))
+        what = f"components, pass {n_pass}"
+        for part in map_cells(chunk_product, atlas, rows, client=client, progress=progress, what=what):
+            product += part
+        return product
 
-
-def mean_distances(
-    centroid: Float64[ndarray, "batch label component"], seen: Bool[ndarray, "batch label"]
-) -> Float64[ndarray, "label label"]:
-    """Distances within batches, averaged over the batches that hold both types, divided by the largest."""
-    n_labels = centroid.shape[1]
-    sums, n_batches = np.zeros((n_labels, n_labels)), np.zeros((n_labels, n_labels), np.int64)
-    for points, present in zip(centroid, seen, strict=True):
-        both = np.outer(present, present)
-        np.fill_diagonal(both, False)
-        apart = np.linalg.norm(points[:, None, :] - points[None, :, :], axis=2)
-        sums += np.where(both, apart, 0)
-        n_batches += both
-    together = n_batches > 0
-    distance = np.divide(sums, n_batches, out=np.zeros_like(sums), where=together)
-    if distance.max() > 0:
-        distance /= distance.max()
-    # Two types with one centroid were seen together all the same.
-    return np.where(together, np.maximum(distance, np.finfo(np.float64).tiny), 0.0)
+    with one_thread():
+        directions, _ = np.linalg.qr(start)
+        before = np.zeros(n_components)
+        for n_pass in range(1, MAX_PASSES + 1):
+            product = scatter_times(directions, n_pass)
+            # Rayleigh and Ritz: the best combinations of these directions, and their variances.
+            small = directions.T @ product
+            value, turn = np.linalg.eigh((small + small.T) / 2)
+            variance, vectors = value / (rows.size - 1), directions @ turn
+            wanted = variance[::-1][:n_components]
+            if (np.abs(wanted - before) <= TOLERANCE * max(float(wanted[0]), np.finfo(np.float64).tiny)).all():
+                break
+            before = wanted
+            directions, _ = np.linalg.qr(product)
+    return mean, variance, vectors

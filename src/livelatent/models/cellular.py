@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from livelatent.arrays import Float, Int, Rows, as_rows
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.centroids import centroid_distances
 from livelatent.atlas.hvg import highly_variable_genes
-from livelatent.atlas.pca import centroid_distances, pca
+from livelatent.atlas.pca import pca
 from livelatent.errors import CountsError, LabelError
 from livelatent.models.losses.batch_mixing import BatchTerm, batch_mixing
 from livelatent.models.losses.centroid import centroid
@@ -108,8 +109,8 @@ class Cellular(Model):
                 'Name the column that holds them (`ingest(..., label="cell_type")`), or label cells by hand and '
                 "write them with `atlas.write_labels()`."
             )
-        if n_genes >= atlas.n_genes:
-            genes = np.arange(atlas.n_genes, dtype=np.int64)
+        if n_genes >= int(atlas.kept_genes.sum()):
+            genes = np.flatnonzero(atlas.kept_genes).astype(np.int64)
         else:
             genes = highly_variable_genes(atlas, n_genes, used)
         if not len(genes):
@@ -135,7 +136,7 @@ class Cellular(Model):
         n_components = min(self.config.n_components, len(used) - 1, len(genes))
         components = pca(atlas, genes, n_components, used, mean_total=self.mean_total)
         distances = centroid_distances(atlas, components, genes, used, mean_total=self.mean_total)
-        self.reference.copy_(torch.from_numpy(distances))
+        self.reference.copy_(torch.from_numpy(distances.mean))
         self.notes = self._facts()
 
     def _build(self) -> None:

@@ -196,12 +196,12 @@ def judge_flags(atlas: Atlas, novelty: Novelty, hidden: str) -> tuple[FoundFlag,
 
 def type_to_hide(source: Path, label: str, hide: str | None) -> str:
     """Check the wanted label, or choose the smallest type with enough cells to be found."""
-    from livelatent.atlas.sources import open_source
+    from livelatent.atlas.sources import open_sources
 
-    obs = open_source(source).obs
-    if label not in obs:
+    obs = open_sources(source)[0].obs
+    if label not in obs.columns:
         raise ColumnError(f"{source}: no obs column {label!r}; it has: {', '.join(map(str, obs.columns)) or 'none'}.")
-    sizes = obs[label].dropna().astype(str).value_counts()
+    sizes = obs.column(label).dropna().astype(str).value_counts()
     if hide is not None:
         if hide not in sizes.index:
             raise LabelError(f"{source}: no cell of obs['{label}'] is {hide!r}; its labels: {', '.join(sizes.index)}.")

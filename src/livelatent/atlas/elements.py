@@ -49,31 +49,32 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     Text becomes categories, other objects become text first; the index becomes plain strings, since a pandas 3
     string index would be written as a nullable array that older readers refuse.
     """
-    columns: dict[str, Any] = {}
-    for name in frame.columns:
-        column = frame[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            kinds = column.cat.categories
-            if not pd.api.types.is_numeric_dtype(kinds.dtype):
-                kinds = pd.Index([str(kind) for kind in kinds], dtype=object)
-            columns[str(name)] = pd.Categorical.from_codes(
-                np.asarray(column.cat.codes), categories=kinds, ordered=bool(column.cat.ordered)
-            )
-        elif pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
-            columns[str(name)] = column.array
-        else:
-            columns[str(name)] = text_categories(column)
+    columns = {str(name): plain_column(frame[name]) for name in frame.columns}
     index = pd.Index([str(name) for name in frame.index], dtype=object)
     return pd.DataFrame(columns, index=index)
 
 
+def plain_column(column: "pd.Series[Any]") -> Any:
+    """One column in a type that every AnnData reader knows: numbers as they are, all else as categories of text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        kinds = column.cat.categories
+        if not pd.api.types.is_numeric_dtype(kinds.dtype):
+            kinds = pd.Index([str(kind) for kind in kinds], dtype=object)
+        codes = np.asarray(column.cat.codes)
+        return pd.Categorical.from_codes(codes, categories=kinds, ordered=bool(column.cat.ordered))
+    if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+    return text_categories(column)
+
+
 def text_categories(column: "pd.Series[Any]") -> pd.Categorical:
-    """Values as text, missing ones kept missing."""
-    missing = np.asarray(column.isna())
-    text = np.array([str(value) for value in column], dtype=object)
-    kinds = sorted(set(text[~missing]))
-    codes = pd.Index(kinds, dtype=object).get_indexer(pd.Index(text, dtype=object))
-    return pd.Categorical.from_codes(np.where(missing, -1, codes), categories=pd.Index(kinds, dtype=object))
+    """Values as text, sorted; missing ones kept missing."""
+    codes, found = pd.factorize(column, sort=False)
+    # Two values may read the same: 1 and "1".
+    text = np.array([str(value) for value in found], dtype=object)
+    kinds = pd.Index(sorted(set(text)), dtype=object)
+    places = np.append(kinds.get_indexer(pd.Index(text, dtype=object)), -1)
+    return pd.Categorical.from_codes(places[codes], categories=kinds)
 
 
 def is_storable(name: str) -> bool:

@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from livelatent.atlas.layout import places
-from livelatent.atlas.sources import Source
+from livelatent.atlas.sources.source import Source
 from livelatent.errors import GeneMismatchError
 
 Join = Literal["inner", "outer"]
+Duplicates = Literal["refuse", "sum"]
 
 
-def joined_genes(sources: Sequence[Source], join: Join, genes: Sequence[str] | None) -> tuple[str, ...]:
+def joined_genes(
+    sources: Sequence[Source], join: Join, genes: Sequence[str] | None, duplicates: Duplicates = "refuse"
+) -> tuple[str, ...]:
     """The store's genes, in the first source's order (or the list's).
 
     Raises
@@ -117,3 +121,11 @@ def check_species(one: Source, other: Source, n_common: int) -> None:
 def gene_map(source: Source, genes: Sequence[str]) -> np.ndarray[Any, Any]:
     """For each gene of the source its place in the store, -1 where it has none."""
     return places(source.genes, genes).astype(np.int32)
+
+
+def gene_report(sources: Sequence[Source], chosen: Sequence[str]) -> pd.DataFrame:
+    """One row per source: genes in it, kept, and stored as zeros."""
+    wanted = set(chosen)
+    return pd.DataFrame(
+        [{"source": s.name, "genes": len(s.genes), "kept": len(wanted & set(s.genes))} for s in sources]
+    )

@@ -3,21 +3,24 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from livelatent.errors import MemoryLimitError
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
-CELL_BYTES = 300
-"""Per cell held throughout: names, columns, row pointers, order."""
-CHUNK_BYTES = 64
-"""Per value of a chunk being checked and scattered: read, widened, sorted, narrowed."""
-BUCKET_BYTES = 40
-"""Per value of a bucket being permuted, the widest types included."""
-SHARD_BYTES = 40
-"""Per value of a shard being held and compressed, data and indices together."""
 BASE_BYTES = 64_000_000
+"""Whatever the size: pipelines, thread pools, the allocator's slack."""
+CELL_BYTES = 300
+"""Per cell: row lengths, totals and order are held throughout (32), names or one column of obs at the end."""
+CHUNK_BYTES = 96
+"""Per value of a chunk: read in the widest types, looked over, repaired where rows are not in order, narrowed."""
+CHUNK_ELEMENTS = 2_000_000
+"""Larger chunks are no faster, until there are so many that a bucket is in a thousand pieces."""
+BUCKET_ELEMENTS = 8_000_000
 
 
 def parse_memory(memory: str | int) -> int:
@@ -34,16 +37,21 @@ def parse_memory(memory: str | int) -> int:
 class Budget:
     """How much of each thing may be in memory at once, in stored values."""
 
+    free: int
+    """Bytes for what is read, sorted and written."""
     chunk_elements: int
     bucket_elements: int
-    shard_elements: int
 
     def n_buckets(self, n_elements: int) -> int:
         """Buckets, so that the largest of them fits: their sizes vary, hence the quarter more."""
         return max(1, math.ceil(1.25 * n_elements / self.bucket_elements))
 
+    def shard_elements(self, wanted: int, index: "np.dtype[Any]", value: "np.dtype[Any]") -> int:
+        """Values per shard: held, and in the worst case as large again when compressed."""
+        return max(1, min(wanted, self.free // 2 // (2 * (index.itemsize + value.itemsize))))
 
-def divided(memory: str | int, *, n_cells: int, n_genes: int, shard_elements: int) -> Budget:
+
+def divided(memory: str | int, *, n_cells: int, n_genes: int, n_elements: int) -> Budget:
     """Divide a limit among chunk, bucket and shard.
 
     Raises
@@ -58,9 +66,13 @@ def divided(memory: str | int, *, n_cells: int, n_genes: int, shard_elements: in
             f"memory={memory!r} is too little for {n_cells} cells x {n_genes} genes: at least "
             f'{math.ceil(minimum / 1e6)}MB are needed. Pass memory="{math.ceil(minimum / 1e6)}MB" or more.'
         )
-    free = limit - CELL_BYTES * n_cells - BASE_BYTES // 2
+    # Names and columns come after the matrix, so that only a tenth of a cell's bytes is held beside its buffers.
+    free = limit - BASE_BYTES // 2 - CELL_BYTES // 5 * n_cells
+    # A bucket is read in as many pieces as there were chunks: both grow where memory allows and the atlas is large.
+    growth = max(1.0, math.sqrt(n_elements / 4e9))
     return Budget(
-        chunk_elements=max(n_genes, min(free // 4 // CHUNK_BYTES, 8_000_000)),
-        bucket_elements=max(n_genes, free // 2 // BUCKET_BYTES),
-        shard_elements=max(1, min(shard_elements, free // 4 // SHARD_BYTES)),
+        free=free,
+        chunk_elements=max(n_genes, min(free // 4 // CHUNK_BYTES, int(growth * CHUNK_ELEMENTS))),
+        # 24 bytes a value: read as it was scattered (at most 12), and again where a wider type came later.
+        bucket_elements=max(n_genes, min(free // 4 // 24, int(growth * BUCKET_ELEMENTS))),
     )

@@ -5,6 +5,7 @@ A row goes to a bucket at random and each bucket is permuted at random, so the w
 behind that is cut off.
 """
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from livelatent.atlas import kernels
-from livelatent.atlas.layout import index_type
+from livelatent.atlas.layout import VALUE_TYPES, index_type, wider
 from livelatent.atlas.sources.source import Csr
 
 
@@ -106,9 +107,9 @@ class Scratch:
         chunks = [(first, kind.name) for first, kind in zip(self._first, self._kind, strict=True)]
         return {"rows": self.n_rows, "chunks": chunks}
 
-    def kinds(self) -> "list[np.dtype[Any]]":
-        """The value types of the chunks."""
-        return sorted(set(self._kind), key=lambda kind: kind.name)
+    def value_type(self) -> "np.dtype[Any]":
+        """The first type that holds the values of every chunk."""
+        return functools.reduce(wider, self._kind, VALUE_TYPES[0])
 
     def bucket(self, number: int, kind: "np.dtype[Any]") -> tuple[ndarray, ndarray]:
         """Values (as `kind`) and gene indices of one bucket, its rows in source order."""

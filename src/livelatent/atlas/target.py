@@ -3,12 +3,10 @@
 import os
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from livelatent.atlas.labels import has_entries
 from livelatent.atlas.layout import beside
-from livelatent.atlas.sources import Source
 from livelatent.errors import StoreExistsError
 
 
@@ -45,10 +43,3 @@ def remove_leftovers(target: Path) -> None:
             os.rename(path, target)
         elif found is not None:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def space_needed(sources: Sequence[Source]) -> int:
-    """Bytes of buckets and store together: 4 to 8 per value while it works, about 2 to stay."""
-    # A dense matrix of counts is about 90 % zeros.
-    values = sum(s.n_elements if s.n_elements < 0.3 * s.n_cells * len(s.genes) else s.n_elements // 5 for s in sources)
-    return 8 * values + 500 * sum(source.n_cells for source in sources)

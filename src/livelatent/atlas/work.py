@@ -11,32 +11,47 @@ from livelatent.atomic import put_in_place, remove_tree, write_json
 
 
 class Work:
-    """`.NAME.zarr.ingest/`: the plan, how far it got, scratch files, and the store as it grows.
+    """`.NAME.zarr.ingest/`: the plan, how far it got, scratch files, and the store as it grows."""
 
-    Parameters
-    ----------
-    asked
-        Everything that decides what the store will hold (plain JSON): sources and their fingerprints, options, seed.
-        Work on the same is gone on with; any other is thrown away, since it was never acknowledged.
-    uuid
-        Of the store; None draws one, which is kept with the plan.
-    """
-
-    def __init__(self, target: Path, asked: dict[str, Any], uuid: str | None = None) -> None:
+    def __init__(self, target: Path, plan: dict[str, Any]) -> None:
         self.target = target
         self.folder = folder_of(target)
         self.store, self.scratch = self.folder / "store", self.folder / "scratch"
-        asked = json.loads(json.dumps({**asked, "format": FORMAT}))
-        plan = read_json(self.folder / "plan.json")
-        self.is_resumed = plan.get("asked") == asked
-        if not self.is_resumed:
-            remove_tree(self.folder)
-            self.folder.mkdir(parents=True)
-            plan = {"asked": asked, "uuid": uuid or str(uuids.uuid4())}
-            write_json(self.folder / "plan.json", plan)
         self.uuid = str(plan["uuid"])
         self.state: dict[str, Any] = read_json(self.folder / "state.json")
-        self.scratch.mkdir(exist_ok=True)
+
+    @classmethod
+    def found(cls, target: Path, asked: dict[str, Any]) -> "Work | None":
+        """What a killed call has left, if it was asked for the same.
+
+        Parameters
+        ----------
+        asked
+            Everything that decides what the store will hold (plain JSON): sources and their fingerprints, options,
+            seed.
+        """
+        plan = read_json(folder_of(target) / "plan.json")
+        return cls(target, plan) if plan.get("asked") == plain(asked) else None
+
+    @classmethod
+    def begun(cls, target: Path, asked: dict[str, Any], uuid: str | None = None) -> "Work":
+        """Work found, or begun anew; what another plan has left is thrown away, since it was never acknowledged.
+
+        Parameters
+        ----------
+        uuid
+            Of the store; None draws one, which is kept with the plan.
+        """
+        work = cls.found(target, asked)
+        if work is None:
+            folder = folder_of(target)
+            remove_tree(folder)
+            folder.mkdir(parents=True)
+            plan = {"asked": plain(asked), "uuid": uuid or str(uuids.uuid4())}
+            write_json(folder / "plan.json", plan)
+            work = cls(target, plan)
+        work.scratch.mkdir(exist_ok=True)
+        return work
 
     def save(self, **facts: Any) -> None:
         """Remember how far the work got; what it is about must be on disk already."""
@@ -75,6 +90,12 @@ def identity(folder: Path) -> list[int]:
     """What a folder keeps when it is renamed."""
     status = folder.stat()
     return [status.st_dev, status.st_ino]
+
+
+def plain(asked: dict[str, Any]) -> dict[str, Any]:
+    """The plan as it will be read back; a store of another format is another plan."""
+    result: dict[str, Any] = json.loads(json.dumps({**asked, "format": FORMAT}))
+    return result
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Sources: files of any format, read chunk by chunk; nothing in them is trusted before it was checked."""
 
-from livelatent.atlas.sources.opening import fingerprint_of as fingerprint_of
+from livelatent.atlas.sources.fingerprints import fingerprint_of as fingerprint_of
 from livelatent.atlas.sources.opening import open_sources as open_sources
 from livelatent.atlas.sources.source import Source as Source

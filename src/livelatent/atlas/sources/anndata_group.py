@@ -50,6 +50,7 @@ def anndata_source(
         matrix = matrix_at(container, root, where, fingerprint.sha256)
     except Unfit as error:
         raise error.error(f"{path}: `{where}` {error}. {WAY_OUT}{elsewhere_hint(others)}") from error
+    check_plausible(path, fingerprint.size, obs.n_rows, table.n_rows)
     shape = (matrix.n_rows, matrix.n_columns)
     if shape != (obs.n_rows, table.n_rows):
         raise SourceError(
@@ -58,7 +59,7 @@ def anndata_source(
         )
     if 0 in shape:
         raise SourceError(f"{path}: `{where}` is {shape[0]} cells x {shape[1]} genes, so there is nothing to ingest.")
-    genes, var = named_genes(path, table, gene_names)
+    genes, var = named_genes(path, genes_at, pd.Series(table.names()), table.frame(), gene_names)
     other_genes = in_raw and not same_names(container, root, table)
     layers, layers_left = layers_of(container, root, where, shape, other_genes, fingerprint.sha256)
     obsm, obsm_left = obsm_of(container, root, obs.n_rows)
@@ -77,6 +78,14 @@ def anndata_source(
         fingerprint=fingerprint,
         livelatent=own_facts(root),
     )
+
+
+def check_plausible(path: Path, size: int, n_cells: int, n_genes: int) -> None:
+    """Raise for more names than the bytes of the source could spell: a few bytes can claim any shape."""
+    if n_cells + n_genes > 100 * size:
+        raise SourceError(
+            f"{path} claims {n_cells} cells and {n_genes} genes in {size} bytes. It is damaged; get it again."
+        )
 
 
 def place_of(root: Any, counts: str) -> str:
@@ -131,29 +140,29 @@ def matrix_at(container: Container, root: Any, where: str, stamp: str) -> CsrMat
     )
 
 
-def named_genes(path: Path, table: AnnDataTable, column: str | None) -> tuple[tuple[str, ...], pd.DataFrame]:
-    """Gene names and var under them; the names may come from a column, the index is then kept as one."""
-    var = table.frame()
-    names = pd.Series(table.names())
+def named_genes(
+    path: Path, where: str, names: "pd.Series[Any]", var: pd.DataFrame, column: str | None
+) -> tuple[tuple[str, ...], pd.DataFrame]:
+    """Gene names and var under them; a column may name them instead, the names are then kept as one."""
     if column is not None:
-        if column not in table.columns:
+        if column not in var.columns:
             raise GeneMismatchError(
-                f"{path} has no column {column!r} in `{table.where}` to name its genes by. It has: "
-                f"{', '.join(table.columns) or 'none'}; without `gene_names` the index names them "
-                f"({', '.join(map(str, names[:3]))}, ...)."
+                f"{path} has no column {column!r} in `{where}` to name its genes by. It has: "
+                f"{', '.join(map(str, var.columns)) or 'none'}; without `gene_names` they are "
+                f"{', '.join(map(str, names[:3]))}, ..."
             )
         kept = "index_original"
         while kept in var.columns:
             kept += "_"
         var.insert(0, kept, names)
-        names = var.pop(column).astype(object)
-    genes = checked_genes(path, names, f"column {column!r}" if column else "the index", table.where)
+        names = var.pop(column)
+    genes = checked_genes(path, names, f"column {column!r}" if column else "the index", where)
     return genes, var.set_axis(text_index(genes), axis=0)
 
 
 def checked_genes(path: Path, names: "pd.Series[Any]", of: str, where: str) -> tuple[str, ...]:
     """The names as text; they may be repeated, but none may be missing."""
-    text = ["" if missing else str(name) for name, missing in zip(names, names.isna(), strict=True)]
+    text = ["" if missing else str(name) for name, missing in zip(names.astype(object), names.isna(), strict=True)]
     nameless = [i for i, name in enumerate(text) if not name]
     if nameless:
         raise GeneMismatchError(

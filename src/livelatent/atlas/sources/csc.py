@@ -14,6 +14,7 @@ from numpy import ndarray
 from livelatent.atlas.sources.matrices import (
     POINTERS,
     Container,
+    array_in,
     pieces,
     plain_indices,
     plain_values,
@@ -150,7 +151,8 @@ class CscMatrix:
         """Throw every value into the files of its rows; a column may be read in parts."""
         with self.container.opened() as root:
             group = root[self.where]
-            files.start(plain_values(np.empty(0, group["data"].dtype)).dtype)
+            data, indices = array_in(group, "data"), array_in(group, "indices")
+            files.start(plain_values(np.empty(0, data.dtype)).dtype)
             for block in range(0, self.n_columns, POINTERS):
                 block_stop = min(block + POINTERS, self.n_columns)
                 pointers = pointers_between(
@@ -158,11 +160,11 @@ class CscMatrix:
                 )
                 for first in range(int(pointers[0]), int(pointers[-1]), max_elements):
                     last = min(first + max_elements, int(pointers[-1]))
-                    rows = plain_indices(np.asarray(group["indices"][first:last])).astype(np.int64, copy=False)
+                    rows = plain_indices(np.asarray(indices[first:last])).astype(np.int64, copy=False)
                     if rows.min() < 0 or rows.max() >= self.n_rows:
                         raise SourceError(
                             f"{self.container.path}: a cell index of `{self.where}` lies outside 0..{self.n_rows - 1} "
                             f"(values {first}..{last - 1}). The file is damaged; get it again."
                         )
                     column = block + np.searchsorted(pointers, np.arange(first, last), side="right") - 1
-                    files.add(rows, column, plain_values(np.asarray(group["data"][first:last])))
+                    files.add(rows, column, plain_values(np.asarray(data[first:last])))

@@ -52,10 +52,10 @@ def brief(error: BaseException) -> str:
 def check_names(path: Path, where: str, names: Iterable[Any]) -> None:
     """Raise for a column or array that a store could not hold under its name."""
     for name in names:
-        if not isinstance(name, str) or not is_storable(name) or not name.isprintable():
+        if not isinstance(name, str) or not is_storable(name) or not name.isprintable() or "\\" in name:
             raise SourceError(
                 f"{path}: `{where}` has an element named {str(name)[:80]!r}, which a store can't hold (text without "
-                "slash or control characters, at most 255 bytes, none of Zarr's own names). Rename it and write the "
+                "slashes or control characters, at most 255 bytes, none of Zarr's own names). Rename it and write the "
                 "file again."
             )
 

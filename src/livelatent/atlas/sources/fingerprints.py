@@ -6,22 +6,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from livelatent.atlas.sources.source import Fingerprint
+from livelatent.atlas.sources.trio import is_matrix, trio_of, trios_in
 
 SAMPLE = 2**20
 METADATA = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether the folder is a Zarr group, of either version."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
 def fingerprint_of(path: Path) -> Fingerprint:
-    """Size, time and sampled hash of a file or folder as it is now.
+    """What the source at this path (a `Source.path`) is now.
 
     Raises
     ------
-    OSError
+    OSError, SourceError
         If it is gone, or can't be read.
     """
-    if not path.is_dir():
-        return fingerprint_of_files([path], path.parent)
-    return fingerprint_of_files(sorted(files_below(path)), path)
+    if path.is_dir():
+        if not is_zarr(path) and len(matrices := trios_in(path)) == 1:
+            return fingerprint_of_trio(matrices[0])
+        return fingerprint_of_files(sorted(files_below(path)), path)
+    if is_matrix(path):
+        return fingerprint_of_trio(path)
+    return fingerprint_of_files([path], path.parent)
+
+
+def fingerprint_of_trio(matrix: Path) -> Fingerprint:
+    """Of a matrix and the two files that go with it."""
+    return fingerprint_of_files(trio_of(matrix).files, matrix.parent)
 
 
 def fingerprint_of_files(paths: list[Path], folder: Path) -> Fingerprint:

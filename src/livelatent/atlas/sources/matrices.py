@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from numpy import ndarray
 
+from livelatent.atlas.opening import on_zarrs
 from livelatent.atlas.sources.faults import Unfit, check_numbers
 from livelatent.atlas.sources.source import Csr
 from livelatent.errors import SourceError
@@ -40,6 +41,26 @@ def is_group(item: Any) -> bool:
 def is_array(item: Any) -> bool:
     """Whether it is an array of HDF5 or Zarr."""
     return isinstance(item, h5py.Dataset | zarr.Array)
+
+
+def array_in(group: Any, name: str) -> Any:
+    """An array of a group; in Zarr v3 decoded by zarrs, in threads, where it checks what zarr-python checks."""
+    if isinstance(group, zarr.Group) and group.metadata.zarr_format == 3:
+        array = group[name]
+        if isinstance(array, zarr.Array) and zarrs_suits(array.metadata.to_dict()["codecs"]):
+            with on_zarrs():
+                return group[name]
+        return array
+    return group[name]
+
+
+def zarrs_suits(codecs: Any) -> bool:
+    """Whether zarrs decodes these: zarrs 0.2.3 leaves `crc32c` unchecked where it decodes a part of a shard."""
+    return all(
+        codec["name"] in ("bytes", "blosc", "zstd", "gzip")
+        or (codec["name"] == "sharding_indexed" and zarrs_suits(codec["configuration"]["codecs"]))
+        for codec in codecs
+    )
 
 
 def plain_values(values: ndarray) -> ndarray:
@@ -112,6 +133,7 @@ class CsrMatrix:
         """(First row, rows), as `Matrix` has it."""
         with self.container.opened() as root:
             group = root[self.where]
+            data, indices = array_in(group, "data"), array_in(group, "indices")
             for block in range(first_row, self.n_rows, POINTERS):
                 block_stop = min(block + POINTERS, self.n_rows)
                 pointers = pointers_between(
@@ -122,8 +144,8 @@ class CsrMatrix:
                     yield (
                         block + start,
                         Csr(
-                            data=plain_values(np.asarray(group["data"][first:last])),
-                            indices=plain_indices(np.asarray(group["indices"][first:last])),
+                            data=plain_values(np.asarray(data[first:last])),
+                            indices=plain_indices(np.asarray(indices[first:last])),
                             indptr=pointers[start : stop + 1] - first,
                         ),
                     )
@@ -149,7 +171,7 @@ class DenseMatrix:
         n_rows = max(1, max_elements // max(self.n_columns, 1))
         column = np.arange(self.n_columns, dtype=np.int32)
         with self.container.opened() as root:
-            array = root[self.where]
+            array = array_in(root, self.where)
             for start in range(first_row, self.n_rows, n_rows):
                 block = plain_values(np.asarray(array[start : min(start + n_rows, self.n_rows)]))
                 stored = block != 0
@@ -173,7 +195,7 @@ class DenseRows:
         """(First row, rows), as `Rows` has it."""
         n_rows = max(1, max_elements // max(self.n_columns, 1))
         with self.container.opened() as root:
-            array = root[self.where]
+            array = array_in(root, self.where)
             for start in range(0, self.n_rows, n_rows):
                 yield start, np.asarray(array[start : min(start + n_rows, self.n_rows)]).astype(self.dtype, copy=False)
 

@@ -1,12 +1,19 @@
 """What a path is, and the sources in it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from livelatent.atlas.sources.faults import WAY_OUT
+from livelatent.atlas.sources.annbatch import datasets_in, open_annbatch
+from livelatent.atlas.sources.faults import WAY_OUT, faults_named
+from livelatent.atlas.sources.fingerprints import is_zarr
 from livelatent.atlas.sources.h5ad import open_h5ad
 from livelatent.atlas.sources.hdf5 import Hdf5File
+from livelatent.atlas.sources.matrix_market import open_matrix_market
 from livelatent.atlas.sources.source import Source
+from livelatent.atlas.sources.tenx_h5 import matrices_in, open_tenx_h5
+from livelatent.atlas.sources.trio import is_matrix, trios_in
+from livelatent.atlas.sources.zarr import open_zarr, root_attributes
 from livelatent.errors import SourceError
 from livelatent.paths import local_path
 
@@ -46,16 +53,48 @@ def open_sources(
     if not path.exists():
         raise SourceError(f"{path} does not exist. Check the path, seen from {Path.cwd()}.")
     name = name or path.name
-    if path.is_dir():
-        raise SourceError(f"{path} is a folder of no known format.")
-    return open_file(path, counts=counts, gene_names=gene_names, name=name)
+    open_it = opener_of(path)
+    return open_it(path, counts=counts, gene_names=gene_names, name=name)
 
 
-def open_file(path: Path, *, counts: str, gene_names: str | None, name: str) -> list[Source]:
-    """A file, by what is in it; its name is not asked."""
+def opener_of(path: Path) -> Callable[..., list[Source]]:
+    """What reads this path, by what is in it; the name of a file is not asked, only a folder's parts are."""
+    with faults_named(path):
+        return opener_of_folder(path) if path.is_dir() else opener_of_file(path)
+
+
+def opener_of_folder(path: Path) -> Callable[..., list[Source]]:
+    """Zarr, a collection, or Matrix Market."""
+    if is_zarr(path):
+        kind = str(root_attributes(path).get("encoding-type"))
+        return open_annbatch if kind.startswith("annbatch") and datasets_in(path) else open_zarr
+    if trios_in(path):
+        return open_matrix_market
+    if datasets_in(path):
+        return open_annbatch
+    inside = sorted(entry.name for entry in path.iterdir())
+    raise SourceError(
+        f"{path} is a folder of no kind that is read here: an AnnData's Zarr store (`zarr.json` or `.zgroup`), a 10x "
+        "folder (`matrix.mtx` with `features.tsv` and `barcodes.tsv`), or an annbatch collection (`dataset_0`, ...). "
+        f"It has: {', '.join(inside[:5]) or 'nothing'}{', ...' if len(inside) > 5 else ''}."
+    )
+
+
+def opener_of_file(path: Path) -> Callable[..., list[Source]]:
+    """`.h5ad`, 10x `.h5`, or one Matrix Market file."""
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if is_matrix(path):
+        return open_matrix_market
+    for magic, what in ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip")):
+        if start.startswith(magic):
+            raise SourceError(f"{path} is packed with {what}. Unpack it, and name what comes out.")
     with Hdf5File(path).opened() as root:
         has = set(root)
+        if not {"obs", "var"} & has and matrices_in(root):
+            return open_tenx_h5
     if {"obs", "var"} <= has:
-        return open_h5ad(path, counts=counts, gene_names=gene_names, name=name)
+        return open_h5ad
     missing = " and ".join(f"`{part}`" for part in ("obs", "var") if part not in has)
-    raise SourceError(f"{path} is no AnnData file: it has no group {missing}. {WAY_OUT}")
+    loom = " It looks like a loom file: `anndata.io.read_loom` reads it." if {"row_attrs", "col_attrs"} <= has else ""
+    raise SourceError(f"{path} is no AnnData file: it has no group {missing}.{loom} {WAY_OUT}")

@@ -14,6 +14,8 @@ from livelatent.atlas.sources.faults import Unfit, check_names
 from livelatent.atlas.sources.matrices import Container, is_array, is_group
 from livelatent.errors import ColumnError, SourceError
 
+LONGEST_TEXT = 2**16
+"""Bytes a row where text has one length for all."""
 NULLABLE = {
     "nullable-integer": pd.arrays.IntegerArray,
     "nullable-boolean": pd.arrays.BooleanArray,
@@ -187,6 +189,8 @@ def check_column(table: Any, name: str, n_rows: int) -> None:
                 raise Unfit(f"without its `{part}`")
     elif item.dtype.kind not in "fiubSUT" and not is_text(item):
         raise Unfit(f"of {item.dtype}")
+    if is_array(item) and item.dtype.kind in "SU" and item.dtype.itemsize > LONGEST_TEXT:
+        raise Unfit(f"text of {item.dtype.itemsize} bytes a row")
     length = length_of(item)
     if length != n_rows:
         raise Unfit(f"{'no list' if length is None else f'{length} values'} for {n_rows} rows")
@@ -260,16 +264,25 @@ def categorical(codes: ndarray, kinds: Any, ordered: bool) -> pd.Categorical:
     """Codes with their categories; `kinds` is an array, or what a nullable array is stored as."""
     if is_group(kinds):
         n_kinds = length_of(kinds) or 0
+        check_number_of_kinds(n_kinds, codes.size)
         parts = {part: array_values(kinds[part], n_kinds) for part in ("values", "mask")}
         if parts["mask"].any():
             raise Unfit("with a category that is missing")
         categories = parts["values"]
     else:
-        categories = array_values(kinds, int(kinds.shape[0]) if kinds.shape else 0)
+        n_kinds = int(kinds.shape[0]) if kinds.shape else 0
+        check_number_of_kinds(n_kinds, codes.size)
+        categories = array_values(kinds, n_kinds)
     if codes.dtype.kind not in "iu":
         raise Unfit(f"with codes of {codes.dtype}")
     index = pd.Index(categories, dtype=object) if categories.dtype == object else pd.Index(categories)
     return pd.Categorical.from_codes(codes.astype(np.int64), categories=index, ordered=ordered)
+
+
+def check_number_of_kinds(n_kinds: int, n_rows: int) -> None:
+    """Raise where more categories are claimed than anything could have made."""
+    if n_kinds > n_rows + 1_000_000:
+        raise Unfit(f"with {n_kinds} categories for {n_rows} rows")
 
 
 def first_kinds(table: Any, item: Any, n_rows: int) -> pd.Categorical:

@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import Progress, gene_moments, group_sums, log_matrix, rows_or_kept
+from livelatent.atlas.group_sums import group_sums
+from livelatent.atlas.passes import Progress, gene_moments, log_matrix, rows_or_kept
 
 Flavor = Literal["cell_ranger", "seurat_v3"]
 
@@ -47,7 +48,7 @@ def highly_variable_genes(
     Raises
     ------
     CountsError
-        If `seurat_v3` meets values that are no whole counts, or can't fit its trend.
+        If `seurat_v3` can't fit its trend: too few genes vary, or a batch is too small.
 
     Notes
     -----
@@ -96,7 +97,7 @@ def _most_batches(
         return log_matrix(counts, atlas.total[chunk], scale)
 
     batches, batch = np.unique(atlas.batch[rows], return_inverse=True)
-    sums = group_sums(
+    sums, _ = group_sums(
         atlas,
         batch,
         len(batches),

@@ -11,11 +11,14 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import Progress, group_sums
+from livelatent.atlas.group_sums import group_sums
+from livelatent.atlas.passes import Progress
 from livelatent.errors import CountsError
 
 SPAN = 0.3
 """Share of genes in each local fit, scanpy's and Seurat's default."""
+MIN_GENES = 15
+"""With fewer, no loess was found in any trial; with three, scikit-misc 0.5.3 ends the process."""
 
 
 def seurat_v3(
@@ -43,32 +46,26 @@ def seurat_v3(
     A batch of one cell has no variance, and no say (scanpy ranks its NaN).
     """
 
-    def counts_of(counts: sparse.csr_matrix, chunk: Rows) -> sparse.csr_matrix:
-        if counts.data.dtype.kind == "f" and (counts.data != np.floor(counts.data)).any():
-            raise CountsError(
-                f"{atlas.path}: flavor='seurat_v3' reads counts, and rows {chunk[0]} to {chunk[-1]} hold values that "
-                "are no whole numbers. Use flavor='cell_ranger'."
-            )
-        return counts
-
     n_cells = np.bincount(batch, minlength=len(batch_names))
     used = np.flatnonzero(n_cells > 1)
     code = np.full(len(batch_names), -1, np.int64)
     code[used] = np.arange(used.size)
     if not used.size:
         raise ValueError("a gene's variance needs at least 2 cells, and no batch has them.")
-    sums = group_sums(
+    sums, _ = group_sums(
         atlas,
         code[batch],
         used.size,
         rows,
-        counts_of,
+        lambda counts, chunk: counts,
         client=client,
         progress=progress,
         what="means and variances of counts",
     )
     mean, variance = sums.mean[:, genes], sums.variance[:, genes]
-    expected = np.stack([expected_sd(m, v, batch_names[b]) for m, v, b in zip(mean, variance, used, strict=True)])
+    expected = np.stack(
+        [expected_sd(m, v, batch_names[b]) for m, v, b in zip(mean, variance, used.tolist(), strict=True)]
+    )
     n = sums.n_cells[:, None]
     limit = np.full(sums.mean.shape, np.inf)
     limit[:, genes] = expected * np.sqrt(n) + mean
@@ -80,7 +77,7 @@ def seurat_v3(
         values = np.minimum(counts.data.astype(np.float64), limit[own, counts.indices])
         return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
-    cut = group_sums(
+    cut, _ = group_sums(
         atlas, code[batch], used.size, rows, clipped, client=client, progress=progress, what="clipped variances"
     )
     total, squares = cut.total[:, genes], cut.squares[:, genes]
@@ -98,21 +95,25 @@ def expected_sd(
     CountsError
         If loess finds no fit, as with few genes or a handful of cells.
     """
-    from skmisc.loess import loess
+    from skmisc.loess import loess  # type: ignore[import-untyped]  # it ships none
 
     result = np.zeros(mean.size)
     varies = variance > 0
     if varies.any():
-        fit = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=SPAN, degree=2)
-        try:
-            fit.fit()
-        except ValueError as error:
+        trouble = "" if varies.sum() >= MIN_GENES else f"{MIN_GENES} are needed"
+        if not trouble:
+            fit = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=SPAN, degree=2)
+            try:
+                fit.fit()
+                result[varies] = fit.outputs.fitted_values
+            except ValueError as error:
+                trouble = f"loess says {error}"
+        if trouble:
             where = f"batch {batch_name!r}" if batch_name else "these cells"
             raise CountsError(
                 f"the trend of variance over mean that flavor='seurat_v3' needs can't be fitted in {where} "
-                f"({int(varies.sum())} genes vary: {error}). Use flavor='cell_ranger', or leave small batches out."
-            ) from error
-        result[varies] = fit.outputs.fitted_values
+                f"({int(varies.sum())} genes vary; {trouble}). Use flavor='cell_ranger', or leave small batches out."
+            )
     return np.asarray(np.sqrt(10**result))
 
 

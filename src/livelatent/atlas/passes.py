@@ -1,4 +1,4 @@
-"""Whole-atlas passes, chunk by chunk on Dask: any function over cells, and the moments of each gene, in groups or not.
+"""Whole-atlas passes, chunk by chunk on Dask: any function over cells, and the moments of each gene.
 
 All work on x = log1p(count * mean_total / total) (METHODS.md, section 1). Chunks are combined in row order, so
 that a pass gives the same bits however many threads it ran on.
@@ -16,7 +16,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]  # it ships none; Dask needs it and brings it
 import dask
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Float, Float64, Int64
 from numpy import ndarray
 from scipy import sparse
 
@@ -204,70 +204,3 @@ def gene_moments(
 def rows_or_kept(rows: object | None, atlas: Atlas) -> Rows:
     """What `as_rows` gives, and for None every cell that QC keeps: the default of all that is learnt from."""
     return atlas.rows() if rows is None else as_rows(rows, atlas.n_cells)
-
-
-@dataclass(frozen=True)
-class GroupSums:
-    """Cells, sums and sums of squares of each gene, per group of cells."""
-
-    n_cells: Int64[ndarray, " group"]
-    total: Float64[ndarray, "group gene"]
-    squares: Float64[ndarray, "group gene"]
-
-    @property
-    def mean(self) -> Float64[ndarray, "group gene"]:
-        """0 where a group has no cell."""
-        return np.asarray(self.total / np.maximum(self.n_cells, 1)[:, None])
-
-    @property
-    def variance(self) -> Float64[ndarray, "group gene"]:
-        """With n - 1, and exactly 0 for a gene of one whole count throughout; 0 where a group has one cell."""
-        scatter = self.squares - self.n_cells[:, None] * self.mean**2
-        return np.asarray(np.maximum(scatter, 0) / np.maximum(self.n_cells - 1, 1)[:, None])
-
-
-def group_sums(
-    atlas: Atlas,
-    group: Int[ndarray, " cell"],
-    n_groups: int,
-    rows: Rows,
-    transform: Callable[[sparse.csr_matrix, Rows], sparse.csr_matrix],
-    *,
-    client: Any = None,
-    progress: Progress | None = None,
-    what: str = "sums per group",
-) -> GroupSums:
-    """Sums over the cells of each group, all groups in one pass.
-
-    Parameters
-    ----------
-    group
-        One code for each of `rows`; -1 leaves a cell out.
-    transform
-        What is summed up, from a chunk's counts and rows: the counts themselves, or x.
-
-    Notes
-    -----
-    A chunk's sums are sparse (they hold at most its own values), so many groups cost memory once only.
-    """
-    member_of = np.full(atlas.n_cells, -1, np.int32)
-    member_of[rows] = group
-
-    def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, sparse.coo_matrix, sparse.coo_matrix]:
-        code = member_of[chunk]
-        used = np.flatnonzero(code >= 0)
-        member = sparse.csr_matrix((np.ones(used.size), (code[used], used)), shape=(n_groups, code.size))
-        x = transform(counts, chunk).astype(np.float64)
-        squared = sparse.csr_matrix((x.data**2, x.indices, x.indptr), shape=x.shape)
-        return np.bincount(code[used], minlength=n_groups), (member @ x).tocoo(), (member @ squared).tocoo()
-
-    n_cells = np.zeros(n_groups, np.int64)
-    total, squares = np.zeros((n_groups, atlas.n_genes)), np.zeros((n_groups, atlas.n_genes))
-    chosen = rows[group >= 0]
-    for part_cells, part_total, part_squares in map_cells(
-        chunk_sums, atlas, chosen, client=client, progress=progress, what=what
-    ):
-        n_cells += part_cells
-        total[part_total.row, part_total.col] += part_total.data
-        squares[part_squares.row, part_squares.col] += part_squares.data
-    return GroupSums(n_cells, total, squares)

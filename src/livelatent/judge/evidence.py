@@ -7,9 +7,10 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.group_sums import gene_sums
 from livelatent.judge.cluster import cluster_tree, join_space
 from livelatent.judge.expression import log_genes
-from livelatent.judge.markers import gene_sums, marker_genes, marker_table
+from livelatent.judge.markers import marker_genes, marker_table
 from livelatent.judge.reference import Reference
 
 __all__ = ["Evidence", "Flag", "StrangeCells", "log_excess_p", "reason"]

@@ -7,10 +7,10 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.group_sums import GeneSums, gene_sums
 from livelatent.errors import LabelError
 from livelatent.judge.expression import REFERENCE_CELLS, gene_indices, log_genes, stratified_rows
 from livelatent.judge.logistic import Logistic, fit_logistic
-from livelatent.judge.markers import GeneSums, gene_sums
 from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanobis
 from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
 from livelatent.judge.projection import Projection

@@ -1,0 +1,13 @@
+"""What passes must give, the slow way, in memory."""
+
+import anndata
+import numpy as np
+
+from livelatent.atlas import Atlas
+
+
+def log_counts(atlas: Atlas, rows: np.ndarray, mean_total: float) -> np.ndarray:
+    """x of METHODS 1, the slow way."""
+    counts = anndata.read_zarr(atlas.path).X[rows].toarray().astype(np.float64)
+    total = counts.sum(axis=1, keepdims=True)
+    return np.log1p(np.where(total > 0, counts * mean_total / np.where(total > 0, total, 1), 0))

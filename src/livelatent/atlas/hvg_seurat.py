@@ -45,7 +45,6 @@ def seurat_v3(
     each gene's standard deviation expected from its mean, sums of counts clipped at mean + sqrt(cells) of these.
     A batch of one cell has no variance, and no say (scanpy ranks its NaN).
     """
-
     n_cells = np.bincount(batch, minlength=len(batch_names))
     used = np.flatnonzero(n_cells > 1)
     code = np.full(len(batch_names), -1, np.int64)

@@ -13,7 +13,8 @@ _HOME = {
     "write_example": "livelatent.example",
     "Atlas": "livelatent.atlas.atlas",
     "ingest": "livelatent.atlas.ingest",
-    "simulate_h5ad": "livelatent.simulate",
+    "simulate": "livelatent.simulated.simulate",
+    "simulate_h5ad": "livelatent.simulated.simulate",
     "Stream": "livelatent.stream.stream",
     "StreamConfig": "livelatent.stream.plan",
     "Cellular": "livelatent.models.cellular",
@@ -42,6 +43,7 @@ __all__ = [
     "fit_reference",
     "ingest",
     "load_model",
+    "simulate",
     "simulate_h5ad",
     "write_example",
 ]
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from livelatent.judge.reference import fit_reference
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import load_model
-    from livelatent.simulate import simulate_h5ad
+    from livelatent.simulated.simulate import simulate, simulate_h5ad
     from livelatent.stream.plan import StreamConfig
     from livelatent.stream.stream import Stream
     from livelatent.train.embed import embed

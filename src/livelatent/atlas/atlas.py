@@ -3,7 +3,7 @@
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,27 @@ from livelatent.arrays import Rows, as_rows, rows_or_all
 from livelatent.atlas import manifest
 from livelatent.atlas.columns import codes_of, is_none, text_or_none
 from livelatent.atlas.elements import is_storable, quiet_anndata, read_element
-from livelatent.atlas.labels import LabelJournal
+from livelatent.atlas.labels import LabelJournal, sources_of
 from livelatent.atlas.layout import KEPT, LABEL, SPLIT, TOTAL, beside, text_index
-from livelatent.atlas.opening import array_in, check_shards, damage_named, group_in, on_zarrs, open_root
+from livelatent.atlas.opening import (
+    Place,
+    array_in,
+    check_shards,
+    damage_named,
+    group_in,
+    on_zarrs,
+    open_root,
+    store_place,
+    zarr_of,
+)
 from livelatent.atlas.write import replace_element
-from livelatent.errors import ColumnError, StoreError
-from livelatent.paths import store_path
+from livelatent.errors import ColumnError, LabelError, StoreError
+from livelatent.paths import local_path
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from livelatent.atlas.remote import Address
 
 GAP_CELLS = 64
 """Cells read over rather than around, about a chunk: a second request would decode the same chunk again."""
@@ -45,8 +57,9 @@ class CsrArrays:
 class Atlas:
     """Cells x genes on disk, with their labels, batches and splits. Open one with `Atlas.open(path)`."""
 
-    def __init__(self, path: Path, facts: dict[str, Any], obs: pd.DataFrame, genes: Shaped[ndarray, " gene"]):
+    def __init__(self, path: Place, facts: dict[str, Any], obs: pd.DataFrame, genes: Shaped[ndarray, " gene"]):
         self.path = path
+        self._labels_folder: Path | None = None
         self.uuid = str(facts["uuid"])
         self.mean_total = float(facts["mean_total"])
         self.obs = obs
@@ -57,15 +70,36 @@ class Atlas:
         self._facts = facts
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "Atlas":
+    def open(
+        cls,
+        path: "str | os.PathLike[str] | Address",
+        *,
+        labels: str | os.PathLike[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> "Atlas":
         """Open a store that `ingest` wrote.
+
+        Parameters
+        ----------
+        path
+            A folder, or an address: `s3://bucket/blood.zarr`, `gs://...`, `https://...`.
+        labels
+            Folder for labels given by hand; beside the store by default. A remote or read-only store needs one.
+        storage_options
+            For an address: `endpoint`, `region`, `anonymous`, `headers`, `timeout_s`, `retries`, and obstore's own
+            keys. What is not given comes from the usual environment variables.
 
         Raises
         ------
         StoreError
-            If it is none of ours, of another version, or files of it are missing or changed.
+            If it is none of ours, of another version, or files of it are missing or changed; or can't be reached.
+        NoPermissionError
+            If the server or the system does not let us read it.
         """
-        path = store_path(path, StoreError)
+        return cls._open(store_place(path, storage_options), None if labels is None else local_path(labels, LabelError))
+
+    @classmethod
+    def _open(cls, path: Place, labels: Path | None) -> "Atlas":
         root, facts = open_root(path)
         manifest.verify(path, str(facts["uuid"]))
         with damage_named(path):
@@ -73,16 +107,44 @@ class Atlas:
             obs, var = read_element(root["obs"]), read_element(root["var"])
         genes = np.array([str(name) for name in var.index], dtype=object)
         obs.index = text_index(str(name) for name in obs.index)
-        return cls(path, facts, obs, genes)
+        atlas = cls(path, facts, obs, genes)
+        atlas._labels_folder = labels
+        return atlas
 
-    def __reduce__(self) -> tuple[Callable[[Path], "Atlas"], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[..., "Atlas"], tuple[Place, Path | None]]:
         # Other processes (a Dask cluster) open the store themselves.
-        return Atlas.open, (self.path,)
+        return Atlas._open, (self.path, self._labels_folder)
+
+    @property
+    def folder(self) -> Path:
+        """The store's folder on this machine.
+
+        Raises
+        ------
+        StoreError
+            If the store is remote, so nothing can be written to it or beside it.
+        """
+        if not isinstance(self.path, Path):
+            raise StoreError(
+                f"{self.path} is a remote store, which is only read. Copy it here first "
+                f'(Atlas.open(address).copy_to("{self.path.name}")), write there, and copy it back with overwrite=True.'
+            )
+        return self.path
 
     def __repr__(self) -> str:
         batches = f"{len(self.batch_names)} batches" if self.batch_names else "no batch column"
         labels = f"{len(self.label_names)} labels" if self.label_names else "no labels"
         return f"Atlas({self.path.name}: {self.n_cells:,} cells x {self.n_genes:,} genes, {labels}, {batches})"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the store says of itself: `uns["livelatent"]`."""
+        return dict(self._facts)
+
+    @property
+    def report(self) -> pd.DataFrame:
+        """One row per source: how many of its genes were kept, dropped or missing, and what else was left behind."""
+        return pd.DataFrame(json.loads(str(self._facts.get("report", "[]"))))
 
     @property
     def n_cells(self) -> int:
@@ -180,8 +242,8 @@ class Atlas:
 
     @functools.cached_property
     def _csr(self) -> CsrArrays:
-        with damage_named(self.path), on_zarrs():
-            group = group_in(zarr.open_group(self.path, mode="r"), "X")
+        with damage_named(self.path), on_zarrs(self.path):
+            group = group_in(zarr.open_group(zarr_of(self.path), mode="r", zarr_format=3), "X")
             data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
             indptr = np.asarray(pointers[:]).astype(np.int64)
         if (
@@ -248,13 +310,46 @@ class Atlas:
         with quiet_anndata():
             return AnnData(matrix, obs=self.obs.iloc[chosen].copy(), var=var, obsm=obsm)
 
+    def copy_to(
+        self,
+        target: "str | os.PathLike[str] | Address",
+        *,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> "Atlas":
+        """Copy the store and its manifest to a bucket, or from one (or another folder) to this machine.
+
+        A copy that was cut off can't be opened; run again, one to a bucket sends only what has not arrived. Labels
+        given by hand and runs stay where they are.
+
+        Parameters
+        ----------
+        overwrite
+            Replace another store that stands there.
+        progress
+            Called often with bytes done, bytes in all, and what is being done.
+
+        Raises
+        ------
+        StoreError
+            If the store does not agree with its manifest, or the copy does not arrive whole.
+        StoreExistsError
+            If something else stands at `target`.
+        """
+        from livelatent.atlas.transfer import copy_store
+
+        place = store_place(target, storage_options)
+        copy_store(self.path, self.uuid, place, overwrite=overwrite, progress=progress)
+        return Atlas._open(place, None)
+
     def write_obsm(self, name: str, array: Shaped[ndarray, "cell dim"]) -> None:
         """Store one vector per cell, such as a latent; replaces an earlier one of that name."""
         if array.ndim != 2 or array.shape[0] != self.n_cells:
             raise ValueError(f"one row for each of {self.n_cells} cells was wanted; got shape {array.shape}.")
         if not is_storable(name) or name.startswith("."):
             raise ColumnError(f"an obsm name has no slash and no dot before it, and is none of Zarr's; got {name!r}.")
-        replace_element(self.path, self.uuid, "obsm", name, np.asarray(array))
+        replace_element(self.folder, self.uuid, "obsm", name, np.asarray(array))
 
     def write_labels(self, column: str = LABEL) -> None:
         """Write the labels into an obs column of their own: the hand-given one, else the original; else missing.
@@ -271,27 +366,29 @@ class Atlas:
             raise ColumnError(
                 f'{self.path}: obs column "{column}" came with the data and is not written over. Pass another name.'
             )
-        values = self.labels.current()
-        values = np.where(is_none(values), self._written_labels, values)
+        values = self.labels.shown()
         names = sorted({name for name in values if name is not None})
         cells = pd.Categorical.from_codes(codes_of(values, tuple(names)), categories=pd.Index(names, dtype=object))
-        replace_element(self.path, self.uuid, "obs", column, cells, marks={"livelatent": "labels"})
+        replace_element(self.folder, self.uuid, "obs", column, cells, marks={"livelatent": "labels"})
         self.obs[column] = cells
 
     def obs_columns_of_labels(self) -> tuple[str, ...]:
         """The obs columns that `write_labels` wrote."""
         found = []
-        for file in sorted((self.path / "obs").glob("*/zarr.json")):
+        for file in sorted((self.folder / "obs").glob("*/zarr.json")):
             if json.loads(file.read_bytes()).get("attributes", {}).get("livelatent") == "labels":
                 found.append(file.parent.name)
         return tuple(found)
 
     @functools.cached_property
     def labels(self) -> LabelJournal:
-        """The journal of labels given by hand, beside the store."""
+        """The journal of labels given by hand: beside the store, or in the folder that `open(labels=...)` named."""
+        beside_it = beside(self.path, "labels") if isinstance(self.path, Path) else None
         return LabelJournal(
-            beside(self.path, "labels"),
+            self._labels_folder or beside_it,
             np.asarray(self.obs["source"].astype(str), dtype=object),
             np.asarray(self.obs["source_row"], dtype=np.int64),
             self._written_labels,
+            names=np.asarray(self.obs["barcode"] if "barcode" in self.obs else self.obs.index, dtype=object),
+            sources=sources_of(self._facts),
         )

@@ -15,7 +15,9 @@ import zarr
 from numpy import ndarray
 
 from livelatent.atlas.memory import Budget
+from livelatent.atlas.elements import plain_frame, write_element
 from livelatent.atlas.genes import gene_map
+from livelatent.atlas.grown import growing_writer
 from livelatent.atlas.joined_obs import JoinedObs, cell_names, keeps_identity
 from livelatent.atlas.layout import (
     FORMAT,
@@ -38,6 +40,14 @@ from livelatent.atomic import sync_file
 from livelatent.errors import CountsError
 
 
+@dataclass(frozen=True)
+class Base:
+    """A store that grows: where it is, and itself as a source."""
+
+    path: Path
+    source: Source
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What a store is made of, and how."""
@@ -52,10 +62,12 @@ class Recipe:
     layout: Layout
     compression: Compression
     seed: int
+    base: "Base | None" = None
+    """The store that grows by these sources."""
 
     @property
     def n_cells(self) -> int:
-        """Cells of all sources."""
+        """Cells of all sources, without those of a store that grows."""
         return sum(source.n_cells for source in self.sources)
 
     def parts(self, layer: str | None) -> list[Part]:
@@ -71,7 +83,8 @@ def matrix_of(source: Source, layer: str | None) -> Matrix:
 def build(work: Work, recipe: Recipe, report: Progress) -> None:
     """Write the whole store below `work.store`."""
     n_elements = sum(part.matrix.n_elements for part in recipe.parts(None))
-    shuffle = Shuffle(recipe.n_cells, recipe.budget.n_buckets(n_elements), (recipe.seed,))
+    n_before = recipe.base.source.n_cells if recipe.base else 0
+    shuffle = Shuffle(recipe.n_cells, recipe.budget.n_buckets(n_elements), (recipe.seed, n_before))
     root = zarr.open_group(work.store, mode="a", zarr_format=3)
     n_known = recipe.n_cells if work.state.get("finished") else work.state.get("scattered", {}).get("rows", 0)
     totals = Totals(
@@ -85,7 +98,8 @@ def build(work: Work, recipe: Recipe, report: Progress) -> None:
             finished = [*work.state.get("finished", []), name]
             work.save(finished=finished, scattered={}, done=0)
             shutil.rmtree(work.scratch / "matrix")
-    build_tables(work, recipe, root, shuffle.order(), totals, report)
+    order = np.concatenate([np.arange(n_before), n_before + shuffle.order()])
+    build_tables(work, recipe, root, order, totals, report)
 
 
 def build_matrix(
@@ -111,30 +125,35 @@ def build_matrix(
                 f"{', '.join(str(source.path) for source in recipe.sources)}: every value is 0, so there is nothing "
                 "to learn."
             )
-        kind = scratch.value_type()
-        wanted = recipe.budget.shard_elements(recipe.layout.shard_elements, index_type(n_genes), kind)
-        layout = dataclasses.replace(recipe.layout, shard_elements=wanted)
-        shard, chunk = layout.shard_chunk_elements(scratch.n_elements, recipe.n_cells)
-        parent = root if layer is None else layers_group(root)
-        name = "X" if layer is None else layer
-        folder = work.store / ("X" if layer is None else f"layers/{layer}")
-        done = int(work.state.get("done", 0))
+        place = "X" if layer is None else f"layers/{layer}"
+        kind, done = scratch.value_type(), int(work.state.get("done", 0))
+        if layer is not None:
+            layers_group(root)
 
         def after_shard(n_done: int) -> None:
             for part in ("data", "indices"):
-                sync_file(folder / part / "c" / str((n_done - 1) // shard))
+                sync_file(work.store / place / part / "c" / str((n_done - 1) // writer.shard))
             work.save(done=n_done)
 
-        writer = MatrixWriter(
-            parent,
-            name,
-            n_genes=n_genes,
-            value_type=kind,
-            cut=Cut(chunk=chunk, shard=shard, compression=recipe.compression),
-            done=done - done % shard,
-            after_shard=after_shard,
-        )
-        write_matrix(writer, scratch, shuffle, kind, done - done % shard, report, f"writing{of}")
+        if recipe.base is not None:
+            writer, kind, n_written = growing_writer(
+                root, recipe.base.path, work.store, place, n_genes, kind, done, after_shard
+            )
+        else:
+            wanted = recipe.budget.shard_elements(recipe.layout.shard_elements, index_type(n_genes), kind)
+            layout = dataclasses.replace(recipe.layout, shard_elements=wanted)
+            shard, chunk = layout.shard_chunk_elements(scratch.n_elements, recipe.n_cells)
+            n_written = done - done % shard
+            writer = MatrixWriter(
+                root if layer is None else layers_group(root),
+                layer or "X",
+                n_genes=n_genes,
+                value_type=kind,
+                cut=Cut(chunk=chunk, shard=shard, compression=recipe.compression),
+                done=n_written,
+                after_shard=after_shard,
+            )
+        write_matrix(writer, scratch, shuffle, kind, n_written, report, f"writing{of}")
     finally:
         scratch.close()
 
@@ -151,21 +170,33 @@ def build_tables(
 ) -> None:
     """Write obs, var, obsm and the facts, in the order that the matrices were written in."""
     total, n_seen = true_totals(recipe.sources, totals)
-    n_empty = int((total == 0).sum())
-    report(recipe.n_cells, recipe.n_cells, "tables" + (f" ({n_empty} empty cells kept)" if n_empty else ""))
+    n_empty, n_new = int((total == 0).sum()), total.size
+    report(n_new, n_new, "tables" + (f" ({n_empty} empty cells kept)" if n_empty else ""))
     source, source_row = recipe.obs.identity()
     barcodes = np.concatenate([source.obs.names() for source in recipe.sources])
-    names, is_renamed = cell_names(barcodes, source, source_row)
+    split, taken = split_names(n_new), None
+    if recipe.base is not None:
+        old = recipe.base.source.obs
+        taken = old.names()
+        total = np.concatenate([old.column(TOTAL).to_numpy(np.float64), total])
+        n_seen = np.concatenate([old.column(N_GENES).to_numpy(np.int32), n_seen])
+        split = np.concatenate([np.asarray(old.column(SPLIT).astype(str), dtype=object), split])
+    names, is_renamed = cell_names(barcodes, source[-n_new:], source_row[-n_new:], taken)
+    if taken is not None:
+        names, barcodes = np.concatenate([taken, names]), np.concatenate([taken, barcodes])
 
     def columns() -> Any:
         for name in recipe.obs.columns:
-            yield name, take(recipe.obs.column(name), order)
+            column = take(recipe.obs.column(name), order)
+            if name == "barcode" and is_renamed and column.isna().any():
+                column = column.astype(object).where(column.notna(), pd.Series(barcodes[order]))
+            yield name, column
         if is_renamed and "barcode" not in recipe.obs.columns:
             yield "barcode", pd.Series(barcodes[order])
         yield "store_uuid", pd.Categorical.from_codes(np.zeros(order.size, np.int8), [work.uuid])
         yield "source", source.take(order)
         yield "source_row", source_row[order]
-        yield SPLIT, pd.Categorical(split_names(order.size))
+        yield SPLIT, pd.Categorical(split)  # in the store's order as it is
         yield TOTAL, total[order]
         yield N_GENES, n_seen[order]
 
@@ -173,24 +204,19 @@ def build_tables(
     for name in ("var", "uns", "obsm"):
         if name in root:
             del root[name]
-    finish_tables(work, recipe, root, order, float(total.mean()))
-
-
-def finish_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, mean_total: float) -> None:
-    """Write var, obsm and the facts."""
-    from livelatent.atlas.elements import plain_frame, write_element
-
-    write_element(root, "var", plain_frame(var_table(recipe.sources, recipe.genes)))
+    every = recipe.sources if recipe.base is None else (recipe.base.source, *recipe.sources)
+    first = every[:1] if recipe.base else every
+    write_element(root, "var", plain_frame(var_table(first, recipe.genes)))
     obsm = root.create_group("obsm", attributes={"encoding-type": "dict", "encoding-version": "0.1.0"})
-    for name in shared_obsm(recipe.sources):
-        write_obsm(obsm, name, recipe.sources, order, work.scratch, recipe.budget.free // 4)
+    for name in shared_obsm(first):
+        write_obsm(obsm, name, every, order, work.scratch, recipe.budget.free // 4)
     facts = {
         "format": FORMAT,
         "uuid": work.uuid,
         **recipe.facts,
         "genes_sha256": genes_sha256(recipe.genes),
         "version": version("livelatent"),
-        "mean_total": mean_total,
+        "mean_total": float(total.mean()),
     }
     finish(work.store, root, facts)
 

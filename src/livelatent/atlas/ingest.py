@@ -127,11 +127,10 @@ def ingest(
         "layout": None if layout is None else dataclasses.asdict(layout),
     }
     lock, what = target.with_name(f".{target.name}.lock"), f"the store {target}"
-    before = Work.found(target, asked)
-    if before is not None and before.is_in_place():
-        # It was killed after all was done but the tidying up.
+    finished = Work.placed(target, asked)
+    if finished is not None:
         with only_writer(lock, what):
-            before.settle()
+            finished.settle()
         return Atlas.open(target)
     refuse_existing(target, overwrite=overwrite)
     recipe = recipe_of(

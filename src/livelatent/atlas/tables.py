@@ -74,12 +74,13 @@ def write_obsm(
     scratch: Path,
     max_bytes: int,
 ) -> None:
-    """Write one dense array in the store's order; a source that lacks it gives NaN.
+    """Write one dense array in the store's order, as wide as in the first source; a source that lacks it gives NaN.
 
     Rows go to their places in a plain file first, since a source is read in its own order only.
     """
-    known = [source.obsm[name] for source in sources if name in source.obsm]
-    n_columns = known[0].n_columns
+    n_columns = sources[0].obsm[name].n_columns
+    has = [name in source.obsm and source.obsm[name].n_columns == n_columns for source in sources]
+    known = [source.obsm[name] for source, own in zip(sources, has, strict=True) if own]
     kind = np.result_type(*(rows.dtype for rows in known))
     if len(known) < len(sources) and kind.kind != "f":
         kind = np.dtype(np.float64)
@@ -91,8 +92,8 @@ def write_obsm(
     with open(path, "w+b") as file:
         file.truncate(order.size * row_bytes)
         first = 0
-        for source in sources:
-            chunks = source.obsm[name].chunks(max_elements) if name in source.obsm else missing(source, n_columns, kind)
+        for source, own in zip(sources, has, strict=True):
+            chunks = source.obsm[name].chunks(max_elements) if own else missing(source, n_columns, kind)
             for start, rows in chunks:
                 put_rows(file.fileno(), np.ascontiguousarray(rows, kind), place[first + start :][: len(rows)])
             first += source.n_cells

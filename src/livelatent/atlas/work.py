@@ -34,6 +34,22 @@ class Work:
         return cls(target, plan) if plan.get("asked") == plain(asked) else None
 
     @classmethod
+    def placed(cls, target: Path, asked: dict[str, Any], *, but: str = "") -> "Work | None":
+        """The same if it was killed after its store took its place, with nothing but tidying up to do.
+
+        Parameters
+        ----------
+        but
+            A key of `asked` that is another since the store is in place.
+        """
+        plan = read_json(folder_of(target) / "plan.json")
+        was, now = dict(plan.get("asked", {})), plain(asked)
+        if {**was, but: None} != {**now, but: None}:
+            return None
+        work = cls(target, plan)
+        return work if work.is_in_place() else None
+
+    @classmethod
     def begun(cls, target: Path, asked: dict[str, Any], uuid: str | None = None) -> "Work":
         """Work found, or begun anew; what another plan has left is thrown away, since it was never acknowledged.
 

@@ -4,8 +4,10 @@ Every write to disk goes through here: written aside, synced, renamed, and the f
 """
 
 import contextlib
+import csv
 import ctypes
 import errno
+import io
 import json
 import os
 import re
@@ -13,7 +15,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         aside.write_bytes(data)
 
 
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file of any size piece by piece. For one in a folder that is itself written aside."""
+    with refusals_named(path), open(path, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in UTF-8, or leave it as it was."""
     write_bytes(path, text.encode())
@@ -121,6 +130,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON; NaN and infinity are refused, since other readers refuse them."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table for spreadsheets; text that a spreadsheet would run as a formula gets a quote before it."""
+
+    def safe(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([safe(value) for value in row] for row in rows)
+    write_text(path, text.getvalue())
 
 
 def append_bytes(path: Path, data: bytes, *, end: int) -> None:

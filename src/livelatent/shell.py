@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -18,11 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
-from livelatent.atomic import write_text
+from livelatent.atomic import write_csv
 from livelatent.errors import LivelatentError
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")]
 Store = Annotated[Path, typer.Argument(help="A store made by `livelatent ingest`.", metavar="STORE")]
+
+__all__ = ["Json", "OneMessage", "Store", "bar", "print_rows", "say", "stderr", "stdout", "write_csv"]
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -82,16 +82,3 @@ def bar() -> Iterator[Callable[[str, float], None]]:
             progress.update(task, description=escape(what), completed=share)
 
         yield show
-
-
-def write_csv(path: Path, header: list[str], rows: Any) -> None:
-    """Write a table for spreadsheets; text that a spreadsheet would run as a formula gets a quote before it."""
-
-    def safe(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
-
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows([safe(value) for value in row] for row in rows)
-    write_text(path, text.getvalue())

@@ -15,7 +15,7 @@ import pytest
 from livelatent.atlas import Atlas
 from livelatent.atlas.entries import as_json, checked_name, pack_rows, unpack_rows
 from livelatent.atlas.labels import LabelJournal
-from livelatent.errors import LabelError, StoreBusyError, StoreError
+from livelatent.errors import LabelError, StoreError
 
 SOURCE = np.array(["b.h5ad", "a.h5ad", "b.h5ad", "a.h5ad", "b.h5ad", "a.h5ad"], dtype=object)
 SOURCE_ROW = np.array([7, 2, 0, 900, 3, 1])
@@ -114,16 +114,98 @@ def test_the_vocabulary_holds_names_without_cells(journal: LabelJournal) -> None
     assert open_journal(journal.folder).vocabulary == ("apple", "zebra")
 
 
-def test_a_second_writer_is_refused_until_the_first_has_closed(journal: LabelJournal) -> None:
+OTHER = """
+import sys, numpy as np
+from pathlib import Path
+from livelatent.atlas.labels import LabelJournal
+from livelatent.errors import StoreBusyError
+journal = LabelJournal(Path(sys.argv[1]), np.repeat(["a.h5ad"], 3), np.arange(3), np.full(3, None, dtype=object))
+try:
+    print("seq", journal.label([2], "yours").seq)
+except StoreBusyError:
+    print("busy")
+"""
+
+
+def other_process(folder: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", OTHER, str(folder)], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_another_process_is_refused_until_all_journals_of_this_one_have_closed(journal: LabelJournal) -> None:
     journal.label([0], "mine")
     second = open_journal(journal.folder)
-    with pytest.raises(StoreBusyError):
-        second.label([1], "yours")
-    assert second.current()[0] == "mine"
-    journal.label([2], "mine too")
+    second.label([2], "mine too")
+    assert other_process(journal.folder) == "busy"
     journal.close()
-    assert second.label([1], "yours").seq == 2
-    assert second.current().tolist() == ["mine", "yours", "mine too", None, None, None]
+    assert other_process(journal.folder) == "busy"
+    second.close()
+    assert other_process(journal.folder) == "seq 2"
+    assert journal.label([5], "after").seq == 3
+    assert second.current().tolist() == ["mine", "yours", "mine too", None, None, "after"]
+
+
+def test_journals_of_one_folder_are_one_writer_in_one_process(tmp_path: Path, journal: LabelJournal) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "x.labels")
+    journal.label([0], "one")
+    second = open_journal(tmp_path / "link")
+    second.label([0, 1], "two")
+    assert journal.current()[:2].tolist() == ["two", "two"] and len(journal.entries) == 2
+    journal.undo()
+    assert second.current()[:2].tolist() == ["one", None] and second.n_redo == 1
+
+
+def test_a_journal_that_is_gone_gives_the_lock_back(journal: LabelJournal) -> None:
+    folder = journal.folder
+    second = open_journal(folder)
+    second.label([0], "mine")
+    del second
+    journal.close()
+    assert other_process(folder) == "seq 1"
+
+
+def test_a_folder_that_was_moved_away_is_begun_anew(tmp_path: Path, journal: LabelJournal) -> None:
+    journal.label([0], "old")
+    (tmp_path / "x.labels").rename(tmp_path / "away")
+    assert open_journal(journal.folder).entries == ()
+    assert journal.label([1], "new").seq == 0
+    assert len(open_journal(tmp_path / "away").entries) == 1
+
+
+@pytest.mark.parametrize("how", [{"p": float("nan")}, {"rows": np.arange(3)}, {"of": object()}])
+def test_what_json_cannot_hold_is_refused_and_writes_nothing(journal: LabelJournal, how: dict) -> None:
+    journal.label([0], "kept")
+    with pytest.raises(LabelError, match="how the cells were chosen"):
+        journal.label([1], "lost", how=how)
+    assert len(open_journal(journal.folder).entries) == 1
+
+
+def test_threads_append_one_after_the_other(journal: LabelJournal) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    second = open_journal(journal.folder)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda k: (journal, second)[k % 2].label([k % 6], f"n{k}"), range(40)))
+    journal.close()
+    second.close()
+    assert [entry.seq for entry in open_journal(journal.folder).entries] == list(range(40))
+
+
+def test_a_vocabulary_is_believed_only_whole(journal: LabelJournal) -> None:
+    journal.add_name("zebra")
+    path = journal.folder / "vocabulary.json"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        data = bytearray(whole)
+        data[position] ^= 1
+        path.write_bytes(bytes(data))
+        try:
+            assert journal.vocabulary == ("zebra",)  # in the white space, or in the format's number
+        except StoreError as error:
+            assert "damaged" in str(error)
+    path.write_text('{"format": 1, "names": ["from before the checksum"]}')
+    assert journal.vocabulary == ("from before the checksum",)
 
 
 def test_a_last_line_cut_at_any_byte_is_set_aside(tmp_path: Path) -> None:

@@ -87,7 +87,11 @@ def as_json(value: Mapping[str, Any]) -> str:
 def write_line(entry: Entry) -> bytes:
     """The entry as a line of the journal."""
     fields = dict(vars(entry))
-    return (as_json({**fields, "crc": f"{zlib.crc32(as_json(fields).encode()):08x}"}) + "\n").encode()
+    try:
+        spelt = as_json(fields)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LabelError(f"how the cells were chosen can't be written as JSON ({error}); got {entry.how!r}.") from error
+    return (as_json({**fields, "crc": f"{zlib.crc32(spelt.encode()):08x}"}) + "\n").encode()
 
 
 def read_line(line: bytes) -> Entry | None:

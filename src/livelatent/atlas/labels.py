@@ -1,133 +1,117 @@
 """The label journal: what was named by hand, appended line by line, on disk before it is acknowledged."""
 
-import contextlib
 import getpass
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
 from numpy import ndarray
 
 from livelatent.arrays import as_rows
-from livelatent.atlas.entries import Entry, checked_name, pack_rows, read_line, unpack_rows, write_line
-from livelatent.atomic import append_bytes, move_tail, only_writer, write_json
-from livelatent.errors import LabelError, StoreBusyError, StoreError
+from livelatent.atlas.columns import is_none
+from livelatent.atlas.entries import Entry, checked_name, pack_rows, unpack_rows
+from livelatent.atlas.journal_file import JournalFile, has_entries, open_file
+from livelatent.atlas.layout import LABEL
+from livelatent.errors import LabelError, StoreError
 
-JOURNAL, TORN, VOCABULARY, LOCK = "journal.jsonl", "journal.torn", "vocabulary.json", ".writer.lock"
+if TYPE_CHECKING:
+    from livelatent.atlas.export_labels import Exported, LabelledCells
 
-
-def has_entries(folder: Path) -> bool:
-    """Whether a journal lies in `folder` that has ever been written to."""
-    with contextlib.suppress(FileNotFoundError):
-        return (folder / JOURNAL).stat().st_size > 0
-    return False
+__all__ = ["LabelJournal", "has_entries", "sources_of", "user_name"]
 
 
 class LabelJournal:
     """Labels given by hand to the cells of one atlas.
 
     The first write takes the writer's lock and keeps it until `close()` or the end of the process (a killed one
-    included), since undo would mean little among several writers.
+    included), since undo would mean little among several writers. Within one process, all journals of one folder
+    are one writer: what one appends, the others have.
 
     Parameters
     ----------
     folder
-        Where the journal lies; made at the first write.
+        Where the journal lies; made at the first write. None (a remote store): nothing can be labelled.
     source, source_row
         Where each cell comes from: the journal names cells by that, so that it outlives a reshuffled store.
     written
         The label that each cell's own column gives it, None where it gives none.
+    names
+        What the sources call the cells; `export` matches by them where a source has changed.
+    sources
+        What the sources were when they were ingested: `uns["livelatent"]["sources"]`.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         source: Shaped[ndarray, " cell"],
         source_row: Int[ndarray, " cell"],
         written: Shaped[ndarray, " cell"],
+        *,
+        names: Shaped[ndarray, " cell"] | None = None,
+        sources: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self.folder = folder
+        self._folder = folder
         self._written = written
+        self._cell_names = names
+        self._sources = tuple(sources)
         self._names, self._source = np.unique(source.astype(str), return_inverse=True)
         self._source_row = source_row.astype(np.int64)
         self._by_origin = np.lexsort((self._source_row, self._source))
-        self._lock = contextlib.ExitStack()
-        self._holds_lock = False
-        self.torn: str | None = None
-        """What was wrong with the journal's end, and where the torn line went; None if nothing."""
-        self._read()
-        if self.torn is not None:
-            with contextlib.suppress(StoreBusyError, OSError), only_writer(folder / LOCK, str(folder)):
-                self._set_aside()
+        self._file = None if folder is None else open_file(folder)
 
-    # Reading
+    @property
+    def folder(self) -> Path:
+        """Where the journal lies.
+
+        Raises
+        ------
+        LabelError
+            If the store is remote and no folder was named.
+        """
+        return self._its_file.folder
+
+    @property
+    def _its_file(self) -> JournalFile:
+        if self._file is None:
+            raise LabelError(
+                "a remote store keeps no labels, so a folder on this machine must be named first: "
+                'Atlas.open(address, labels="my-labels").'
+            )
+        return self._file
 
     @property
     def path(self) -> Path:
         """The journal's file."""
-        return self.folder / JOURNAL
+        return self._its_file.path
 
-    def _read(self) -> None:
-        """Read the whole file; only its last line may be broken."""
-        self._entries: list[Entry] = []
-        self._size = 0
-        self._done: list[int] = []
-        self._undone: list[int] = []
-        try:
-            data = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise StoreError(f"{self.path} can't be read ({error.strerror}). Nothing was changed.") from error
-        lines = data.splitlines(keepends=True) if data else []
-        for number, line in enumerate(lines):
-            entry = read_line(line)
-            if entry is not None and not self._can_follow(entry):
-                entry = None
-            if entry is None and number == len(lines) - 1:
-                self.torn = f"{self.path}: the last line was torn off; it was never acknowledged."
-                break
-            if entry is None or entry.seq != number:
-                raise StoreError(
-                    f"{self.path}: line {number + 1} is damaged, and lines after it are not. Nothing was changed. "
-                    "Restore the file from a backup, or delete that line and number the rest anew."
-                )
-            self._entries.append(entry)
-            self._size += len(line)
-            self._apply(entry)
-
-    def _can_follow(self, entry: Entry) -> bool:
-        """Whether there is a label that an undo takes back, or a redo gives again."""
-        return entry.event == "label" or bool(self._done if entry.event == "undo" else self._undone)
-
-    def _apply(self, entry: Entry) -> None:
-        """Move the undo and redo stacks."""
-        if entry.event == "label":
-            self._done.append(entry.seq)
-            self._undone = []
-        elif entry.event == "undo":
-            self._undone.append(self._done.pop())
-        else:
-            self._done.append(self._undone.pop())
+    @property
+    def torn(self) -> str | None:
+        """What was wrong with the journal's end, and where the torn line went; None if nothing."""
+        return None if self._file is None else self._file.torn
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All entries, oldest first."""
-        return tuple(self._entries)
+        return () if self._file is None else tuple(self._file.entries)
 
     @property
     def n_undo(self) -> int:
         """How many labels `undo()` can take back."""
-        return len(self._done)
+        return 0 if self._file is None else len(self._file.done)
 
     @property
     def n_redo(self) -> int:
         """How many labels `redo()` can give again."""
-        return len(self._undone)
+        return 0 if self._file is None else len(self._file.undone)
 
     def rows_of(self, entry: Entry) -> Int[ndarray, " cell"]:
         """The entry's cells as rows of this store; cells that the store does not hold are left out."""
@@ -152,10 +136,14 @@ class LabelJournal:
     def current(self) -> Shaped[ndarray, " cell"]:
         """The label given by hand to each cell, None where none was."""
         result = np.full(self._source_row.size, None, dtype=object)
-        for seq in self._done:
-            entry = self._entries[seq]
+        for entry in () if self._file is None else self._file.standing():
             result[self.rows_of(entry)] = entry.new
         return result
+
+    def shown(self) -> Shaped[ndarray, " cell"]:
+        """The label of each cell: the one given by hand, else its own column's; None where there is neither."""
+        by_hand = self.current()
+        return np.where(is_none(by_hand), self._written, by_hand)
 
     # Writing
 
@@ -188,112 +176,110 @@ class LabelJournal:
         if not chosen.size:
             raise LabelError("no cell was chosen, so there is nothing to label.")
         new = None if name is None else checked_name(name)
-        self._take_lock()
-        cells = {}
-        for position in np.unique(self._source[chosen]):
-            own = np.sort(self._source_row[chosen[self._source[chosen] == position]])
-            cells[str(self._names[position])] = pack_rows(own)
-        before = self.current()[chosen]
-        shown = [
-            str(w if b is None else b) if (b, w) != (None, None) else ""
-            for b, w in zip(before, self._written[chosen], strict=True)
-        ]
-        return self._append("label", cells, chosen.size, dict(Counter(shown)), new, dict(how or {}), model, None)
+        with self._its_file.writing(self) as file:
+            cells = {}
+            for position in np.unique(self._source[chosen]):
+                own = np.sort(self._source_row[chosen[self._source[chosen] == position]])
+                cells[str(self._names[position])] = pack_rows(own)
+            before = Counter("" if name is None else str(name) for name in self.shown()[chosen])
+            return file.append(
+                Entry(
+                    seq=len(file.entries),
+                    event="label",
+                    user=user_name(),
+                    time=now(),
+                    cells=cells,
+                    n_cells=int(chosen.size),
+                    old=dict(before),
+                    new=new,
+                    how=dict(how or {}),
+                    model=model,
+                    undoes=None,
+                )
+            )
 
     def undo(self) -> Entry | None:
         """Take the last label back; None where there is none."""
-        self._take_lock()
-        return self._again("undo", self._done)
+        return self._again("undo")
 
     def redo(self) -> Entry | None:
         """Give the label again that was last taken back; None where there is none."""
-        self._take_lock()
-        return self._again("redo", self._undone)
+        return self._again("redo")
 
-    def _again(self, event: str, stack: Sequence[int]) -> Entry | None:
-        if not stack:
+    def _again(self, event: str) -> Entry | None:
+        if self._file is None:
             return None
-        entry = self._entries[stack[-1]]
-        return self._append(event, entry.cells, entry.n_cells, entry.old, entry.new, entry.how, entry.model, entry.seq)
-
-    def _append(
-        self,
-        event: str,
-        cells: dict[str, str],
-        n_cells: int,
-        old: dict[str, int],
-        new: str | None,
-        how: dict[str, Any],
-        model: str | None,
-        undoes: int | None,
-    ) -> Entry:
-        """Write one line, sync it, then (and only then) believe it."""
-        entry = Entry(
-            seq=len(self._entries),
-            event=event,
-            user=user_name(),
-            # Several journals are put in one order by this, and a fast disk syncs two labels in a millisecond.
-            time=datetime.now(UTC).isoformat(timespec="microseconds"),
-            cells=cells,
-            n_cells=int(n_cells),
-            old=old,
-            new=new,
-            how=how,
-            model=model,
-            undoes=undoes,
-        )
-        line = write_line(entry)
-        append_bytes(self.path, line, end=self._size)
-        # Read back in the form that a later session will see (a tuple in `how` is a list there).
-        stored = read_line(line)
-        assert stored is not None
-        self._entries.append(stored)
-        self._size += len(line)
-        self._apply(stored)
-        return stored
-
-    def _take_lock(self) -> None:
-        """Become the writer, and see what others have written before."""
-        if self._holds_lock:
-            return
-        self._lock.enter_context(only_writer(self.folder / LOCK, f"the label journal {self.folder}"))
-        self._holds_lock = True
-        self._read()
-        if self.torn is not None:
-            self._set_aside()
+        with self._file.writing(self) as file:
+            stack = file.done if event == "undo" else file.undone
+            if not stack:
+                return None
+            label = file.entries[stack[-1]]
+            return file.append(
+                replace(label, seq=len(file.entries), event=event, user=user_name(), time=now(), undoes=label.seq)
+            )
 
     def close(self) -> None:
-        """Give the writer's lock back."""
-        self._lock.close()
-        self._holds_lock = False
+        """Give the writer's lock back, unless another journal of this folder still writes here."""
+        if self._file is not None:
+            self._file.release(self)
 
-    def _set_aside(self) -> None:
-        """Move a torn last line to `journal.torn`; the caller holds the lock."""
-        self._read()
-        if move_tail(self.path, self._size, self.folder / TORN):
-            self.torn = f"{self.path}: the last line was torn off and is now in {self.folder / TORN}."
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        out: str | os.PathLike[str] | None = None,
+        *,
+        column: str = LABEL,
+        overwrite: bool = False,
+    ) -> "Exported":
+        """Write the labels into a copy of one of the sources, in its own row order.
+
+        Parameters
+        ----------
+        path
+            The source: an `.h5ad` file or a Zarr folder. It is never changed.
+        out
+            The copy, `NAME.labelled.h5ad` beside it by default; or a `.csv` of names and labels.
+        column
+            The new obs column: the label given by hand, else the source's own, else missing.
+        """
+        from livelatent.atlas.export_labels import export_labels
+
+        return export_labels(self._cells(), path, out, column=column, overwrite=overwrite)
+
+    def _cells(self) -> "LabelledCells":
+        from livelatent.atlas.export_labels import LabelledCells
+
+        names = np.full(self._source_row.size, "", dtype=object) if self._cell_names is None else self._cell_names
+        return LabelledCells(self._names[self._source], self._source_row, names, self.shown(), self._sources)
 
     # Vocabulary
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
         """Every name known here, sorted: those added, and those given to cells."""
-        path = self.folder / VOCABULARY
-        added: list[str] = []
-        if path.exists():
-            try:
-                added = [str(name) for name in json.loads(path.read_bytes())["names"]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise StoreError(f"{path} is damaged ({error}). Delete it; names given to cells stay.") from error
-        used = [entry.new for entry in self._entries if entry.new is not None]
-        return tuple(sorted({*added, *used}))
+        added = [] if self._file is None else self._file.added_names()
+        return tuple(sorted({*added, *(entry.new for entry in self.entries if entry.new is not None)}))
 
     def add_name(self, name: str) -> str:
         """Add a name that no cell bears yet; the name as it was stored."""
         stored = checked_name(name)
-        self._take_lock()
-        write_json(self.folder / VOCABULARY, {"format": 1, "names": sorted({*self.vocabulary, stored})})
+        with self._its_file.writing(self) as file:
+            file.write_names(sorted({*self.vocabulary, stored}))
         return stored
+
+
+def now() -> str:
+    """The time in UTC. Several journals are put in one order by it, and two labels fit in a millisecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def sources_of(facts: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """What a store's sources were, from its `uns["livelatent"]`; nothing where that can't be read."""
+    try:
+        found = json.loads(str(facts.get("sources", "[]")))
+    except ValueError:
+        return ()
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else ()
 
 
 def user_name() -> str:

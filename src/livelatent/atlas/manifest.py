@@ -1,23 +1,29 @@
-"""The manifest beside a store: every file's name and size, every metadata file's hash.
+"""The manifest beside a store: every file's name, size and checksum, every metadata file's hash.
 
 Zarr reads a missing shard as zeros, so a store alone can't tell that it has lost one. The manifest can. It is
 renewed in two steps, so that a crash between them leaves a store that still verifies: `NAME.manifest.json.next`
 is written before the store changes, and takes the manifest's name afterwards. A file may match either.
+
+Opening a store compares names, sizes and the hashes of metadata; `doctor` reads every file and compares all.
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from livelatent.atlas.elements import sha256
 from livelatent.atlas.layout import beside
+from livelatent.atlas.opening import Place, sizes_of
 from livelatent.atomic import sync_folder, write_json
 from livelatent.errors import StoreError
 
 Manifest = dict[str, Any]
+FACTS = {"size": int, "sha256": str, "crc32": str}
 
 
 def manifest_path(store: Path) -> Path:
@@ -30,23 +36,54 @@ def next_path(store: Path) -> Path:
     return beside(store, "manifest.json.next")
 
 
-def describe(store: Path, uuid: str) -> Manifest:
-    """Name, size and (for metadata and `uns`) hash of every file of the store."""
+def describe(store: Path, uuid: str, since: Path | None = None) -> Manifest:
+    """Name, size and checksum of every file of the store; for metadata and `uns` a hash.
+
+    Parameters
+    ----------
+    since
+        A store whose manifest still holds for files of the same name and size that are older than it: a write of
+        one column must not read the matrix again. (Checksums: 7 GB/s where the file is in memory.)
+    """
+    known, then = {}, 0
+    if since is not None:
+        with contextlib.suppress(OSError):
+            then = manifest_path(since).stat().st_mtime_ns
+            known = (load(manifest_path(since), uuid) or {"files": {}})["files"]
     files: dict[str, Any] = {}
     for root, folders, names in os.walk(store):
         folders.sort()
         for name in sorted(names):
             path = Path(root) / name
             relative = path.relative_to(store).as_posix()
-            files[relative] = {"size": path.stat().st_size}
+            status = path.stat()
+            fact = known.get(relative, {})
             if is_hashed(relative):
-                files[relative]["sha256"] = sha256(path)
-    return {"format": 1, "uuid": uuid, "files": files}
+                files[relative] = {"size": status.st_size, "sha256": sha256(path)}
+            elif "crc32" in fact and fact["size"] == status.st_size and status.st_mtime_ns < then:
+                files[relative] = fact
+            else:
+                files[relative] = {"size": status.st_size, "crc32": crc32(path)}
+    return {"format": 1, "uuid": uuid, "files": files, "sha256": own_hash(files)}
 
 
 def is_hashed(relative: str) -> bool:
-    """Metadata, and the small values of `uns`, which carry no checksum of their own."""
+    """Metadata, and the small values of `uns`: whatever opening a store compares."""
     return relative.endswith("zarr.json") or relative.startswith("uns/")
+
+
+def crc32(path: Path) -> str:
+    """Checksum of a file of any size."""
+    found = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}"
+
+
+def own_hash(files: dict[str, Any]) -> str:
+    """Hash of what a manifest says about files, so that it can't be damaged unseen itself."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -57,7 +94,7 @@ def renewed(store: Path, uuid: str) -> Iterator[None]:
     """
     write_next(store, {"format": 1, "uuid": uuid, "files": {}, "open": True})
     yield
-    write_next(store, describe(store, uuid))
+    write_next(store, describe(store, uuid, since=store))
     settle(store)
 
 
@@ -85,18 +122,81 @@ def settle(store: Path) -> None:
 def load(path: Path, uuid: str) -> Manifest | None:
     """The manifest at `path`, or None where it is absent, broken or another store's."""
     try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return parsed(path.read_bytes(), uuid)
+    except OSError:
+        return None
+
+
+def parsed(data: bytes, uuid: str) -> Manifest | None:
+    """The manifest in these bytes, or None where there is none of this store."""
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(manifest, dict) or manifest.get("uuid") != uuid or manifest.get("format") != 1:
         return None
     files = manifest.get("files")
-    if not isinstance(files, dict) or not all(isinstance(fact, dict) and "size" in fact for fact in files.values()):
+    if not isinstance(files, dict):
         return None
-    return manifest
+    if "sha256" in manifest:
+        return manifest if manifest["sha256"] == own_hash(files) else None
+    # Without a hash of its own: written by 0.1.0 or an announcement, which know these fields only.
+    if set(manifest) - {"format", "uuid", "files", "open"}:
+        return None
+    return manifest if all(is_fact(fact) for fact in files.values()) else None
 
 
-def verify(store: Path, uuid: str) -> bool:
+def is_fact(fact: object) -> bool:
+    """Whether this says something about a file that we know how to compare."""
+    return (
+        isinstance(fact, dict)
+        and "size" in fact
+        and all(name in FACTS and isinstance(value, FACTS[name]) for name, value in fact.items())
+    )
+
+
+def found_beside(store: Place, uuid: str) -> tuple[bool, list[Manifest]]:
+    """Whether a manifest lies beside the store, and those that can be used: as it was, and as it is about to be."""
+    paths = [f"{beside_name(store)}.manifest.json{end}" for end in ("", ".next")]
+    if isinstance(store, Path):
+        data = [read_or_none(store.parent / name) for name in paths]
+    else:
+        above = store.parent
+        data = [above.read(name) for name in paths] if above.name != store.name else [None, None]
+    known = [parsed(one, uuid) for one in data if one is not None]
+    return data[0] is not None, [one for one in known if one is not None]
+
+
+def beside_name(store: Place) -> str:
+    """`blood` for `blood.zarr`."""
+    return store.name.removesuffix(".zarr") or store.name
+
+
+def read_or_none(path: Path) -> bytes | None:
+    """A small file, or None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def to_compare(known: list[Manifest]) -> list[Manifest]:
+    """The manifests that a store must match one of, file by file.
+
+    A write of ours that was cut off only moves whole columns in and out, so what the matrix and the names must be
+    is still told by the older manifest; the columns' own checksums guard the rest.
+    """
+    if not any(manifest.get("open") for manifest in known):
+        return known
+    settled = [manifest for manifest in known if not manifest.get("open")]
+    kept = ("X/", "layers/", "var/", "uns/")
+    return [
+        {**one, "files": {name: fact for name, fact in one["files"].items() if name.startswith(kept)}}
+        for one in settled[:1]
+    ]
+
+
+def verify(store: Place, uuid: str) -> bool:
     """Compare the store with its manifest; False where there is none (a store that was moved alone).
 
     Raises
@@ -104,42 +204,45 @@ def verify(store: Path, uuid: str) -> bool:
     StoreError
         If a file is missing, of another size, or (metadata) of other contents.
     """
-    known = [m for m in (load(manifest_path(store), uuid), load(next_path(store), uuid)) if m is not None]
-    if not known and manifest_path(store).exists():
+    is_there, found = found_beside(store, uuid)
+    name_here = f"{beside_name(store)}.manifest.json"
+    if not found and is_there:
         raise StoreError(
-            f"{manifest_path(store)} is damaged, or of another store than {store} (uuid {uuid}). Copy both again, "
+            f"{store.parent}/{name_here} is damaged, or of another store than {store} (uuid {uuid}). Copy both again, "
             "or delete the manifest to open the store unverified."
         )
+    known = to_compare(found)
     if not known:
         return False
-    if any(manifest.get("open") for manifest in known):
-        # A write of ours was cut off. It only moves whole columns in and out, so what the matrix and the names
-        # must be is still told by the older manifest; the columns' own checksums guard the rest.
-        known = [m for m in known if not m.get("open")]
-        if not known:
-            return False
-        kept = {name: fact for name, fact in known[0]["files"].items() if name.startswith(("X/", "var/", "uns/"))}
-        known = [{**known[0], "files": kept}]
-    newest = known[-1]
-    for name in sorted(newest["files"]):
-        facts = [manifest["files"][name] for manifest in known if name in manifest["files"]]
-        path = store / name
-        try:
-            size = path.stat().st_size
-        except OSError:
+    names = sorted(known[-1]["files"])
+    facts = {name: [one["files"][name] for one in known if name in one["files"]] for name in names}
+    sizes = sizes_of(store, names)
+    for name in names:
+        if name not in sizes:
             raise StoreError(
-                f"{store}: the file {name} is missing (it is in {manifest_path(store).name}). Zarr would read it "
+                f"{store}: the file {name} is missing (it is in {name_here}). Zarr would read it "
                 "as zeros. Copy the store again, or ingest its sources again."
-            ) from None
-        if all(fact["size"] != size for fact in facts):
-            raise StoreError(
-                f"{store}: the file {name} has {size} bytes, {facts[0]['size']} were written. Copy the store "
-                "again, or ingest its sources again."
             )
-        hashes = [fact["sha256"] for fact in facts if "sha256" in fact]
-        if hashes and sha256(path) not in hashes:
+        if all(fact["size"] != sizes[name] for fact in facts[name]):
+            raise StoreError(
+                f"{store}: the file {name} has {sizes[name]} bytes, {facts[name][0]['size']} were written. Copy the "
+                "store again, or ingest its sources again."
+            )
+    hashed = [name for name in names if any("sha256" in fact for fact in facts[name])]
+    for name, data in contents_of(store, hashed):
+        if hashlib.sha256(data).hexdigest() not in [fact.get("sha256") for fact in facts[name]]:
             raise StoreError(
                 f"{store}: the file {name} is not as it was written (its sha256 differs). Copy the store again, "
-                f"or, if you changed it on purpose, delete {manifest_path(store).name} to open it unverified."
+                f"or, if you changed it on purpose, delete {name_here} to open it unverified."
             )
+    if not isinstance(store, Path):
+        store.expect(names)
     return True
+
+
+def contents_of(store: Place, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Several small files of a store."""
+    if isinstance(store, Path):
+        yield from ((name, (store / name).read_bytes()) for name in names)
+    else:
+        yield from ((name, data or b"") for name, data in store.contents(names))

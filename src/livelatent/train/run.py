@@ -20,9 +20,10 @@ from livelatent import atomic
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.layout import beside
-from livelatent.errors import LivelatentError, ResumeError
+from livelatent.errors import LivelatentError, ResumeError, StoreError
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to, load_model
+from livelatent.paths import is_address
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.position import hash_rows
 from livelatent.train.devices import cpu_threads, device_of, resolve_device
@@ -343,7 +344,7 @@ class Run:
         return {
             "format": FORMAT,
             "version": __version__,
-            "atlas": str(Path(self.atlas.path).absolute()),
+            "atlas": str(self.atlas.path),
             "atlas_uuid": self.atlas.uuid,
             "epochs": self.epochs,
             "device": str(self.device),
@@ -359,6 +360,11 @@ class Run:
 
 
 def _fresh_folder(atlas: Atlas) -> Path:
+    if not isinstance(atlas.path, Path):
+        raise StoreError(
+            f"{atlas.path} is remote, so no run is kept beside it. Name a folder on this machine: "
+            'Run(model, atlas, folder="my-run").'
+        )
     return beside(atlas.path, "runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
@@ -386,7 +392,7 @@ def _open_run(folder: Path) -> Run:
         if isinstance(error, LivelatentError):
             raise
         raise ResumeError(f"{folder}: config.json can't be read ({error!r}). Start a new run.") from error
-    atlas = _open_atlas(folder, Path(config["atlas"]), uuid_then)
+    atlas = _open_atlas(folder, str(config["atlas"]), uuid_then)
     model = load_model(folder / "model")
     if device.startswith("cuda"):
         device = "auto"  # another machine may have none
@@ -400,7 +406,12 @@ def _open_run(folder: Path) -> Run:
     return run
 
 
-def _open_atlas(folder: Path, path: Path, uuid_then: str) -> Atlas:
+def _open_atlas(folder: Path, named: str, uuid_then: str) -> Atlas:
+    if is_address(named):
+        atlas = Atlas.open(named)
+        if atlas.uuid == uuid_then:
+            return atlas
+    path = Path(named)
     # The store may have moved together with its runs: NAME.runs/ID lies beside it.
     for candidate in (path, folder.absolute().parent.parent / path.name):
         if candidate.exists():
@@ -408,6 +419,6 @@ def _open_atlas(folder: Path, path: Path, uuid_then: str) -> Atlas:
             if atlas.uuid == uuid_then:
                 return atlas
     raise ResumeError(
-        f"{folder}: the store that the run trains on ({path}, uuid {uuid_then}) is not there any more, or another "
+        f"{folder}: the store that the run trains on ({named}, uuid {uuid_then}) is not there any more, or another "
         "stands in its place. Put it back, or start a new run."
     )

@@ -23,9 +23,9 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 
 def shown_topics(session: LiveSession, *, anonymise: bool = False) -> list[Topic]:
     """All topics of a session, fit to leave the machine."""
-    folders = [session.atlas.path.parent, Path(session.run.folder).parent, Path(session.run.folder)]
-    if session.query is not None:
-        folders.append(session.query.path.parent)
+    stores = [atlas.path.parent for atlas in (session.atlas, session.query) if atlas is not None]
+    folders = [folder for folder in stores if isinstance(folder, Path)]
+    folders += [Path(session.run.folder).parent, Path(session.run.folder)]
     topics = without_paths(session.topics(), folders)
     return anonymised(topics) if anonymise else topics
 

@@ -108,10 +108,7 @@ class RowFiles:
                 found.append(records)
             else:
                 found.append(records[(records["row"] >= low) & (records["row"] < high)])
-        assert self.kind is not None
-        records = np.concatenate(found) if len(found) != 1 else found[0]
-        if not records.size:
-            records = np.empty(0, self.kind)
+        records = np.concatenate(found or [np.empty(0, self.kind)])
         rows = records["row"] - low
         # numpy sorts u16 by radix, in one pass over the values.
         order = np.argsort(rows.astype(np.uint16) if high - low <= 65_536 else rows, kind="stable")

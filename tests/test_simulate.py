@@ -1,6 +1,8 @@
 """Simulated atlases are the stated model, the same cells wherever and however they are written."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -289,3 +291,21 @@ def test_the_words_of_before_still_work(tmp_path):
     adata = anndata.read_h5ad(ll.simulate_h5ad(tmp_path / "a.h5ad", 1_000, 100, 4, 2, 0, rare=[3], mean_total=500))
     assert adata.shape == (1_000, 100) and 350 < adata.X.sum() / 1_000 < 650
     assert (adata.obs["true_label"] == "type 3").sum() < 40
+
+
+def test_the_shell_writes_both_assays_of_the_same_cells(tmp_path):
+    program = Path(sys.executable).with_name("livelatent")
+    words = ["simulate", "a.h5ad", "--cells", "700", "--genes", "100", "--peaks", "300", "--rare", "7=0.01", "--json"]
+    done = subprocess.run([program, *words], capture_output=True, text=True, cwd=tmp_path, check=True)
+    facts = json.loads(done.stdout)
+    rna, atac = (anndata.read_h5ad(tmp_path / facts[assay]) for assay in ("rna", "atac"))
+    assert rna.shape == (700, 100) and atac.shape == (700, 300) and rna.obs_names.equals(atac.obs_names)
+    assert json.loads((tmp_path / facts["truth"]).read_text())["types"]["type 7"] == pytest.approx(0.01)
+
+
+def test_the_shell_says_in_one_message_what_can_not_be(tmp_path):
+    program = Path(sys.executable).with_name("livelatent")
+    for words, said in ((["--rare", "7:0.1"], "7=0.001"), (["--hidden", "99"], "0..7"), (["--memory", "1MB"], "MB")):
+        done = subprocess.run([program, "simulate", "a.zarr", *words], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

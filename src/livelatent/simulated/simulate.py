@@ -31,8 +31,8 @@ Progress = Callable[[int, int, str], None]
 Order = Literal["random", "donors"]
 
 BASE_BYTES = 96_000_000
-CELL_BYTES = 500
-"""Per cell: who it is, and its row of obs while it is written, the name as text three times."""
+CELL_BYTES = 350
+"""Per cell: who it is, and its row of obs while it is written (a store of 1,000,000 cells instead of 100,000)."""
 MOST_EVENTS = 12_000_000
 """In memory at once; more is no faster."""
 

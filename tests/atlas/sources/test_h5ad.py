@@ -91,7 +91,7 @@ def test_layers_of_the_same_shape_are_offered_and_all_else_is_named(rich, tmp_pa
     assert set(source.left) == {
         "obsm/table (dataframe)",
         "obsm/sparse (csr_matrix)",
-        "raw",
+        "raw/X",
         "varm/PCs",
         "obsp/near",
         "uns/neighbors",

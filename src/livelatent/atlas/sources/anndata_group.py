@@ -239,7 +239,7 @@ def others_left(root: Any, in_raw: bool) -> list[str]:
     if in_raw and "X" in root:
         left.append("X (the counts are raw's)")
     if not in_raw:
-        left += [name for name in ("raw", "raw.X") if name in root]
+        left += [name for name in ("raw/X", "raw.X") if name in root]
     for group in ("obsp", "varm", "varp", "uns"):
         if group in root and is_group(root[group]):
             left += [f"{group}/{name}" for name in root[group] if (group, name) != ("uns", "livelatent")]

@@ -198,7 +198,6 @@ def parsed(path: Path, text: bytes, line: int, is_integer: bool) -> tuple[ndarra
             dtype=cast(Any, kinds),
             comment="%",
             quoting=csv.QUOTE_NONE,
-            float_precision="round_trip",
             engine="c",
             index_col=False,
         )

@@ -82,6 +82,8 @@ def opener_of_folder(path: Path) -> Callable[..., list[Source]]:
 
 def opener_of_file(path: Path) -> Callable[..., list[Source]]:
     """`.h5ad`, 10x `.h5`, or one Matrix Market file."""
+    if not path.is_file():
+        raise SourceError(f"{path} is no plain file. Name a file or folder.")
     with open(path, "rb") as file:
         start = file.read(16)
     if is_matrix(path):

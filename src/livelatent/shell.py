@@ -18,11 +18,25 @@ from typer.core import TyperGroup
 
 from livelatent.atomic import write_csv
 from livelatent.errors import LivelatentError
+from livelatent.paths import is_address
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")]
-Store = Annotated[Path, typer.Argument(help="A store made by `livelatent ingest`.", metavar="STORE")]
 
-__all__ = ["Json", "OneMessage", "Store", "bar", "print_rows", "say", "stderr", "stdout", "write_csv"]
+
+def place(text: str) -> Any:
+    """Where a store lies: a path, or an address, whose text is then without its credentials."""
+    if not is_address(text):
+        return Path(text)
+    from livelatent.atlas.remote import Address
+
+    return Address(text)
+
+
+Store = Annotated[
+    Any, typer.Argument(parser=place, help="A store made by `livelatent ingest`, or its address.", metavar="STORE")
+]
+
+__all__ = ["Json", "OneMessage", "Store", "bar", "place", "print_rows", "say", "stderr", "stdout", "write_csv"]
 
 stdout = Console()
 stderr = Console(stderr=True)

@@ -193,22 +193,26 @@ class JournalFile:
 
     def added_names(self) -> list[str]:
         """Names that were added without cells."""
-        path = self.folder / VOCABULARY
-        if not path.exists():
-            return []
-        try:
-            stored = json.loads(path.read_bytes())
-            names = [str(name) for name in stored["names"]]
-            # Files written before 0.1.0 was out have no crc.
-            if stored.get("crc", crc_of(names)) != crc_of(names) or not set(stored) <= {"format", "names", "crc"}:
-                raise ValueError("its checksum is another")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path} is damaged ({error}). Delete it; names given to cells stay.") from error
-        return names
+        return read_names(self.folder / VOCABULARY)
 
     def write_names(self, names: list[str]) -> None:
         """Replace the names that were added."""
         write_json(self.folder / VOCABULARY, {"format": 1, "names": names, "crc": crc_of(names)})
+
+
+def read_names(path: Path) -> list[str]:
+    """The names in a vocabulary; none where there is no such file."""
+    if not path.exists():
+        return []
+    try:
+        stored = json.loads(path.read_bytes())
+        names = [str(name) for name in stored["names"]]
+        # Files written before 0.1.0 was out have no crc.
+        if stored.get("crc", crc_of(names)) != crc_of(names) or not set(stored) <= {"format", "names", "crc"}:
+            raise ValueError("its checksum is another")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} is damaged ({error}). Delete it; names given to cells stay.") from error
+    return names
 
 
 def crc_of(names: list[str]) -> str:

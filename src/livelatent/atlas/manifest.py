@@ -2,7 +2,8 @@
 
 Zarr reads a missing shard as zeros, so a store alone can't tell that it has lost one. The manifest can. It is
 renewed in two steps, so that a crash between them leaves a store that still verifies: `NAME.manifest.json.next`
-is written before the store changes, and takes the manifest's name afterwards. A file may match either.
+is written before the store changes, and takes the manifest's name afterwards. A file may match either, and those
+that one of the two names must all be there.
 
 Opening a store compares names, sizes and the hashes of metadata; `doctor` reads every file and compares all.
 """
@@ -214,30 +215,42 @@ def verify(store: Place, uuid: str) -> bool:
     known = to_compare(found)
     if not known:
         return False
-    names = sorted(known[-1]["files"])
+    problem = None
+    for manifest in reversed(known):
+        found_wrong = first_problem(store, known, sorted(manifest["files"]))
+        if found_wrong is None:
+            if not isinstance(store, Path):
+                store.expect(manifest["files"])
+            return True
+        problem = problem or found_wrong
+    assert problem is not None
+    raise problem
+
+
+def first_problem(store: Place, known: list[Manifest], names: list[str]) -> StoreError | None:
+    """What is wrong with the first of these files that is as none of the manifests says."""
     facts = {name: [one["files"][name] for one in known if name in one["files"]] for name in names}
+    name_here = f"{beside_name(store)}.manifest.json"
     sizes = sizes_of(store, names)
     for name in names:
         if name not in sizes:
-            raise StoreError(
+            return StoreError(
                 f"{store}: the file {name} is missing (it is in {name_here}). Zarr would read it "
                 "as zeros. Copy the store again, or ingest its sources again."
             )
         if all(fact["size"] != sizes[name] for fact in facts[name]):
-            raise StoreError(
+            return StoreError(
                 f"{store}: the file {name} has {sizes[name]} bytes, {facts[name][0]['size']} were written. Copy the "
                 "store again, or ingest its sources again."
             )
     hashed = [name for name in names if any("sha256" in fact for fact in facts[name])]
     for name, data in contents_of(store, hashed):
         if hashlib.sha256(data).hexdigest() not in [fact.get("sha256") for fact in facts[name]]:
-            raise StoreError(
+            return StoreError(
                 f"{store}: the file {name} is not as it was written (its sha256 differs). Copy the store again, "
                 f"or, if you changed it on purpose, delete {name_here} to open it unverified."
             )
-    if not isinstance(store, Path):
-        store.expect(names)
-    return True
+    return None
 
 
 def contents_of(store: Place, names: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -362,14 +361,3 @@ class RemoteStore(ObjectStore[Any]):
             problem = ours[0]
         if problem is not None:
             raise problem
-
-
-def options_in(text: str) -> dict[str, Any]:
-    """Storage options given as JSON, for the shell."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise StoreError('storage options are written as JSON, such as {"anonymous": true}.')
-    return found

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from livelatent.atlas.opening import (
     store_place,
     zarr_of,
 )
-from livelatent.atlas.write import replace_element
+from livelatent.atlas.write import RowWriter, replace_element, streamed_obsm
 from livelatent.errors import ColumnError, LabelError, StoreError
 from livelatent.paths import local_path
 
@@ -347,9 +348,11 @@ class Atlas:
         """Store one vector per cell, such as a latent; replaces an earlier one of that name."""
         if array.ndim != 2 or array.shape[0] != self.n_cells:
             raise ValueError(f"one row for each of {self.n_cells} cells was wanted; got shape {array.shape}.")
-        if not is_storable(name) or name.startswith("."):
-            raise ColumnError(f"an obsm name has no slash and no dot before it, and is none of Zarr's; got {name!r}.")
-        replace_element(self.folder, self.uuid, "obsm", name, np.asarray(array))
+        replace_element(self.folder, self.uuid, "obsm", _obsm_name(name), np.asarray(array))
+
+    def obsm_writer(self, name: str, n_dims: int) -> AbstractContextManager[RowWriter]:
+        """As `write_obsm`, for more vectors than fit in memory: append float32 rows, all of them, inside the block."""
+        return streamed_obsm(self.folder, self.uuid, _obsm_name(name), self.n_cells, n_dims)
 
     def write_labels(self, column: str = LABEL) -> None:
         """Write the labels into an obs column of their own: the hand-given one, else the original; else missing.
@@ -392,3 +395,9 @@ class Atlas:
             names=np.asarray(self.obs["barcode"] if "barcode" in self.obs else self.obs.index, dtype=object),
             sources=sources_of(self._facts),
         )
+
+
+def _obsm_name(name: str) -> str:
+    if not is_storable(name) or name.startswith("."):
+        raise ColumnError(f"an obsm name has no slash and no dot before it, and is none of Zarr's; got {name!r}.")
+    return name

@@ -12,7 +12,7 @@ from numpy import ndarray
 from zarr.codecs import ZstdCodec
 
 from livelatent.atlas.elements import consolidate, plain_column, write_element
-from livelatent.atlas.layout import text_index
+from livelatent.atlas.layout import KEPT, text_index
 from livelatent.atlas.scratch import read_into
 from livelatent.atlas.sources.source import Source
 
@@ -40,7 +40,8 @@ def var_table(sources: Sequence[Source], genes: Sequence[str]) -> pd.DataFrame:
     tables = []
     for source in sources:
         table = source.var.set_axis(text_index(source.genes), axis=0)
-        tables.append(table[~table.index.duplicated()])
+        # A mask is of the store that it was made in: here genes and cells are others.
+        tables.append(table[~table.index.duplicated()].drop(columns=[KEPT], errors="ignore"))
     if len(tables) == 1:
         return tables[0].reindex(names)
     result = pd.DataFrame(index=names)

@@ -23,7 +23,7 @@ def annotate(model: Model, atlas: Atlas, rows: Rows | None = None) -> pd.DataFra
     Parameters
     ----------
     rows
-        Store rows or a mask; None means every cell.
+        Store rows or a mask; None means every cell, also those that QC masks.
 
     Returns
     -------

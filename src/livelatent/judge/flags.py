@@ -94,7 +94,8 @@ def find_novel(
         Any atlas with the model's genes. It needs no labels.
     rows
         Cells to score. None: in the atlas that the model was trained on, cells without a label and validation cells,
-        which neither the reference nor the calibration has seen; in any other atlas, all.
+        which neither the reference nor the calibration has seen; in any other atlas, all. Of both, those that QC
+        keeps.
     target_fpr
         The share of known cells that may be flagged by mistake, in (0, 0.25].
 

@@ -49,7 +49,7 @@ def five_fold(
     device: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> Scorecard:
-    """Accuracy over five stratified folds of the labelled cells.
+    """Accuracy over five stratified folds of the labelled cells that QC keeps.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def five_fold(
         def make_model(atlas: Atlas, rows: Rows) -> Model:
             return Cellular(atlas, rows=rows)
 
-    label = np.asarray(atlas.label, np.int64)
+    label = np.where(atlas.kept, np.asarray(atlas.label, np.int64), -1)
     count = np.bincount(label[label >= 0], minlength=1)
     if (count >= 2).sum() < 2:
         raise LabelError(

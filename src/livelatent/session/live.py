@@ -278,6 +278,8 @@ class LiveSession:
             self.atlas.label,
             n_query,
             n_cells=self.panel_cells,
+            shown=self.atlas.kept,
+            shown_query=self.query.kept if self.query is not None and n_query else None,
             keep=keep,
             keep_query=keep_query,
             number=1 if last is None else last.number + 1,

@@ -179,8 +179,8 @@ def _at(rows: ndarray, known: ndarray, values: ndarray, missing: float) -> ndarr
 def prototypes_of(
     look: Look, atlas: Atlas, query: Atlas | None, board: Board, before: dict[str, ndarray] | None
 ) -> PrototypeView:
-    """The table of prototypes of a look; counts are of the whole atlas."""
-    counts = np.bincount(atlas.label[atlas.label >= 0], minlength=len(atlas.label_names))
+    """The table of prototypes of a look; counts are of the whole atlas, without what QC masks."""
+    counts = np.bincount(atlas.label[atlas.rows(labelled=True)], minlength=len(atlas.label_names))
     code_of = {name: code for code, name in enumerate(atlas.label_names)}
     names = np.asarray(atlas.obs.index)
     types = [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from livelatent.arrays import Float, Int
+from livelatent.arrays import Bool, Float, Int
 
 __all__ = ["Panel", "align", "choose_panel", "layout_sha256", "pca_layout", "place_new", "shares"]
 
@@ -63,6 +63,8 @@ def choose_panel(
     n_query: int = 0,
     *,
     n_cells: int = 20_000,
+    shown: Bool[ndarray, " cell"] | None = None,
+    shown_query: Bool[ndarray, " query_cell"] | None = None,
     keep: Int[ndarray, " kept"] | None = None,
     keep_query: Int[ndarray, " kept_query"] | None = None,
     number: int = 1,
@@ -75,6 +77,8 @@ def choose_panel(
     ----------
     label
         Codes of the run's atlas; -1 is "no label".
+    shown, shown_query
+        Cells that may be shown: those that QC keeps. None: all.
     keep, keep_query
         Cells that must be shown (flagged ones), counted within `n_cells` where they fit.
 
@@ -83,16 +87,20 @@ def choose_panel(
     A panel with at least every kept cell and at most `n_cells` others.
     """
     random = np.random.default_rng(0)
-    unlabelled = np.flatnonzero(label < 0)
-    codes = label[label >= 0]
+    own_rows = np.arange(len(label)) if shown is None else np.flatnonzero(shown)
+    own_query = np.arange(n_query) if shown_query is None else np.flatnonzero(shown_query)
+    n_query = len(own_query)
+    unlabelled = own_rows[label[own_rows] < 0]
+    labelled = own_rows[label[own_rows] >= 0]
+    codes = label[labelled]
     sizes = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
     n_unknown = len(unlabelled) + n_query
     n_preferred = min(n_unknown, max(n_cells // 2, n_cells - int(sizes.sum())))
     of_unlabelled, of_query = shares(np.array([len(unlabelled), n_query]), n_preferred)
     rows = [_some(unlabelled, int(of_unlabelled), random)]
     for code, n_taken in enumerate(shares(sizes, n_cells - n_preferred)):
-        rows.append(_some(np.flatnonzero(label == code), int(n_taken), random))
-    query_rows = _some(np.arange(n_query), int(of_query), random)
+        rows.append(_some(labelled[codes == code], int(n_taken), random))
+    query_rows = _some(own_query, int(of_query), random)
     return Panel(
         number=number,
         rows=_union(np.concatenate(rows), keep),

@@ -1,12 +1,14 @@
 """Latents of an atlas's cells."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.passes import Progress
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to
 from livelatent.stream.plan import StreamConfig
@@ -27,24 +29,69 @@ def embed(
     Parameters
     ----------
     rows
-        Store rows or a mask; None means every cell.
+        Store rows or a mask; None means every cell, also those that QC masks.
 
     Raises
     ------
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas; fewer come as 0.
     """
-    chosen = rows_or_all(rows, atlas.n_cells)
+    parts = [np.empty((0, model.config.n_latent), np.float32)]
+    parts.extend(latents(model, atlas, rows_or_all(rows, atlas.n_cells), device, stream))
+    return np.concatenate(parts)
+
+
+def embed_into(
+    model: Model,
+    atlas: Atlas,
+    name: str = "X_livelatent",
+    device: str | torch.device = "auto",
+    *,
+    stream: StreamConfig | None = None,
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """Write the latent of every cell into the store as `obsm[name]`, never holding more than a few of them.
+
+    Parameters
+    ----------
+    name
+        An earlier one of that name is replaced once the new one is whole.
+    progress
+        Called as `progress(cells done, all cells, what)`.
+
+    Returns
+    -------
+    Cells and dimensions written.
+
+    Raises
+    ------
+    GeneMismatchError
+        If more than half of the model's genes are missing from the atlas; fewer come as 0.
+    DiskSpaceError
+        If there is no room for it.
+    """
+    done = 0
+    with atlas.obsm_writer(name, model.config.n_latent) as writer:
+        for part in latents(model, atlas, rows_or_all(None, atlas.n_cells), device, stream):
+            writer.append(part)
+            done += len(part)
+            if progress is not None:
+                progress(done, atlas.n_cells, "embedding")
+    return atlas.n_cells, model.config.n_latent
+
+
+def latents(
+    model: Model, atlas: Atlas, rows: Rows, device: str | torch.device, stream: StreamConfig | None
+) -> Iterator[Float[ndarray, "cell latent"]]:
+    """One minibatch after the other, in ascending order of rows."""
     on = resolve_device(device)
     config = dataclasses.replace(StreamConfig() if stream is None else stream, shuffle=False)
     # A model in training, or on another device, belongs to somebody: a copy does the work.
     if model.training or any(module.training for module in model.modules()) or device_of(model) != on:
         model = copy_to(model, on)
-    parts = [np.empty((0, model.config.n_latent), np.float32)]
-    with (
-        Stream(atlas, chosen, config, genes=model.genes, mean_total=model.mean_total, device=on) as source,
-        torch.inference_mode(),
-    ):
+    with Stream(atlas, rows, config, genes=model.genes, mean_total=model.mean_total, device=on) as source:
         for minibatch in source.minibatches(epoch=0):
-            parts.append(model.embed(minibatch).float().cpu().numpy())
-    return np.concatenate(parts)
+            # Not around the yield: the mode is the thread's, and would be the caller's between two parts.
+            with torch.inference_mode():
+                latent = model.embed(minibatch).float().cpu().numpy()
+            yield latent

@@ -13,6 +13,7 @@ _HOME = {
     "write_example": "livelatent.example",
     "Atlas": "livelatent.atlas.atlas",
     "ingest": "livelatent.atlas.ingest",
+    "append": "livelatent.atlas.append",
     "simulate": "livelatent.simulated.simulate",
     "simulate_h5ad": "livelatent.simulated.simulate",
     "Stream": "livelatent.stream.stream",
@@ -21,6 +22,11 @@ _HOME = {
     "load_model": "livelatent.models.weights",
     "Run": "livelatent.train.run",
     "embed": "livelatent.train.embed",
+    "qc": "livelatent.atlas.qc",
+    "highly_variable_genes": "livelatent.atlas.hvg",
+    "centroid_distances": "livelatent.atlas.centroids",
+    "rank_genes": "livelatent.judge.rank_genes",
+    "embed_into": "livelatent.train.embed",
     "annotate": "livelatent.judge.classifier",
     "find_novel": "livelatent.judge.flags",
     "fit_reference": "livelatent.judge.reference",
@@ -37,31 +43,42 @@ __all__ = [
     "StreamConfig",
     "__version__",
     "annotate",
+    "append",
+    "centroid_distances",
     "embed",
+    "embed_into",
     "find_novel",
     "fit_prototypes",
     "fit_reference",
+    "highly_variable_genes",
     "ingest",
     "load_model",
+    "qc",
+    "rank_genes",
     "simulate",
     "simulate_h5ad",
     "write_example",
 ]
 
 if TYPE_CHECKING:
+    from livelatent.atlas.append import append
     from livelatent.atlas.atlas import Atlas
+    from livelatent.atlas.centroids import centroid_distances
+    from livelatent.atlas.hvg import highly_variable_genes
     from livelatent.atlas.ingest import ingest
+    from livelatent.atlas.qc import qc
     from livelatent.example import write_example
     from livelatent.judge.classifier import annotate
     from livelatent.judge.flags import find_novel
     from livelatent.judge.prototypes import fit_prototypes
+    from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import load_model
     from livelatent.simulated.simulate import simulate, simulate_h5ad
     from livelatent.stream.plan import StreamConfig
     from livelatent.stream.stream import Stream
-    from livelatent.train.embed import embed
+    from livelatent.train.embed import embed, embed_into
     from livelatent.train.run import Run
     from livelatent.widget.view import LiveView
 

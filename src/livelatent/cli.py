@@ -13,7 +13,10 @@ import typer
 from rich.markup import escape
 
 from livelatent import __version__
+from livelatent.cli_doctor import copy, doctor
 from livelatent.cli_labels import labels_app
+from livelatent.cli_qc import qc
+from livelatent.cli_simulate import simulate
 from livelatent.shell import Json, OneMessage, Store, bar, print_rows, say, stderr, stdout, write_csv
 
 app = typer.Typer(
@@ -25,6 +28,10 @@ app = typer.Typer(
     help="Learn cell representations from an atlas that does not fit in memory, watch them form, name what is new.",
 )
 app.add_typer(labels_app, name="labels", epilog="Example: livelatent labels log blood.zarr")
+app.command(epilog="Example: livelatent doctor blood.zarr --mend")(doctor)
+app.command(epilog="Example: livelatent copy blood.zarr s3://bucket/blood.zarr")(copy)
+app.command(epilog="Example: livelatent simulate out.zarr --cells 1000000 --types 30 --rare 7=0.001")(simulate)
+app.command(epilog="Example: livelatent qc blood.zarr --figure qc.png --mads pct_mito=8")(qc)
 
 Model = Annotated[Path, typer.Argument(help="A model's folder made by `livelatent train`.", metavar="MODEL")]
 Label = Annotated[str | None, typer.Option(help="obs column with the cell types.")]
@@ -176,13 +183,18 @@ def embed(
     """Write every cell's latent vector into the store's obsm."""
     from livelatent.atlas.atlas import Atlas
     from livelatent.models.weights import load_model
-    from livelatent.train.embed import embed as embed_cells
+    from livelatent.train.embed import embed_into
 
-    atlas = Atlas.open(store)
-    latent = embed_cells(load_model(model), atlas, device=device)
-    atlas.write_obsm(name, latent)
-    facts = {"store": str(store), "obsm": name, "cells": latent.shape[0], "dimensions": latent.shape[1]}
-    say(facts, as_json, lambda: print_rows(list((facts | {"cells": f"{latent.shape[0]:,}"}).items())))
+    with bar() as progress:
+        n_cells, n_dims = embed_into(
+            load_model(model),
+            Atlas.open(store),
+            name,
+            device=device,
+            progress=lambda done, total, what: progress(what, done / max(total, 1)),
+        )
+    facts = {"store": str(store), "obsm": name, "cells": n_cells, "dimensions": n_dims}
+    say(facts, as_json, lambda: print_rows(list((facts | {"cells": f"{n_cells:,}"}).items())))
 
 
 @app.command(epilog="Example: livelatent annotate patient.zarr blood-model --out labels.csv")

@@ -72,24 +72,6 @@ def test_rows_are_shuffled_and_a_seed_tells_how(tiny_h5ad: list[Path], tmp_path:
     assert abs(place) < 0.2
 
 
-def test_many_buckets_and_chunks_give_a_whole_store(tmp_path: Path) -> None:
-    from livelatent.atlas.buckets import Buckets
-
-    rng = np.random.default_rng(0)
-    counts = sparse.random(200, 40, density=0.3, format="csr", random_state=1)
-    counts.data = rng.integers(1, 70_000, counts.nnz).astype(np.float64)
-    counts.data[: counts.nnz // 2] %= 100
-    counts.data += 1
-    buckets = Buckets(tmp_path / "b", 7, rng.integers(0, 7, 200).astype(np.int32), 40)
-    for start in range(0, 200, 13):
-        buckets.add(start, counts[start : start + 13])
-    parts = list(buckets.shuffled(rng))
-    rows = np.concatenate([part for part, _ in parts])
-    assert sorted(rows) == list(range(200)) and buckets.value_type == np.uint32
-    assert (sparse.vstack([m for _, m in parts]).toarray() == counts[rows].toarray()).all()
-    assert list((tmp_path / "b").iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("largest", "kind"), [(65_535, "uint16"), (65_536, "uint32"), (2**32, "float32"), (2**32 + 2**8 + 1, "float64")]
 )
@@ -246,14 +228,6 @@ def test_nothing_but_zeros_is_refused(tmp_path: Path) -> None:
         ingest(write_small(tmp_path / "a.h5ad", np.zeros((6, 4))), tmp_path / "a.zarr")
 
 
-def test_a_csc_matrix_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    adata = small()
-    adata.X = adata.X.tocsc()
-    adata.write_h5ad(tmp_path / "a.h5ad")
-    with pytest.raises(SourceError, match=r"tocsr\(\)"):
-        ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr")
-
-
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = write_small(tmp_path / "a.h5ad", np.ones((6, 4)))
@@ -268,7 +242,7 @@ def test_what_is_no_anndata_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5ad").write_text("cell,gene\n")
     with h5py.File(tmp_path / "other.h5ad", "w") as file:
         file["X"] = np.ones((3, 3))
-    for name, words in (("text.h5ad", "no .h5ad"), ("other.h5ad", "no group `obs`"), ("none.h5ad", "does not exist")):
+    for name, words in (("text.h5ad", "no HDF5"), ("other.h5ad", "no group `obs`"), ("none.h5ad", "does not exist")):
         with pytest.raises(SourceError, match=words):
             ingest(tmp_path / name, tmp_path / "a.zarr")
     with pytest.raises(SourceError, match="folder"):
@@ -278,10 +252,10 @@ def test_what_is_no_anndata_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "at", "value", "words"),
     [
-        ("indptr", 2, 23, "row pointers"),
+        ("indptr", 2, 23, "pointers of `X` are damaged"),
         ("indices", 3, 4, "gene index"),
         ("indices", 3, -1, "gene index"),
-        ("indptr", 6, 9, "row pointers"),
+        ("indptr", 6, 9, "pointers of `X` are damaged"),
     ],
 )
 def test_a_matrix_that_points_outside_itself_is_refused(
@@ -329,17 +303,17 @@ def column(name: str) -> Callable[[h5py.File], None]:
         (put("X/data", np.ones((23, 1))), "no list of numbers"),
         (put("X/data", np.array([b"1"] * 23)), "holds"),
         (put("X/data", np.ones(23, complex)), "holds complex"),
-        (put("X/indices", np.full(23, 0.5)), "X/indices` is no list of integers"),
-        (put("X/indptr", np.array([b"x"] * 7)), "X/indptr` is no list of integers"),
-        (put("X/indptr", np.array([0, 23, 23, 23, 23, 23, 23])), "23 values, but there are 4 genes"),
+        (put("X/indices", np.full(23, 0.5)), "`X` has no list of integers `indices`"),
+        (put("X/indptr", np.array([b"x"] * 7)), "`X` has no list of integers `indptr`"),
+        (put("X/indptr", np.array([0, 23, 23, 23, 23, 23, 23])), "23 values, but there is room for 4"),
         (put("X", np.full((6, 4), b"x")), "holds"),
-        (lambda file: file["X"].attrs.__setitem__("shape", [6]), "damaged"),
+        (lambda file: file["X"].attrs.__setitem__("shape", [6]), "does not say its shape"),
         (lambda file: file["X"].attrs.__setitem__("shape", [2**60, 2**60]), "1152921504606846976"),
         (put("var/_index", np.array([b"\xff", b"a", b"b", b"c"])), "`var` can't be read"),
-        (column(".."), "can't store"),
-        (column("zarr.json"), "can't store"),
-        (column("n" * 300), "can't store"),
-        (put("obsm/zarr.json", np.ones((6, 2))), "can't store"),
+        (column(".."), "can't hold"),
+        (column("zarr.json"), "can't hold"),
+        (column("n" * 300), "can't hold"),
+        (put("obsm/zarr.json", np.ones((6, 2))), "can't hold"),
     ],
 )
 def test_what_no_anndata_file_should_hold_is_refused_by_name(
@@ -399,10 +373,10 @@ def test_cells_of_one_gene_make_a_whole_store(tmp_path: Path) -> None:
 def test_gene_names_missing_or_twice_are_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="not unique"):
         write_small(tmp_path / "a.h5ad", genes=["A", "B", "A", "C"])
-    with pytest.raises(GeneMismatchError, match=r"first: A.*var_names_make_unique"):
+    with pytest.raises(GeneMismatchError, match='first: A.*duplicates="sum"'):
         ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr")
     write_small(tmp_path / "b.h5ad", genes=["A", "", "D", "C"])
-    with pytest.raises(GeneMismatchError, match="row 1 of var"):
+    with pytest.raises(GeneMismatchError, match="no name.*row 1"):
         ingest(tmp_path / "b.h5ad", tmp_path / "a.zarr")
 
 
@@ -414,7 +388,7 @@ def test_sources_without_a_common_gene_are_refused_with_a_hint(tmp_path: Path) -
     other = write_small(tmp_path / "o.h5ad", genes=["ENSG1", "ENSG2", "ENSG3", "ENSG4"])
     with pytest.raises(GeneMismatchError, match="two species"):
         ingest([human, mouse], tmp_path / "a.zarr")
-    with pytest.raises(GeneMismatchError, match="share no gene"):
+    with pytest.raises(GeneMismatchError, match="share"):
         ingest([human, other], tmp_path / "a.zarr")
 
 
@@ -424,7 +398,7 @@ def test_genes_asked_for_and_absent_are_refused(tmp_path: Path) -> None:
         ingest(path, tmp_path / "a.zarr", genes=["LYZ", "NONE", "CD19"])
     atlas = ingest(path, tmp_path / "a.zarr", genes=["LYZ", "NONE", "CD19"], join="outer")
     assert (in_source_order(atlas)[:, 1] == 0).all() and in_source_order(atlas)[5].tolist() == [22, 0, 21]
-    with pytest.raises(GeneMismatchError, match="check species"):
+    with pytest.raises(GeneMismatchError, match="Check species"):
         ingest(path, tmp_path / "b.zarr", genes=["NO1", "NO2", "LYZ"], join="outer")
 
 
@@ -556,7 +530,9 @@ def test_a_store_that_is_being_written_is_busy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["reading", "writing", "tables (1 empty cells kept)"])
-def test_an_interrupt_leaves_what_was_there(tiny_h5ad: list[Path], tmp_path: Path, when: str) -> None:
+def test_an_interrupt_leaves_what_was_there_and_the_same_call_goes_on(
+    tiny_h5ad: list[Path], tmp_path: Path, when: str
+) -> None:
     before = ingest(tiny_h5ad[1], tmp_path / "a.zarr").uuid
     names = {path.name for path in tmp_path.iterdir()}
 
@@ -564,10 +540,37 @@ def test_an_interrupt_leaves_what_was_there(tiny_h5ad: list[Path], tmp_path: Pat
         if what == when:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         ingest(tiny_h5ad[0], tmp_path / "a.zarr", overwrite=True, progress=interrupt)
+    assert "goes on from here" in stopped.value.__notes__[0]
     assert Atlas.open(tmp_path / "a.zarr").uuid == before
+    plan = json.loads((tmp_path / ".a.zarr.ingest" / "plan.json").read_bytes())
+    assert ingest(tiny_h5ad[0], tmp_path / "a.zarr", overwrite=True).uuid == plan["uuid"] != before
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_work_on_other_sources_or_with_other_options_is_begun_anew(tiny_h5ad: list[Path], tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, what: str) -> None:
+        if what == "writing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(tiny_h5ad[0], tmp_path / "a.zarr", progress=interrupt)
+    plan = json.loads((tmp_path / ".a.zarr.ingest" / "plan.json").read_bytes())
+    atlas = ingest(tiny_h5ad[0], tmp_path / "a.zarr", seed=1)
+    assert atlas.uuid != plan["uuid"]
+    assert atlas.obs["source_row"].tolist() == ingest(tiny_h5ad[0], tmp_path / "b.zarr", seed=1).obs["source_row"].tolist()
+    assert not (tmp_path / ".a.zarr.ingest").exists()
+
+
+def test_a_failure_leaves_no_work_behind(tiny_h5ad: list[Path], tmp_path: Path) -> None:
+    def fail(done: int, total: int, what: str) -> None:
+        if what == "writing":
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ingest(tiny_h5ad[0], tmp_path / "a.zarr", progress=fail)
+    assert [path.name for path in tmp_path.iterdir()] == [".a.zarr.lock"]
 
 
 def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
@@ -594,7 +597,7 @@ ingest(sys.argv[1], sys.argv[2], overwrite=True, progress=stop)
 
 
 @pytest.mark.parametrize("when", ["writing", "tables"])
-def test_kill_9_leaves_what_was_there_and_the_next_ingest_tidies_up(
+def test_kill_9_leaves_what_was_there_and_the_next_ingest_goes_on(
     tiny_h5ad: list[Path], tmp_path: Path, when: str
 ) -> None:
     before = ingest(tiny_h5ad[1], tmp_path / "a.zarr").uuid

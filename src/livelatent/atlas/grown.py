@@ -76,7 +76,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def widen(store: Path, work: Path, before: Before, kind: "np.dtype[Any]") -> None:
     """Write the copy's values anew in a wider type, shard by shard."""
-    with on_zarrs():
+    with on_zarrs(in_order=True):
         old = array_in(zarr.open_group(store, mode="r", use_consolidated=False), f"{before.name}/data")
         group = zarr.open_group(work, mode="a", use_consolidated=False)[before.name]
         assert isinstance(group, zarr.Group)

@@ -62,7 +62,7 @@ class MatrixWriter:
         self.after_shard = after_shard or (lambda done: None)
         self._lengths = [] if before is None else [before.astype(np.int32, copy=False)]
         kinds = {"data": value_type, "indices": index_type(n_genes)}
-        with on_zarrs():
+        with on_zarrs(in_order=True):
             self._group = parent.require_group(name)
             self._arrays = {
                 part: array_in(self._group, part) if part in self._group else self._made(part, kind, cut)

@@ -70,10 +70,10 @@ class damage_named:
 def on_zarrs(place: Place | None = None, *, in_order: bool = False) -> AbstractContextManager[Any]:
     """Arrays opened or made inside the block are coded by zarrs, in threads, for as long as they live.
 
+    Not those of a remote place: zarrs reads folders only, so Zarr's own pipeline reads there.
+
     Parameters
     ----------
-    place
-        Where the arrays lie. zarrs reads folders only: those of a remote store are read by Zarr's own pipeline.
     in_order
         Write the chunks of a shard one after another: threads leave them in the order in which they happen to end,
         so that equal stores differ in their bytes. (32 M u16 values: 0.12 s of CPU either way.)

@@ -1,0 +1,148 @@
+import json
+import os
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+from scipy import sparse
+
+from livelatent.atlas import Atlas, append, ingest
+from livelatent.atlas.layout import Layout
+from livelatent.errors import GeneMismatchError, SourceError, StoreBusyError
+
+TINY = Layout(chunk_cells=16, shard_elements=3_000)
+
+
+@pytest.fixture
+def donors(tmp_path: Path, tiny_adatas) -> list[Path]:
+    """The two tiny files with a layer and a latent; their barcodes clash."""
+    paths = []
+    for name, adata in tiny_adatas.items():
+        own = adata.copy()
+        own.layers["half"] = own.X * 0.5
+        own.obsm["X_own"] = np.arange(own.n_obs * 3, dtype=np.float32).reshape(-1, 3)
+        own.write_h5ad(tmp_path / name)
+        paths.append(tmp_path / name)
+    return paths
+
+
+def store(donors: list[Path], folder: Path, **options) -> Atlas:
+    return ingest(donors[0], folder / "a.zarr", label="cell_type", batch="donor", layout=TINY, **options)
+
+
+def test_every_cell_is_in_the_grown_store_once_and_the_earlier_rows_are_as_they_were(donors, tmp_path: Path) -> None:
+    before = store(donors, tmp_path)
+    obs, counts = before.obs.copy(), before.read_rows(0, before.n_cells)
+    atlas = append(before, donors[1], seed=3)
+    assert atlas.uuid == before.uuid and atlas.n_cells == 607
+    assert (atlas.read_rows(0, 370) != counts).nnz == 0
+    for name in obs.columns:
+        assert atlas.obs[name].astype(object)[:370].tolist() == obs[name].astype(object).tolist(), name
+    assert atlas.obs.index[:370].tolist() == obs.index.tolist() and atlas.obs.index.is_unique
+
+    whole = anndata.read_zarr(tmp_path / "a.zarr")
+    for number, path in enumerate(donors):
+        source = anndata.read_h5ad(path)
+        mine = np.flatnonzero(atlas.obs["source"].astype(str) == path.name)
+        assert mine.size == source.n_obs and (number == 0 or mine.min() == 370)
+        row = atlas.obs["source_row"].to_numpy()[mine]
+        assert sorted(row) == list(range(source.n_obs)) and row.tolist() != sorted(row)
+        assert (whole.X[mine].astype(float) != source.X[row].astype(float)).nnz == 0
+        assert (whole.layers["half"][mine] != source.layers["half"][row]).nnz == 0
+        assert (whole.obsm["X_own"][mine] == source.obsm["X_own"][row]).all()
+        assert whole.obs["age"].to_numpy()[mine].tolist() == source.obs["age"].to_numpy()[row].tolist()
+        total = np.asarray(source.X.sum(axis=1)).ravel()[row]
+        assert (atlas.total[mine] == total).all()
+    assert atlas.mean_total == atlas.total.mean()
+
+
+def test_new_cells_are_split_among_themselves(donors, tmp_path: Path) -> None:
+    atlas = append(store(donors, tmp_path), donors[1])
+    new = atlas.split[370:]
+    assert [int((new == name).sum()) for name in ("train", "calibration", "validation")] == [191, 23, 23]
+
+
+def test_a_donor_with_larger_counts_widens_the_store(donors, tmp_path: Path) -> None:
+    before = store(donors, tmp_path)
+    large = anndata.read_h5ad(donors[1])
+    large.X = sparse.csr_matrix(large.X * 70_000)
+    large.write_h5ad(donors[1])
+    counts = before.read_rows(0, 370)
+    assert counts.dtype == np.uint16
+    atlas = append(before, donors[1])
+    assert atlas.read_rows(0, 1).dtype == np.uint32
+    assert (atlas.read_rows(0, 370) != counts).nnz == 0
+    row = atlas.obs["source_row"].to_numpy()[370:]
+    assert (atlas.read_rows(370, 607).astype(float) != large.X[row].astype(float)).nnz == 0
+
+
+def test_labels_by_hand_and_earlier_work_outlive_an_append(donors, tmp_path: Path) -> None:
+    before = store(donors, tmp_path)
+    before.labels.label([4, 9], "mine")
+    before.labels.close()
+    before.write_obsm("X_latent", np.ones((370, 2), np.float32))
+    before.write_labels()
+    atlas = append(before, donors[1])
+    assert [atlas.labels.current()[row] for row in (4, 9, 370)] == ["mine", "mine", None]
+    latent = anndata.read_zarr(atlas.path).obsm["X_latent"]
+    assert (latent[:370] == 1).all() and np.isnan(latent[370:]).all()
+    assert atlas.obs["livelatent_label"][:370].notna().any() and atlas.obs["livelatent_label"][370:].isna().all()
+
+
+def test_the_same_donor_is_refused_twice(donors, tmp_path: Path) -> None:
+    atlas = append(store(donors, tmp_path), donors[1])
+    for path in donors:
+        with pytest.raises(SourceError, match=rf"already \(as {path.name}\)"):
+            append(atlas, path)
+
+
+def test_another_file_of_the_same_name_gets_a_longer_one(donors, tmp_path: Path) -> None:
+    atlas = store(donors, tmp_path)
+    (tmp_path / "more").mkdir()
+    os.rename(donors[1], tmp_path / "more" / "one.h5ad")
+    grown = append(atlas, tmp_path / "more" / "one.h5ad")
+    assert set(grown.obs["source"].astype(str)) == {"one.h5ad", "more/one.h5ad"}
+    assert set(json.loads(grown.facts["sources"])[1]) >= {"name", "sha256"}
+
+
+def test_a_donor_that_lacks_genes_or_layers_is_refused_and_the_store_is_as_it_was(donors, tmp_path: Path) -> None:
+    atlas = store(donors, tmp_path)
+    adata = anndata.read_h5ad(donors[1])
+    adata[:, :200].write_h5ad(tmp_path / "few.h5ad")
+    with pytest.raises(GeneMismatchError, match="100 of the 300 genes"):
+        append(atlas, tmp_path / "few.h5ad")
+    grown = append(atlas, tmp_path / "few.h5ad", join="outer")
+    assert grown.read_rows(370, 607)[:, 200:].nnz == 0
+    del adata.layers["half"]
+    adata.write_h5ad(tmp_path / "bare.h5ad")
+    with pytest.raises(SourceError, match='lacks the layer "half"'):
+        append(grown, tmp_path / "bare.h5ad")
+    assert Atlas.open(atlas.path).n_cells == 607
+
+
+@pytest.mark.parametrize("when", ["reading", "writing", "writing half", "tables"])
+def test_an_interrupted_append_leaves_the_store_and_goes_on(donors, tmp_path: Path, when: str) -> None:
+    before = store(donors, tmp_path)
+    counts = before.read_rows(0, 370)
+
+    def interrupt(done: int, total: int, what: str) -> None:
+        if what.startswith(when) and done > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        append(before, donors[1], progress=interrupt)
+    again = Atlas.open(before.path)
+    assert again.n_cells == 370 and (again.read_rows(0, 370) != counts).nnz == 0
+    atlas = append(again, donors[1])
+    straight = append(store(donors, tmp_path / "b"), donors[1])
+    assert (atlas.read_rows(0, 607) != straight.read_rows(0, 607)).nnz == 0
+    assert atlas.obs.drop(columns="store_uuid").equals(straight.obs.drop(columns="store_uuid"))
+
+
+def test_a_store_that_is_being_written_is_busy(donors, tmp_path: Path) -> None:
+    from livelatent.atomic import only_writer
+
+    atlas = store(donors, tmp_path)
+    with only_writer(tmp_path / ".a.zarr.lock", "it"), pytest.raises(StoreBusyError):
+        append(atlas, donors[1])

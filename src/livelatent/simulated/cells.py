@@ -1,5 +1,6 @@
 """The cells of a recipe: who each of them is, and what is counted in them, in any order and any chunks."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +20,8 @@ from livelatent.simulated.truth import DEPTH_SPREAD, Assay, Truth
 
 BLOCK_CELLS = 4096
 """Cells whose identities are drawn together, from a stream of the block's own."""
-N_THREADS = 2
-"""Chunks drawn at once; one more may wait for its turn to be written."""
+N_THREADS = min(8, os.cpu_count() or 1)
+"""Chunks drawn at once; one more may wait for its turn to be written. How many changes no count."""
 EVENT_BYTES = 24
 """Per event of a chunk: room for a value and an index while they are drawn, and what is kept and written of it."""
 

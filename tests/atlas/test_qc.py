@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from scipy import sparse, stats
 
-import livelatent as ll
 from livelatent.atlas import Atlas, ingest
 from livelatent.atlas.layout import KEPT
 from livelatent.atlas.qc import MITOCHONDRIAL, Criterion, criterion, qc
@@ -193,36 +192,3 @@ def test_names_of_genes_are_text_in_the_page(tmp_path: Path) -> None:
     adata.write_h5ad(tmp_path / "x.h5ad")
     page = qc(ingest(tmp_path / "x.h5ad", tmp_path / "x.zarr"), mitochondrial=("<b>",))._repr_html_()
     assert "<b>" not in page and "&lt;b&gt;" in page
-
-
-def test_training_and_novelty_leave_masked_cells_out(own_atlas: Atlas) -> None:
-    from livelatent.judge.flags import find_novel
-    from livelatent.judge.reference import fit_reference
-    from livelatent.train.loop import stage_rows, train
-
-    kept = np.random.default_rng(0).random(607) < 0.8
-    own_atlas.obs[KEPT] = kept
-    model = ll.Cellular(own_atlas, n_genes=60, n_latent=4)
-    for split in ("train", "validation"):
-        assert kept[stage_rows(model, own_atlas, model.stages[0], split, None)].all()
-    for _ in train(model, own_atlas, epochs=1, device="cpu"):
-        pass
-    reference = fit_reference(model, own_atlas)
-    assert kept[reference.expression.reference].all() and kept[reference.expression.calibration].all()
-    novelty = find_novel(model, own_atlas)
-    assert kept[novelty.rows].all() and novelty.rows.size
-    assert ll.embed(model, own_atlas, device="cpu").shape == (607, 4)
-    assert len(ll.annotate(model, own_atlas)) == 607
-
-
-def test_no_fold_holds_a_masked_cell(own_atlas: Atlas) -> None:
-    from livelatent.judge.scorecard import five_fold
-
-    own_atlas.obs[KEPT] = kept = np.arange(607) % 5 > 0
-
-    def make_model(atlas: Atlas, rows: np.ndarray) -> ll.Cellular:
-        assert kept[rows].all() and abs(rows.size - 0.8 * (kept & (atlas.label >= 0)).sum()) < 1
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        five_fold(own_atlas, make_model)

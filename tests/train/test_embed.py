@@ -1,3 +1,4 @@
+import anndata
 import numpy as np
 import pytest
 import torch
@@ -6,7 +7,7 @@ from livelatent.errors import GeneMismatchError
 from livelatent.models.cellular import Cellular
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream
-from livelatent.train.embed import embed
+from livelatent.train.embed import embed, embed_into
 
 torch.set_num_threads(1)
 
@@ -46,3 +47,30 @@ def test_a_query_without_the_models_genes_is_refused(tiny_atlas, model, own_atla
     own_atlas.genes = np.array([f"OTHER{i}" for i in range(own_atlas.n_genes)], dtype=object)
     with pytest.raises(GeneMismatchError, match="50 of the model's 50 genes are missing"):
         embed(model, own_atlas, device="cpu")
+
+
+def test_latents_streamed_into_the_store_are_those_of_embed(model, own_atlas):
+    seen = []
+    small = StreamConfig(minibatch_cells=100, block_cells=8, buffer_cells=64)
+    facts = embed_into(model, own_atlas, "X_mine", "cpu", stream=small, progress=lambda *at: seen.append(at))
+    assert facts == (607, 6)
+    assert seen[0] == (100, 607, "embedding") and seen[-1] == (607, 607, "embedding")
+    got = anndata.read_zarr(own_atlas.path).obsm["X_mine"]
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, embed(model, own_atlas, device="cpu", stream=small))
+
+
+def test_a_failed_embedding_leaves_the_earlier_one(model, own_atlas):
+    own_atlas.write_obsm("X_mine", np.ones((607, 2)))
+
+    def fails(done, total, what):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_into(model, own_atlas, "X_mine", "cpu", progress=fails)
+    assert anndata.read_zarr(own_atlas.path).obsm["X_mine"].tolist() == [[1, 1]] * 607
+
+
+def test_a_cell_that_qc_masks_is_embedded_too(model, own_atlas):
+    own_atlas.obs["livelatent_kept"] = np.arange(607) > 300
+    assert embed(model, own_atlas, device="cpu").shape == (607, 6)

@@ -12,7 +12,7 @@ from scipy import sparse
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.hvg import highly_variable_genes
-from livelatent.atlas.passes import Progress, log_matrix, map_cells, rows_or_kept
+from livelatent.atlas.passes import Progress, logs_of, map_cells, rows_or_kept
 from livelatent.atlas.pca import Pca, pca
 from livelatent.errors import LabelError
 from livelatent.threads import one_thread
@@ -110,10 +110,10 @@ def centroid_distances(
     genes = np.asarray(genes, np.int64)
     n_labels, n_batches = len(atlas.label_names), max(len(atlas.batch_names), 1)
     n_groups = n_labels * n_batches
-    components = reference
+    logs, components = logs_of(atlas, scale), reference
 
     def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, ndarray]:
-        x = log_matrix(counts, atlas.total[chunk], scale)[:, genes].toarray()
+        x = logs(counts, chunk)[:, genes].toarray()
         group = atlas.batch[chunk].astype(np.int64) * n_labels + atlas.label[chunk]
         member = sparse.csr_matrix((np.ones(group.size), (group, np.arange(group.size))), (n_groups, group.size))
         # Of one thread: the same bits on any worker.

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int, Int64
 from numpy import ndarray
-from scipy import sparse
 from scipy.stats import norm
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.group_sums import group_sums
-from livelatent.atlas.passes import Progress, gene_moments, log_matrix, rows_or_kept
+from livelatent.atlas.passes import Progress, gene_moments, logs_of, rows_or_kept
 
 Flavor = Literal["cell_ranger", "seurat_v3"]
 
@@ -91,18 +90,13 @@ def _most_batches(
     progress: Progress | None,
 ) -> Int64[ndarray, " chosen"]:
     """The genes that most batches select, as places among `genes`; all batches in one pass."""
-    scale = atlas.mean_total if mean_total is None else mean_total
-
-    def log_counts(counts: sparse.csr_matrix, chunk: Rows) -> sparse.csr_matrix:
-        return log_matrix(counts, atlas.total[chunk], scale)
-
     batches, batch = np.unique(atlas.batch[rows], return_inverse=True)
     sums, _ = group_sums(
         atlas,
         batch,
         len(batches),
         rows,
-        log_counts,
+        logs_of(atlas, mean_total),
         client=client,
         progress=progress,
         what="means and variances per batch",

@@ -42,6 +42,16 @@ def log_matrix(csr: sparse.csr_matrix, total: Float[ndarray, " cell"], mean_tota
     return sparse.csr_matrix((np.log1p(csr.data * factor), csr.indices, csr.indptr), shape=csr.shape)
 
 
+def logs_of(atlas: Atlas, mean_total: float | None = None) -> Callable[[sparse.csr_matrix, Rows], sparse.csr_matrix]:
+    """What gives a chunk's x from its counts and rows; `mean_total` is the atlas's own by default."""
+    scale = atlas.mean_total if mean_total is None else float(mean_total)
+
+    def logs(counts: sparse.csr_matrix, chunk: Rows) -> sparse.csr_matrix:
+        return log_matrix(counts, atlas.total[chunk], scale)
+
+    return logs
+
+
 def map_cells[R](
     function: Callable[[sparse.csr_matrix, Rows], R],
     atlas: Atlas,
@@ -190,10 +200,10 @@ def gene_moments(
     mean_total
         The L to normalise by; the atlas's own by default.
     """
-    scale = atlas.mean_total if mean_total is None else mean_total
+    logs = logs_of(atlas, mean_total)
 
     def chunk_moments(counts: sparse.csr_matrix, chunk: Rows) -> GeneMoments:
-        return moments_of(log_matrix(counts, atlas.total[chunk], scale))
+        return moments_of(logs(counts, chunk))
 
     chunks = map_cells(
         chunk_moments, atlas, rows_or_kept(rows, atlas), client=client, progress=progress, what="means and variances"

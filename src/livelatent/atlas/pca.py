@@ -10,7 +10,7 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import CHUNK_CELLS, Progress, gene_moments, log_matrix, map_cells, rows_or_kept
+from livelatent.atlas.passes import CHUNK_CELLS, Progress, gene_moments, logs_of, map_cells, rows_or_kept
 from livelatent.threads import one_thread
 
 EXACT_GENES = 4_000
@@ -94,12 +94,12 @@ def _from_covariance(
     atlas: Atlas, genes: Int[ndarray, " gene"], rows: Rows, scale: float, client: Any, progress: Progress | None
 ) -> Parts:
     # A rough centre (the first chunk's mean) keeps the sums of squares small against what is subtracted from them.
-    head = rows[:CHUNK_CELLS]
-    first = log_matrix(atlas.read_cells(head), atlas.total[head], scale)[:, genes]
+    head, logs = rows[:CHUNK_CELLS], logs_of(atlas, scale)
+    first = logs(atlas.read_cells(head), head)[:, genes]
     rough = np.asarray(first.mean(axis=0), np.float64).ravel()
 
     def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, ndarray]:
-        x = log_matrix(counts, atlas.total[chunk], scale)[:, genes].toarray() - rough
+        x = logs(counts, chunk)[:, genes].toarray() - rough
         # Chunks run side by side already, and on any worker the same bits are wanted.
         with one_thread():
             return x.sum(axis=0), x.T @ x
@@ -127,6 +127,7 @@ def _by_iteration(
     seed: int,
 ) -> Parts:
     mean = gene_moments(atlas, rows, mean_total=scale, client=client, progress=progress).mean[genes]
+    logs = logs_of(atlas, scale)
     n_directions = min(n_components + N_EXTRA, genes.size, rows.size - 1)
     start = np.random.default_rng(seed).standard_normal((genes.size, n_directions))
 
@@ -134,7 +135,7 @@ def _by_iteration(
         """The centred scatter matrix times some directions."""
 
         def chunk_product(counts: sparse.csr_matrix, chunk: Rows) -> ndarray:
-            x = log_matrix(counts, atlas.total[chunk], scale)[:, genes]
+            x = logs(counts, chunk)[:, genes]
             # Sparse: the mean is taken out of the products.
             along = x @ directions - mean @ directions
             return np.asarray(x.T @ along - np.outer(mean, along.sum(axis=0)))

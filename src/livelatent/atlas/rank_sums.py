@@ -16,7 +16,7 @@ from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.kernels import compiled
 from livelatent.atlas.memory import parse_memory
-from livelatent.atlas.passes import CHUNK_CELLS, Progress, log_matrix, map_cells, n_local_threads
+from livelatent.atlas.passes import CHUNK_CELLS, Progress, logs_of, map_cells, n_local_threads
 from livelatent.errors import MemoryLimitError
 
 VALUE_BYTES = 30
@@ -69,8 +69,10 @@ def rank_sums(
     total, ties = np.zeros((n_groups, atlas.n_genes)), np.zeros(atlas.n_genes)
     blocks = list(_blocks(n_seen, _values_at_once(atlas, rows, n_seen, n_groups, memory)))
 
+    logs = logs_of(atlas, mean_total)
+
     def by_gene(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, ndarray, ndarray]:
-        x = log_matrix(counts, atlas.total[chunk], mean_total)[:, first:stop].tocsc()
+        x = logs(counts, chunk)[:, first:stop].tocsc()
         x.eliminate_zeros()
         return x.data, member_of[chunk][x.indices], np.diff(x.indptr)
 

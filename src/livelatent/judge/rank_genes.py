@@ -5,13 +5,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.columns import codes_of, text_or_none
 from livelatent.atlas.group_sums import group_sums
-from livelatent.atlas.passes import Progress, log_matrix, rows_or_kept
+from livelatent.atlas.passes import Progress, logs_of, rows_or_kept
 from livelatent.atlas.rank_sums import RankSums, rank_sums
 from livelatent.errors import ColumnError, LabelError
 from livelatent.judge.markers import gene_table, log2_fold, marker_table
@@ -81,10 +80,7 @@ def rank_genes(
     names = tuple(names[one] for one in present)
     _check_sizes(atlas, names, np.bincount(own, minlength=len(names)))
 
-    def log_counts(counts: sp.csr_matrix, chunk: Rows) -> sp.csr_matrix:
-        return log_matrix(counts, atlas.total[chunk], scale)
-
-    sums, n_seen = group_sums(atlas, own, len(names), chosen, log_counts, client=client, progress=progress)
+    sums, n_seen = group_sums(atlas, own, len(names), chosen, logs_of(atlas, scale), client=client, progress=progress)
     if method == "t-test":
         tables = [marker_table(sums, one, sums.rest(one), 0, atlas.genes) for one in range(len(names))]
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from livelatent.atlas import manifest
 from livelatent.atlas.elements import metadata_files, sha256
-from livelatent.atlas.findings import Finding, Progress, at_most, damage, untidy
+from livelatent.atlas.findings import COPY, Finding, Progress, at_most, damage, untidy
 from livelatent.atlas.layout import beside
 from livelatent.atlas.opening import sizes_of
 from livelatent.atomic import only_writer
@@ -41,10 +41,11 @@ def check_files(store: Path, uuid: str, report: Progress) -> Iterator[Finding]:
         if name not in sizes:
             wrong.append(damage(name, "the file is missing. Zarr would read it as zeros."))
         elif all(fact["size"] != sizes[name] for fact in facts):
-            wrong.append(damage(name, f"the file has {sizes[name]} bytes, {facts[0]['size']} were written."))
+            what = f"the file has {sizes[name]} bytes, {facts[0]['size']} were written."
+            wrong.append(damage(name, what, *way_out(name, path)))
         elif not any(is_as_written(store / name, fact) for fact in facts):
-            cure = ("It can be made anew from the others.", "metadata") if name == "zarr.json" else ()
-            wrong.append(damage(name, "the file is not as it was written (its checksum differs).", *cure))
+            what = "the file is not as it was written (its checksum differs)."
+            wrong.append(damage(name, what, *way_out(name, path)))
         done += sizes.get(name, 0)
         report(done, total, "files")
     yield from at_most(wrong)
@@ -54,6 +55,15 @@ def check_files(store: Path, uuid: str, report: Progress) -> Iterator[Finding]:
         yield from at_most(
             [untidy(name, "the file is not in the manifest: nothing of ours wrote it.", *renewal()) for name in extra]
         )
+
+
+def way_out(name: str, path: Path) -> tuple[Any, ...]:
+    """What helps where a file is another than was written: by damage, or by a program that knows no manifest."""
+    if name == "zarr.json":
+        return "It can be made anew from the others.", "metadata"
+    if name.endswith("zarr.json"):
+        return (f"{COPY[:-1]}; or, if it was changed on purpose, delete {path.name} and mend.",)
+    return ()
 
 
 def renewal() -> tuple[str, Any]:

@@ -140,7 +140,7 @@ def mend(path: str | os.PathLike[str], *, progress: Progress | None = None) -> l
                 raise StoreBusyError(f"{journal.path} is being written by another process. Try again later.")
         if cures & {"metadata", "manifest"}:
             left = examine(store, progress=progress)
-            if not any(finding.is_damage for finding in left if finding.cure != "manifest"):
+            if not any(finding.is_damage and not finding.cure for finding in left):
                 manifest.write_next(store, manifest.describe(store, told_uuid(store)))
                 manifest.settle(store)
     return examine(path, progress=progress)

@@ -208,7 +208,8 @@ def read_names(path: Path) -> list[str]:
         stored = json.loads(path.read_bytes())
         names = [str(name) for name in stored["names"]]
         # Files written before 0.1.0 was out have no crc.
-        if stored.get("crc", crc_of(names)) != crc_of(names) or not set(stored) <= {"format", "names", "crc"}:
+        is_whole = stored.get("crc", crc_of(names)) == crc_of(names) and stored.get("format") == 1
+        if not is_whole or not set(stored) <= {"format", "names", "crc"}:
             raise ValueError("its checksum is another")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({error}). Delete it; names given to cells stay.") from error

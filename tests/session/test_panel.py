@@ -117,3 +117,14 @@ def test_a_layouts_hash_names_its_cells_and_their_positions():
     other[0, 0] += 1
     assert layout_sha256(panel, xy) == layout_sha256(panel, xy.copy())
     assert layout_sha256(panel, xy) != layout_sha256(panel, other)
+
+
+def test_cells_that_qc_masks_are_not_shown_unless_they_are_flagged():
+    label = _labels()
+    shown, shown_query = np.arange(len(label)) % 2 == 0, np.arange(100) < 7
+    keep, keep_query = np.array([3]), np.array([99])
+    panel = choose_panel(label, 100, n_cells=60, shown=shown, shown_query=shown_query, keep=keep, keep_query=keep_query)
+    assert set(np.flatnonzero(~shown[: len(label)])) & set(panel.rows.tolist()) == {3}
+    assert set(panel.query_rows.tolist()) == {*range(7), 99}
+    whole = choose_panel(label, 7, n_cells=10**6, shown=shown)
+    assert whole.rows.tolist() == np.flatnonzero(shown).tolist() and whole.query_rows.tolist() == list(range(7))

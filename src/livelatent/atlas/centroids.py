@@ -12,9 +12,10 @@ from scipy import sparse
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.hvg import highly_variable_genes
-from livelatent.atlas.passes import Progress, logs_of, map_cells, rows_or_kept
+from livelatent.atlas.passes import logs_of, map_cells, rows_or_kept
 from livelatent.atlas.pca import Pca, pca
 from livelatent.errors import LabelError
+from livelatent.progress import CellProgress
 from livelatent.threads import one_thread
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def centroid_distances(
     *,
     mean_total: float | None = None,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
 ) -> CentroidDistances:
     """How far types lie from one another in PCA space, within batches.
 

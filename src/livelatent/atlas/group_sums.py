@@ -11,7 +11,8 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import Progress, map_cells
+from livelatent.atlas.passes import map_cells
+from livelatent.progress import CellProgress
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def group_sums(
     transform: Callable[[sparse.csr_matrix, Rows], sparse.csr_matrix],
     *,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
     what: str = "sums per group",
 ) -> tuple[GeneSums, Int64[ndarray, " gene"]]:
     """Sums over the cells of each group, all groups in one pass, and in how many cells each gene is not 0.

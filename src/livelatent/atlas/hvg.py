@@ -11,7 +11,8 @@ from scipy.stats import norm
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.group_sums import group_sums
-from livelatent.atlas.passes import Progress, gene_moments, logs_of, rows_or_kept
+from livelatent.atlas.passes import gene_moments, logs_of, rows_or_kept
+from livelatent.progress import CellProgress
 
 Flavor = Literal["cell_ranger", "seurat_v3"]
 
@@ -25,7 +26,7 @@ def highly_variable_genes(
     by_batch: bool = False,
     mean_total: float | None = None,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
 ) -> Int64[ndarray, " gene"]:
     """Indices of the most variable genes, sorted; never one that QC masks.
 
@@ -87,7 +88,7 @@ def _most_batches(
     genes: Int[ndarray, " gene"],
     mean_total: float | None,
     client: Any,
-    progress: Progress | None,
+    progress: CellProgress | None,
 ) -> Int64[ndarray, " chosen"]:
     """The genes that most batches select, as places among `genes`; all batches in one pass."""
     batches, batch = np.unique(atlas.batch[rows], return_inverse=True)

@@ -12,8 +12,8 @@ from scipy import sparse
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.group_sums import group_sums
-from livelatent.atlas.passes import Progress
 from livelatent.errors import CountsError
+from livelatent.progress import CellProgress
 
 SPAN = 0.3
 """Share of genes in each local fit, scanpy's and Seurat's default."""
@@ -30,7 +30,7 @@ def seurat_v3(
     batch_names: Sequence[str],
     *,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
 ) -> Int64[ndarray, " chosen"]:
     """The chosen genes, as places among `genes`.
 

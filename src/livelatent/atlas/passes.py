@@ -22,10 +22,9 @@ from scipy import sparse
 
 from livelatent.arrays import Rows, as_rows, rows_or_all
 from livelatent.atlas.atlas import Atlas
+from livelatent.progress import CellProgress
 
 CHUNK_CELLS = 4096
-Progress = Callable[[int, int, str], None]
-"""Called as `progress(done, all, what)`."""
 
 
 def size_factor(total: Float[ndarray, " cell"], mean_total: float) -> Float64[ndarray, " cell"]:
@@ -59,7 +58,7 @@ def map_cells[R](
     *,
     chunk_cells: int | None = None,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
     what: str = "reading cells",
 ) -> Iterator[R]:
     """Call `function(counts, rows)` on every chunk of cells; results come in row order.
@@ -189,7 +188,7 @@ def gene_moments(
     *,
     mean_total: float | None = None,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
 ) -> GeneMoments:
     """Mean and variance (n - 1) of each gene's x, and the number of cells it was seen in.
 

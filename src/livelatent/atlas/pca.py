@@ -10,7 +10,8 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import CHUNK_CELLS, Progress, gene_moments, logs_of, map_cells, rows_or_kept
+from livelatent.atlas.passes import CHUNK_CELLS, gene_moments, logs_of, map_cells, rows_or_kept
+from livelatent.progress import CellProgress
 from livelatent.threads import one_thread
 
 EXACT_GENES = 4_000
@@ -45,7 +46,7 @@ def pca(
     *,
     mean_total: float | None = None,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
     seed: int = 0,
 ) -> Pca:
     """PCA by streaming: exact, from the genes' covariance, or for many genes by randomised iteration.
@@ -91,7 +92,7 @@ Parts = tuple[Float64[ndarray, " gene"], Float64[ndarray, " component"], Float64
 
 
 def _from_covariance(
-    atlas: Atlas, genes: Int[ndarray, " gene"], rows: Rows, scale: float, client: Any, progress: Progress | None
+    atlas: Atlas, genes: Int[ndarray, " gene"], rows: Rows, scale: float, client: Any, progress: CellProgress | None
 ) -> Parts:
     # A rough centre (the first chunk's mean) keeps the sums of squares small against what is subtracted from them.
     head, logs = rows[:CHUNK_CELLS], logs_of(atlas, scale)
@@ -123,7 +124,7 @@ def _by_iteration(
     rows: Rows,
     scale: float,
     client: Any,
-    progress: Progress | None,
+    progress: CellProgress | None,
     seed: int,
 ) -> Parts:
     mean = gene_moments(atlas, rows, mean_total=scale, client=client, progress=progress).mean[genes]

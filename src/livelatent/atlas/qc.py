@@ -12,9 +12,9 @@ from numpy import ndarray
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.layout import KEPT, QC_COLUMNS
-from livelatent.atlas.passes import Progress
 from livelatent.atlas.qc_cells import CellSummaries, seen_in, summarise
 from livelatent.atlas.write import Element, replace_elements
+from livelatent.progress import CellProgress, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,7 +139,7 @@ def qc(
     mitochondrial: Sequence[str] = MITOCHONDRIAL,
     apply: bool = False,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | bool | None = None,
 ) -> QualityControl:
     """Look at every cell, and mark those that are far from the others.
 
@@ -156,17 +156,21 @@ def qc(
         Write the masks into the store at once; else look first, then call `.apply()`.
     client
         A `distributed.Client` to run on.
+    progress
+        Called as `progress(cells done, all cells, what)`. None: a bar in a terminal or notebook; True: always; False:
+        never.
 
     Notes
     -----
     Section 2.2.1 of document 000 (METHODS.md, 1): log1p(number of genes), log1p(total counts), percentage of counts
-    in mitochondrial genes and in the cell's own 20 highest genes; MAD, the median distance from the median, is without the
-    factor that makes it a standard deviation. Where it is 0, the criterion is skipped and `notes` says so. All are
-    of the genes that the store holds. An empty cell has no percentages, and is judged by the other two.
+    in mitochondrial genes and in the cell's own 20 highest genes. The MAD is the median distance from the median,
+    without the factor that makes a standard deviation of it. Where it is 0, the criterion is skipped and `notes` says
+    so. All are of the genes that the store holds. An empty cell has no percentages, and is judged by the other two.
     """
     limits = _limits(n_mads)
     is_mito = np.array([str(gene).startswith(tuple(mitochondrial)) for gene in atlas.genes], dtype=bool)
-    cells = summarise(atlas, is_mito, client=client, progress=progress)
+    with shown(progress) as report:
+        cells = summarise(atlas, is_mito, client=client, progress=report)
     no_mito = ""
     if not is_mito.any():
         begins = " or ".join(map(repr, mitochondrial)) or "nothing"
@@ -180,7 +184,7 @@ def qc(
     criteria = tuple(criterion(name, title, value, limits[name], note) for name, (title, value, note) in values.items())
     kept = ~np.any([one.removed for one in criteria], axis=0)
     # Few cells are removed: reading these again is cheaper than a second pass over all that stay.
-    gone = seen_in(atlas, np.flatnonzero(~kept), client=client, progress=progress)
+    gone = seen_in(atlas, np.flatnonzero(~kept), client=client)
     found = QualityControl(
         atlas=atlas,
         criteria=criteria,

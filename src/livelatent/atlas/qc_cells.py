@@ -11,7 +11,8 @@ from scipy import sparse
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.kernels import compiled
-from livelatent.atlas.passes import Progress, map_cells
+from livelatent.atlas.passes import map_cells
+from livelatent.progress import CellProgress
 
 N_TOP = 20
 
@@ -32,7 +33,7 @@ class CellSummaries:
 
 
 def summarise(
-    atlas: Atlas, is_mito: Bool[ndarray, " gene"], *, client: Any = None, progress: Progress | None = None
+    atlas: Atlas, is_mito: Bool[ndarray, " gene"], *, client: Any = None, progress: CellProgress | None = None
 ) -> CellSummaries:
     """Go over every cell once."""
 
@@ -54,16 +55,14 @@ def summarise(
         return CellSummaries(n_genes.astype(np.int64), total, 100 * mito / total, 100 * top / total, n_seen)
 
 
-def seen_in(
-    atlas: Atlas, rows: Rows, *, client: Any = None, progress: Progress | None = None
-) -> Int64[ndarray, " gene"]:
+def seen_in(atlas: Atlas, rows: Rows, *, client: Any = None) -> Int64[ndarray, " gene"]:
     """In how many of these cells each gene has a count."""
 
     def chunk_seen(counts: sparse.csr_matrix, chunk: Rows) -> ndarray:
         return np.bincount(counts.indices[counts.data > 0], minlength=counts.shape[1])
 
     n_seen = np.zeros(atlas.n_genes, np.int64)
-    for seen in map_cells(chunk_seen, atlas, rows, client=client, progress=progress, what="genes of the cells removed"):
+    for seen in map_cells(chunk_seen, atlas, rows, client=client):
         n_seen += seen
     return n_seen
 

@@ -16,8 +16,9 @@ from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.kernels import compiled
 from livelatent.atlas.memory import parse_memory
-from livelatent.atlas.passes import CHUNK_CELLS, Progress, logs_of, map_cells, n_local_threads
+from livelatent.atlas.passes import CHUNK_CELLS, logs_of, map_cells, n_local_threads
 from livelatent.errors import MemoryLimitError
+from livelatent.progress import CellProgress
 
 VALUE_BYTES = 30
 """Per value of a block: itself and its group (12), both once more in the chunk that they come from, and the sort's."""
@@ -45,7 +46,7 @@ def rank_sums(
     mean_total: float,
     memory: str | int,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
 ) -> RankSums:
     """Rank each gene's x over `rows`, and sum the ranks up per group.
 

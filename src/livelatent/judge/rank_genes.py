@@ -10,10 +10,11 @@ from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.columns import codes_of, text_or_none
 from livelatent.atlas.group_sums import group_sums
-from livelatent.atlas.passes import Progress, logs_of, rows_or_kept
+from livelatent.atlas.passes import logs_of, rows_or_kept
 from livelatent.atlas.rank_sums import RankSums, rank_sums
 from livelatent.errors import ColumnError, LabelError
 from livelatent.judge.markers import gene_table, log2_fold, marker_table
+from livelatent.progress import CellProgress, shown
 
 __all__ = ["rank_genes"]
 
@@ -28,7 +29,7 @@ def rank_genes(
     memory: str | int = "4GB",
     mean_total: float | None = None,
     client: Any = None,
-    progress: Progress | None = None,
+    progress: CellProgress | bool | None = None,
 ) -> pd.DataFrame:
     """Test every gene of each group's cells against all other groups' together.
 
@@ -50,6 +51,9 @@ def rank_genes(
         The L to normalise by; the atlas's own by default.
     client
         A `distributed.Client` to run on.
+    progress
+        Called as `progress(cells done, all cells, what)`. None: a bar in a terminal or notebook; True: always; False:
+        never.
 
     Returns
     -------
@@ -80,26 +84,29 @@ def rank_genes(
     names = tuple(names[one] for one in present)
     _check_sizes(atlas, names, np.bincount(own, minlength=len(names)))
 
-    sums, n_seen = group_sums(atlas, own, len(names), chosen, logs_of(atlas, scale), client=client, progress=progress)
-    if method == "t-test":
-        tables = [marker_table(sums, one, sums.rest(one), 0, atlas.genes) for one in range(len(names))]
-    else:
-        ranks = rank_sums(
-            atlas,
-            own,
-            len(names),
-            chosen,
-            n_seen,
-            mean_total=scale,
-            memory=memory,
-            client=client,
-            progress=progress,
-        )
-        tables = []
-        for one in range(len(names)):
+    with shown(progress) as report:
+        sums, n_seen = group_sums(atlas, own, len(names), chosen, logs_of(atlas, scale), client=client, progress=report)
+        ranks = None
+        if method == "wilcoxon":
+            ranks = rank_sums(
+                atlas,
+                own,
+                len(names),
+                chosen,
+                n_seen,
+                mean_total=scale,
+                memory=memory,
+                client=client,
+                progress=report,
+            )
+    tables = []
+    for one in range(len(names)):
+        rest = sums.rest(one)
+        if ranks is None:
+            tables.append(marker_table(sums, one, rest, 0, atlas.genes))
+        else:
             score, p = wilcoxon(ranks, one, tie_correct=tie_correct)
-            fold = log2_fold(sums.mean[one], sums.rest(one).mean[0])
-            tables.append(gene_table(atlas.genes, score, p, fold))
+            tables.append(gene_table(atlas.genes, score, p, log2_fold(sums.mean[one], rest.mean[0])))
     group = pd.Categorical.from_codes(
         np.repeat(np.arange(len(names)), atlas.n_genes), categories=pd.Index(names, dtype=object)
     )

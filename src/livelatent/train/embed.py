@@ -8,9 +8,9 @@ import torch
 
 from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.passes import Progress
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to
+from livelatent.progress import CellProgress, shown
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream
 from livelatent.train.devices import device_of, resolve_device
@@ -48,7 +48,7 @@ def embed_into(
     device: str | torch.device = "auto",
     *,
     stream: StreamConfig | None = None,
-    progress: Progress | None = None,
+    progress: CellProgress | bool | None = None,
 ) -> tuple[int, int]:
     """Write the latent of every cell into the store as `obsm[name]`, never holding more than a few of them.
 
@@ -57,7 +57,8 @@ def embed_into(
     name
         An earlier one of that name is replaced once the new one is whole.
     progress
-        Called as `progress(cells done, all cells, what)`.
+        Called as `progress(cells done, all cells, what)`. None: a bar in a terminal or notebook; True: always; False:
+        never.
 
     Returns
     -------
@@ -71,12 +72,11 @@ def embed_into(
         If there is no room for it.
     """
     done = 0
-    with atlas.obsm_writer(name, model.config.n_latent) as writer:
+    with shown(progress) as report, atlas.obsm_writer(name, model.config.n_latent) as writer:
         for part in latents(model, atlas, rows_or_all(None, atlas.n_cells), device, stream):
             writer.append(part)
             done += len(part)
-            if progress is not None:
-                progress(done, atlas.n_cells, "embedding")
+            report(done, atlas.n_cells, "embedding")
     return atlas.n_cells, model.config.n_latent
 
 

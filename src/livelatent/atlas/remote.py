@@ -273,7 +273,7 @@ class Address:
                 f"{where}: no permission ({answer or 'refused'}). Check the credentials ({self._credentials()}); a "
                 'public store is read with storage_options={"anonymous": True}.'
             )
-        if "169.254.169.254" in text or "metadata.google" in text or "security-credentials" in text:
+        if re.search(r"169\.254\.169\.254|metadata\.google|latest/api/token|security-credentials", text):
             return NoPermissionError(
                 f"{where}: no credentials were found. Set {self._credentials()}; a public store is read with "
                 'storage_options={"anonymous": True}.'

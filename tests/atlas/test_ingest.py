@@ -373,10 +373,10 @@ def test_cells_of_one_gene_make_a_whole_store(tmp_path: Path) -> None:
 def test_gene_names_missing_or_twice_are_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="not unique"):
         write_small(tmp_path / "a.h5ad", genes=["A", "B", "A", "C"])
-    with pytest.raises(GeneMismatchError, match='first: A.*duplicates="sum"'):
+    with pytest.raises(GeneMismatchError, match=r'first: A.*duplicates="sum"'):
         ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr")
     write_small(tmp_path / "b.h5ad", genes=["A", "", "D", "C"])
-    with pytest.raises(GeneMismatchError, match="no name.*row 1"):
+    with pytest.raises(GeneMismatchError, match=r"no name.*row 1"):
         ingest(tmp_path / "b.h5ad", tmp_path / "a.zarr")
 
 
@@ -559,7 +559,9 @@ def test_work_on_other_sources_or_with_other_options_is_begun_anew(tiny_h5ad: li
     plan = json.loads((tmp_path / ".a.zarr.ingest" / "plan.json").read_bytes())
     atlas = ingest(tiny_h5ad[0], tmp_path / "a.zarr", seed=1)
     assert atlas.uuid != plan["uuid"]
-    assert atlas.obs["source_row"].tolist() == ingest(tiny_h5ad[0], tmp_path / "b.zarr", seed=1).obs["source_row"].tolist()
+    assert (
+        atlas.obs["source_row"].tolist() == ingest(tiny_h5ad[0], tmp_path / "b.zarr", seed=1).obs["source_row"].tolist()
+    )
     assert not (tmp_path / ".a.zarr.ingest").exists()
 
 

@@ -107,7 +107,7 @@ class Atlas:
             check_shards(path, root)
             obs, var = read_element(root["obs"]), read_element(root["var"])
         genes = np.array([str(name) for name in var.index], dtype=object)
-        obs.index = text_index(str(name) for name in obs.index)
+        obs.index = text_index(obs.index)
         atlas = cls(path, facts, obs, genes)
         atlas._labels_folder = labels
         return atlas

@@ -14,11 +14,10 @@ import pandas as pd
 import zarr
 from numpy import ndarray
 
-from livelatent.atlas.memory import Budget
 from livelatent.atlas.elements import plain_frame, write_element
 from livelatent.atlas.genes import gene_map
 from livelatent.atlas.grown import growing_writer
-from livelatent.atlas.joined_obs import JoinedObs, cell_names, keeps_identity
+from livelatent.atlas.joined_obs import JoinedObs, cell_names, keeps_identity, one_category
 from livelatent.atlas.layout import (
     FORMAT,
     N_GENES,
@@ -31,7 +30,8 @@ from livelatent.atlas.layout import (
     split_names,
 )
 from livelatent.atlas.matrix_writer import Cut, MatrixWriter
-from livelatent.atlas.scratch import Column, Scratch
+from livelatent.atlas.memory import Budget, give_back
+from livelatent.atlas.scratch import Scratch
 from livelatent.atlas.shuffle import Part, Progress, Shuffle, Totals, scatter_matrix, write_matrix
 from livelatent.atlas.sources.source import Matrix, Source
 from livelatent.atlas.tables import finish, shared_obsm, var_table, write_obs, write_obsm
@@ -86,20 +86,17 @@ def build(work: Work, recipe: Recipe, report: Progress) -> None:
     n_before = recipe.base.source.n_cells if recipe.base else 0
     shuffle = Shuffle(recipe.n_cells, recipe.budget.n_buckets(n_elements), (recipe.seed, n_before))
     root = zarr.open_group(work.store, mode="a", zarr_format=3)
-    n_known = recipe.n_cells if work.state.get("finished") else work.state.get("scattered", {}).get("rows", 0)
-    totals = Totals(
-        Column(work.scratch / "total", "float64", recipe.n_cells, n_known),
-        Column(work.scratch / "n_seen", "int32", recipe.n_cells, n_known),
-    )
     for layer in (None, *recipe.layers):
         name = "X" if layer is None else layer
         if name not in work.state.get("finished", []):
-            build_matrix(work, recipe, root, layer, shuffle, totals, report)
+            build_matrix(work, recipe, root, layer, shuffle, report)
             finished = [*work.state.get("finished", []), name]
             work.save(finished=finished, scattered={}, done=0)
             shutil.rmtree(work.scratch / "matrix")
+            give_back()
     order = np.concatenate([np.arange(n_before), n_before + shuffle.order()])
-    build_tables(work, recipe, root, order, totals, report)
+    build_tables(work, recipe, root, order, report)
+    give_back()
 
 
 def build_matrix(
@@ -108,7 +105,6 @@ def build_matrix(
     root: zarr.Group,
     layer: str | None,
     shuffle: Shuffle,
-    totals: Totals,
     report: Progress,
 ) -> None:
     """Scatter and write the counts (`layer` None) or a layer."""
@@ -118,8 +114,11 @@ def build_matrix(
         work.scratch / "matrix", shuffle.bucket_of, shuffle.n_buckets, n_genes, work.state.get("scattered", {})
     )
     try:
-        chunk, counted = recipe.budget.chunk_elements, totals if layer is None else None
-        scatter_matrix(work, scratch, recipe.parts(layer), n_genes, chunk, counted, report, f"reading{of}")
+        totals = Totals.of(work.scratch, recipe.n_cells, scratch.n_rows) if layer is None else None
+        chunk = recipe.budget.chunk_elements
+        scatter_matrix(work, scratch, recipe.parts(layer), n_genes, chunk, totals, report, f"reading{of}")
+        del totals
+        give_back()
         if layer is None and not scratch.lengths.any():
             raise CountsError(
                 f"{', '.join(str(source.path) for source in recipe.sources)}: every value is 0, so there is nothing "
@@ -130,9 +129,9 @@ def build_matrix(
         if layer is not None:
             layers_group(root)
 
-        def after_shard(n_done: int) -> None:
+        def after_shard(number: int, n_done: int) -> None:
             for part in ("data", "indices"):
-                sync_file(work.store / place / part / "c" / str((n_done - 1) // writer.shard))
+                sync_file(work.store / place / part / "c" / str(number))
             work.save(done=n_done)
 
         if recipe.base is not None:
@@ -165,11 +164,9 @@ def layers_group(root: zarr.Group) -> zarr.Group:
     return group
 
 
-def build_tables(
-    work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, totals: Totals, report: Progress
-) -> None:
+def build_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, report: Progress) -> None:
     """Write obs, var, obsm and the facts, in the order that the matrices were written in."""
-    total, n_seen = true_totals(recipe.sources, totals)
+    total, n_seen = true_totals(recipe.sources, Totals.of(work.scratch, recipe.n_cells, recipe.n_cells))
     n_empty, n_new = int((total == 0).sum()), total.size
     report(n_new, n_new, "tables" + (f" ({n_empty} empty cells kept)" if n_empty else ""))
     source, source_row = recipe.obs.identity()
@@ -193,7 +190,7 @@ def build_tables(
             yield name, column
         if is_renamed and "barcode" not in recipe.obs.columns:
             yield "barcode", pd.Series(barcodes[order])
-        yield "store_uuid", pd.Categorical.from_codes(np.zeros(order.size, np.int8), [work.uuid])
+        yield "store_uuid", one_category(work.uuid, order.size)
         yield "source", source.take(order)
         yield "source_row", source_row[order]
         yield SPLIT, pd.Categorical(split)  # in the store's order as it is
@@ -231,7 +228,7 @@ def true_totals(sources: Sequence[Source], totals: Totals) -> tuple[ndarray, nda
 
     A store of ours, or its export, may lack genes that its own source had; what it says of its cells does not.
     """
-    total, n_seen, first = totals.total.values.copy(), totals.n_seen.values, 0
+    total, n_seen, first = totals.total.values, totals.n_seen.values, 0
     for source in sources:
         if keeps_identity(source) and TOTAL in source.obs.columns:
             total[first : first + source.n_cells] = source.obs.column(TOTAL).to_numpy(np.float64)

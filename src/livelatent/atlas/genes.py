@@ -184,7 +184,7 @@ def check_alike(one: Source, other: Source, n_common: int) -> None:
         ids, symbols = (one, other) if mostly_ensembl(one.genes) else (other, one)
         raise GeneMismatchError(
             f"{so_far}: {ids.name} names genes by Ensembl id, {symbols.name} by symbol. Name both alike: "
-            '`gene_names=[...]` takes the var column to use for each source, or None, such as "gene_ids" or "feature_name".'
+            '`gene_names=[...]` takes the var column to use for each source ("gene_ids", "feature_name", or None).'
         )
 
 

@@ -95,7 +95,14 @@ def widen(store: Path, work: Path, before: Before, kind: "np.dtype[Any]") -> Non
 
 
 def growing_writer(
-    root: zarr.Group, store: Path, work: Path, name: str, n_genes: int, kind: "np.dtype[Any]", done: int, after_shard: Any
+    root: zarr.Group,
+    store: Path,
+    work: Path,
+    name: str,
+    n_genes: int,
+    kind: "np.dtype[Any]",
+    done: int,
+    after_shard: Any,
 ) -> tuple[MatrixWriter, "np.dtype[Any]", int]:
     """A writer behind the rows that are there; the type it writes; and how many new values lie in shards already.
 

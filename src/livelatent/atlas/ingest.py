@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.memory import divided
 from livelatent.atlas.building import Recipe, build, folder_bytes, scratch_bytes, sources_json
 from livelatent.atlas.genes import Duplicates, Join, gene_report, joined_genes
 from livelatent.atlas.joined_obs import joined_obs, resolved_column
 from livelatent.atlas.layout import Compression, Layout
+from livelatent.atlas.memory import divided
 from livelatent.atlas.sources import Source, fingerprint_of, open_sources
 from livelatent.atlas.tables import shared_obsm
 from livelatent.atlas.target import refuse_existing, remove_leftovers
@@ -159,7 +159,9 @@ def ingest(
     return Atlas.open(target)
 
 
-def opened_sources(sources: Paths, *, counts: str, gene_names: GeneNames, taken: Sequence[str] = ()) -> tuple[Source, ...]:
+def opened_sources(
+    sources: Paths, *, counts: str, gene_names: GeneNames, taken: Sequence[str] = ()
+) -> tuple[Source, ...]:
     """Every source, described, under a name of its own that is none of those taken."""
     named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     paths = [local_path(path, SourceError) for path in named]
@@ -167,7 +169,9 @@ def opened_sources(sources: Paths, *, counts: str, gene_names: GeneNames, taken:
         raise ValueError("no sources were given.")
     columns = [gene_names] * len(paths) if gene_names is None or isinstance(gene_names, str) else list(gene_names)
     if len(columns) != len(paths):
-        raise ValueError(f"gene_names names {len(columns)} columns for {len(paths)} sources; give one, or one for each.")
+        raise ValueError(
+            f"gene_names names {len(columns)} columns for {len(paths)} sources; give one, or one for each."
+        )
     names = source_names(paths, taken)
     opened: list[Source] = []
     for path, name, column in zip(paths, names, columns, strict=True):
@@ -236,7 +240,7 @@ def carried_layers(sources: Sequence[Source], layers: Sequence[str] | None) -> t
 def report_of(sources: Sequence[Source], chosen: Sequence[str], layers: Sequence[str]) -> list[dict[str, Any]]:
     """What was kept and left of each source: plain JSON, one entry each."""
     obsm = shared_obsm(sources)
-    genes = gene_report(sources, chosen).to_dict("records")
+    genes: list[dict[str, Any]] = json.loads(gene_report(sources, chosen).to_json(orient="records"))
     for source, entry in zip(sources, genes, strict=True):
         left = [*source.left]
         left += [f"layers/{name}" for name in source.layers if name not in layers]
@@ -251,7 +255,9 @@ def kept_if_interrupted(work: Work) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        stop.add_note(f"{work.target} is not written yet: the same call goes on from here. ({work.folder} keeps the work.)")
+        stop.add_note(
+            f"{work.target} is not written yet: the same call goes on from here. ({work.folder} keeps the work.)"
+        )
         raise
     except BaseException:
         work.remove()

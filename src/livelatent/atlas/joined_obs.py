@@ -52,10 +52,17 @@ class JoinedObs:
                 names.append(text(source.obs.column("source")))
                 rows.append(source.obs.column("source_row").to_numpy(np.int64))
             else:
-                names.append(pd.Series(pd.Categorical.from_codes(np.zeros(source.n_cells, np.int8), [source.name])))
+                names.append(pd.Series(one_category(source.name, source.n_cells)))
                 rows.append(np.arange(source.n_cells))
         joined = joined_column(list(names), [source.n_cells for source in self.sources])
-        return joined.array if isinstance(joined.dtype, pd.CategoricalDtype) else pd.Categorical(joined), np.concatenate(rows)
+        return joined.array if isinstance(joined.dtype, pd.CategoricalDtype) else pd.Categorical(
+            joined
+        ), np.concatenate(rows)
+
+
+def one_category(name: str, n_cells: int) -> pd.Categorical:
+    """The same text for every cell."""
+    return pd.Categorical.from_codes(np.zeros(n_cells, np.int8), categories=pd.Index([name], dtype=object))
 
 
 def joined_obs(sources: Sequence[Source]) -> JoinedObs:

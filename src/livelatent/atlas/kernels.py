@@ -17,7 +17,7 @@ OUTSIDE, NOT_FINITE, NEGATIVE, TOO_LARGE, BROKEN = range(5)
 
 @functools.cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as machine code that frees the GIL; numba takes a second to import, so it waits for the first use."""
+    """The function as machine code that frees the GIL; made at its first use, since numba takes a second to import."""
     import numba
 
     result: Callable[..., Any] = numba.njit(nogil=True, cache=True)(function)

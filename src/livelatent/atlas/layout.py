@@ -92,7 +92,8 @@ def wider(one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
 
 def text_index(values: Iterable[object]) -> "pd.Index[Any]":
     """A pandas index of plain objects: pandas 3 would make strings of its own, which older readers refuse."""
-    index: pd.Index[Any] = pd.Index(np.array(list(values), dtype=object), dtype=object)
+    held = np.asarray(values, object) if isinstance(values, ndarray | pd.Index) else np.array(list(values), object)
+    index: pd.Index[Any] = pd.Index(held, dtype=object)
     return index
 
 

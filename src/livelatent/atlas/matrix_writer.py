@@ -40,7 +40,7 @@ class MatrixWriter:
     held
         Values and indices behind `done` that are no whole shard yet: the end of a store that grows.
     after_shard
-        Called with the number of values that lie on disk for good, after each shard.
+        Called after each shard with its number, and the number of values that lie on disk for good.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class MatrixWriter:
         before: ndarray | None = None,
         done: int = 0,
         held: tuple[ndarray, ndarray] | None = None,
-        after_shard: Callable[[int], None] | None = None,
+        after_shard: Callable[[int, int], None] | None = None,
     ) -> None:
         self.n_genes = n_genes
         self.shard = cut.shard
         self.done = done
-        self.after_shard = after_shard or (lambda done: None)
+        self.after_shard = after_shard or (lambda number, done: None)
         self._lengths = [] if before is None else [before.astype(np.int32, copy=False)]
         kinds = {"data": value_type, "indices": index_type(n_genes)}
         with on_zarrs(in_order=True):
@@ -123,7 +123,15 @@ class MatrixWriter:
         part_of_row = n_written - int(ends[row - 1] if row else 0)
         while row < lengths.size:
             row, part_of_row, self._n_held = kernels.gather(
-                values, indices, starts, lengths, row, part_of_row, *self._held.values(), self._n_held
+                values,
+                indices,
+                starts,
+                lengths,
+                row,
+                part_of_row,
+                self._held["data"],
+                self._held["indices"],
+                self._n_held,
             )
             if self._n_held == self.shard:
                 self._flush()
@@ -134,13 +142,14 @@ class MatrixWriter:
         for part, array in self._arrays.items():
             array.resize((end,))
             array[self.done : end] = self._held[part][: self._n_held]
-        self.done, self._n_held = end, 0
-        self.after_shard(end)
+        number, self.done, self._n_held = self.done // self.shard, end, 0
+        self.after_shard(number, end)
 
     def finish(self) -> None:
         """Write the last shard, the row pointers and the matrix's marks."""
         if self._n_held:
             self._flush()
+        self._held.clear()
         lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, np.int32)
         indptr = np.zeros(lengths.size + 1, np.int64)
         np.cumsum(lengths, out=indptr[1:])

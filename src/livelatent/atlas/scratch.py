@@ -6,6 +6,7 @@ behind that is cut off.
 """
 
 import functools
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,8 @@ class Scratch:
         self._lengths = Column(folder / "lengths", "int32", bucket_of.size, self.n_rows)
         bounds = [*self._first, self.n_rows]
         # Per chunk, where each bucket ends in it.
-        self._ends = [np.cumsum(self._sizes(a, b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-        self._files = {name: open(folder / name, "a+b") for name in ("values", "indices")}  # noqa: SIM115
+        self._ends = [np.cumsum(self._sizes(a, b)) for a, b in itertools.pairwise(bounds)]
+        self._files = {name: open(folder / name, "a+b") for name in ("values", "indices")}
         bytes_of = {"values": self._kind, "indices": [self.index_type] * len(self._kind)}
         for name, file in self._files.items():
             file.truncate(sum(int(e[-1]) * k.itemsize for e, k in zip(self._ends, bytes_of[name], strict=True)))

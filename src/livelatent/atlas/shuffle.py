@@ -7,6 +7,7 @@ goes on from there, to the same bytes: every draw follows from the seed and the 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,13 @@ class Totals:
     total: Column
     n_seen: Column
 
+    @classmethod
+    def of(cls, folder: Path, n_cells: int, n_known: int) -> "Totals":
+        """Those in a folder, known for the first `n_known` cells."""
+        return cls(
+            Column(folder / "total", "float64", n_cells, n_known), Column(folder / "n_seen", "int32", n_cells, n_known)
+        )
+
     def save(self, n_rows: int) -> None:
         """Make them durable up to a row."""
         self.total.save(n_rows)
@@ -132,7 +140,13 @@ def scatter_matrix(
 
 
 def write_matrix(
-    writer: MatrixWriter, scratch: Scratch, shuffle: Shuffle, kind: "np.dtype[Any]", n_written: int, report: Progress, what: str
+    writer: MatrixWriter,
+    scratch: Scratch,
+    shuffle: Shuffle,
+    kind: "np.dtype[Any]",
+    n_written: int,
+    report: Progress,
+    what: str,
 ) -> None:
     """Second pass: every bucket in its order, behind one another.
 
@@ -149,7 +163,9 @@ def write_matrix(
         starts = np.cumsum(lengths, dtype=np.int64) - lengths
         n = int(lengths.sum(dtype=np.int64))
         left = max(0, min(n, n_written - n_values))
-        values, indices = scratch.bucket(bucket, kind) if left < n else (np.empty(0, kind), np.empty(0, scratch.index_type))
+        values, indices = (
+            scratch.bucket(bucket, kind) if left < n else (np.empty(0, kind), np.empty(0, scratch.index_type))
+        )
         writer.append(values, indices, lengths[order], starts[order], n_written=left)
         del values, indices
         n_values += n

@@ -236,7 +236,7 @@ def test_nothing_stays_open_and_the_fingerprint_tells_a_change(rich):
         (lambda f: f["X/indptr"].write_direct(np.full(10, 7, np.int32)), SourceError, "pointers of `X` are damaged"),
         (lambda f: f["X"].attrs.modify("shape", [10, 4]), SourceError, "for 10 x 4 it has 10 pointers"),
         (lambda f: f["X"].attrs.modify("shape", [9, 5]), SourceError, "X` is 9 x 5, but obs has 9 rows and var 4"),
-        (lambda f: f["X"].attrs.modify("encoding-type", "coo_matrix"), SourceError, r"neither .* \(coo\)"),
+        (lambda f: f["X"].attrs.modify("encoding-type", "coo_matrix"), SourceError, "is of the kind 'coo_matrix'"),
         (lambda f: f.__delitem__("X"), SourceError, "no matrix `X`. It has: none"),
         (lambda f: f.__delitem__("obs"), SourceError, "no group `obs`"),
         (lambda f: f["obs"].attrs.modify("_index", "../var/_index"), SourceError, "no place"),

@@ -16,6 +16,7 @@ from livelatent.atlas.sources.matrices import (
     CsrMatrix,
     DenseMatrix,
     DenseRows,
+    encoding,
     is_array,
     is_group,
     sparse_format,
@@ -123,6 +124,8 @@ def matrix_at(container: Container, root: Any, where: str, stamp: str) -> CsrMat
     """
     item = root[where]
     if is_array(item):
+        if encoding(item) not in ("array", ""):
+            raise Unfit(f"is of the kind {encoding(item)}")
         if len(item.shape) != 2:
             raise Unfit(f"has {len(item.shape)} axes, a matrix has 2")
         check_numbers(item.dtype)
@@ -217,7 +220,7 @@ def obsm_of(container: Container, root: Any, n_cells: int) -> tuple[dict[str, Ro
     for name in arrays:
         item = arrays[name]
         if not is_array(item):
-            left.append(f"obsm/{name} ({item.attrs.get('encoding-type', 'a group')})")
+            left.append(f"obsm/{name} ({str(item.attrs.get('encoding-type', 'a group'))[:50]})")
         elif len(item.shape) != 2 or item.shape[0] != n_cells or item.shape[1] == 0:
             left.append(f"obsm/{name} (of shape {' x '.join(map(str, item.shape))})")
         elif item.dtype.kind not in "fiub" or item.dtype.itemsize > 8:

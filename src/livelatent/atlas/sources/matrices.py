@@ -20,6 +20,21 @@ POINTERS = 2**20
 """Row pointers read at once: 8 MB."""
 
 
+VERSIONS = {
+    "": ("",),
+    "array": ("0.2.0",),
+    "string-array": ("0.2.0",),
+    "csr_matrix": ("0.1.0",),
+    "csc_matrix": ("0.1.0",),
+    "categorical": ("0.2.0",),
+    "nullable-integer": ("0.1.0",),
+    "nullable-boolean": ("0.1.0",),
+    "nullable-string-array": ("0.1.0",),
+    "dataframe": ("0.1.0", "0.2.0"),
+}
+"""Elements of an AnnData that are read, and the versions in which they are written."""
+
+
 class Container(Protocol):
     """A file or folder with groups and arrays in it, opened for each read and no longer."""
 
@@ -61,6 +76,24 @@ def zarrs_suits(codecs: Any) -> bool:
         or (codec["name"] == "sharding_indexed" and zarrs_suits(codec["configuration"]["codecs"]))
         for codec in codecs
     )
+
+
+def encoding(item: Any) -> str:
+    """What anndata says that an element is, such as `array`; nothing where older versions said nothing.
+
+    Raises
+    ------
+    Unfit
+        If it says so in a way, or in a version, that is not known.
+    """
+    # Not `get`: it takes an attribute that is damaged for one that is absent.
+    names = ("encoding-type", "encoding-version")
+    kind, version = (item.attrs[name] if name in item.attrs else "" for name in names)
+    kind, version = (each.decode() if isinstance(each, bytes) else each for each in (kind, version))
+    is_known = isinstance(kind, str) and isinstance(version, str) and version in VERSIONS.get(kind, ())
+    if not is_known:
+        raise Unfit(f"is of the kind {str(kind)[:50]!r}, version {str(version)[:50]!r}")
+    return kind
 
 
 def plain_values(values: ndarray) -> ndarray:
@@ -202,7 +235,7 @@ class DenseRows:
 
 def sparse_format(group: Any) -> str:
     """`csr`, `csc`, or whatever else the group says it is."""
-    kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "unmarked"))
+    kind = encoding(group) or group.attrs.get("h5sparse_format", "unmarked")
     kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
     return kind.removesuffix("_matrix")
 

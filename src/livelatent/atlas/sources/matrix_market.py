@@ -244,6 +244,12 @@ def read_header(path: Path) -> Header:
 def read_features(path: Path) -> tuple[pd.DataFrame, ndarray]:
     """Gene columns and the type of each feature: genes where the file has no third column."""
     rows = [line.split("\t") for line in text_lines(path)]
+    n_fields = len(rows[0]) if rows else 0
+    odd = next((i for i, row in enumerate(rows) if len(row) != n_fields), None)
+    if odd is not None:
+        raise SourceError(
+            f"{path}: row {odd + 1} has {len(rows[odd])} fields, those before it {n_fields}. Get the file again."
+        )
     ids = [row[0] for row in rows]
     names = [row[1] if len(row) > 1 else row[0] for row in rows]
     kinds = np.array([row[2] if len(row) > 2 else GENES for row in rows] or [], dtype=object)

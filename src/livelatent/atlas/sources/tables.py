@@ -11,7 +11,7 @@ import pandas as pd
 from numpy import ndarray
 
 from livelatent.atlas.sources.faults import Unfit, check_names
-from livelatent.atlas.sources.matrices import Container, is_array, is_group
+from livelatent.atlas.sources.matrices import Container, encoding, is_array, is_group
 from livelatent.errors import ColumnError, SourceError
 
 LONGEST_TEXT = 2**16
@@ -150,11 +150,13 @@ def named_columns(path: Path, where: str, table: Any) -> tuple[str, list[str]]:
     """The index's name and the columns in their order, as the group says."""
     if not is_group(table):
         raise SourceError(f"{path}: `{where}` is no table. Write the file again with anndata.")
-    index = as_text(table.attrs.get("_index", "_index"))
-    order = table.attrs.get("column-order")
-    columns = [as_text(name) for name in np.asarray(order, dtype=object).ravel()] if order is not None else None
-    if columns is None:
-        columns = [name for name in table if name not in (index, "__categories")]
+    try:
+        if encoding(table) not in ("dataframe", ""):
+            raise Unfit(f"is of the kind {encoding(table)}")
+        index, order = as_text(table.attrs["_index"]), table.attrs["column-order"]
+    except (KeyError, Unfit) as error:
+        raise SourceError(f"{path}: `{where}` is no table ({error}). Write the file again with anndata.") from error
+    columns = [as_text(name) for name in np.asarray(order, dtype=object).ravel()]
     if len(set(columns)) != len(columns):
         raise SourceError(f"{path}: `{where}` names a column twice. Write the file again with anndata.")
     if not index or "/" in index or index in (".", ".."):
@@ -181,12 +183,14 @@ def check_column(table: Any, name: str, n_rows: int) -> None:
         raise Unfit("named but absent")
     item = table[name]
     if is_group(item):
-        kind = as_text(item.attrs.get("encoding-type", "unmarked"))
+        kind = encoding(item)
         if kind not in ("categorical", "nullable-string-array", *NULLABLE):
-            raise Unfit(f"a column of kind {kind}")
+            raise Unfit(f"is of the kind {kind or 'unmarked'}")
         for part in ("codes", "categories") if kind == "categorical" else ("values", "mask"):
             if part not in item or not (is_array(item[part]) or part == "categories"):
                 raise Unfit(f"without its `{part}`")
+    elif encoding(item) not in ("array", "string-array", ""):
+        raise Unfit(f"is of the kind {encoding(item)}")
     elif item.dtype.kind not in "fiubSUT" and not is_text(item):
         raise Unfit(f"of {item.dtype}")
     if is_array(item) and item.dtype.kind in "SU" and item.dtype.itemsize > LONGEST_TEXT:
@@ -200,7 +204,7 @@ def is_text(item: Any) -> bool:
     """Whether an array holds strings of varying length."""
     if isinstance(item, h5py.Dataset):
         return h5py.check_string_dtype(item.dtype) is not None
-    return bool(item.dtype.kind in "OT")
+    return bool(item.dtype.kind in "OTU")
 
 
 def column_values(table: Any, name: str, n_rows: int) -> Any:
@@ -211,18 +215,21 @@ def column_values(table: Any, name: str, n_rows: int) -> Any:
         if "categories" in item.attrs:
             return first_kinds(table, item, n_rows)
         return array_values(item, n_rows)
-    kind = as_text(item.attrs["encoding-type"])
+    kind = encoding(item)
     if kind == "categorical":
         codes = array_values(item["codes"], n_rows)
-        return categorical(codes, item["categories"], bool(item.attrs.get("ordered", False)))
-    mask = array_values(item["mask"], n_rows).astype(bool)
+        return categorical(codes, item["categories"], bool(item.attrs["ordered"]))
+    mask = array_values(item["mask"], n_rows)
     values = array_values(item["values"], n_rows)
+    wanted = {"nullable-integer": "iu", "nullable-boolean": "b", "nullable-string-array": "O"}[kind]
+    if values.dtype.kind not in wanted or mask.dtype != bool:
+        raise Unfit(f"{kind} with values of {values.dtype} and a mask of {mask.dtype}")
     if kind == "nullable-string-array":
+        if as_text(item.attrs["na-value"] if "na-value" in item.attrs else "NA") not in ("NA", "NaN"):
+            raise Unfit("does not say what a missing value is")
         text = values.astype(object)
         text[mask] = None
         return text
-    if (values.dtype.kind in "iu") != (kind == "nullable-integer"):
-        raise Unfit(f"{kind} with {values.dtype} values")
     return NULLABLE[kind](values, mask)
 
 
@@ -238,6 +245,9 @@ def array_values(item: Any, n_rows: int) -> ndarray:
     """Numbers as they are, text as `str` objects."""
     if tuple(item.shape) != (n_rows,):
         raise Unfit(f"has shape {tuple(item.shape)} for {n_rows} rows")
+    kind = encoding(item)
+    if kind not in ("array", "string-array", "") or (kind == "string-array" and not is_text(item)):
+        raise Unfit(f"{item.dtype} of the kind {kind}")
     if is_text(item) or item.dtype.kind in "SUT":
         return text_array(item, n_rows)
     values = np.asarray(item[:])
@@ -266,7 +276,7 @@ def categorical(codes: ndarray, kinds: Any, ordered: bool) -> pd.Categorical:
         n_kinds = length_of(kinds) or 0
         check_number_of_kinds(n_kinds, codes.size)
         parts = {part: array_values(kinds[part], n_kinds) for part in ("values", "mask")}
-        if parts["mask"].any():
+        if parts["mask"].dtype != bool or parts["mask"].any():
             raise Unfit("with a category that is missing")
         categories = parts["values"]
     else:

@@ -16,7 +16,6 @@ from livelatent.atlas.passes import logs_of, map_cells, rows_or_kept
 from livelatent.atlas.pca import Pca, pca
 from livelatent.errors import LabelError
 from livelatent.progress import CellProgress
-from livelatent.threads import one_thread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,15 +110,13 @@ def centroid_distances(
     genes = np.asarray(genes, np.int64)
     n_labels, n_batches = len(atlas.label_names), max(len(atlas.batch_names), 1)
     n_groups = n_labels * n_batches
-    logs, components = logs_of(atlas, scale), reference
+    logs, components = logs_of(atlas, scale), reference.components
 
     def chunk_sums(counts: sparse.csr_matrix, chunk: Rows) -> tuple[ndarray, ndarray]:
-        x = logs(counts, chunk)[:, genes].toarray()
         group = atlas.batch[chunk].astype(np.int64) * n_labels + atlas.label[chunk]
         member = sparse.csr_matrix((np.ones(group.size), (group, np.arange(group.size))), (n_groups, group.size))
-        # Of one thread: the same bits on any worker.
-        with one_thread():
-            return member @ components.transform(x), np.bincount(group, minlength=n_groups)
+        # Summed up while sparse, and turned then: no chunk is ever dense.
+        return (member @ logs(counts, chunk)[:, genes]) @ components.T, np.bincount(group, minlength=n_groups)
 
     sums, n_cells = np.zeros((n_groups, reference.components.shape[0])), np.zeros(n_groups, np.int64)
     for part_sums, part_cells in map_cells(
@@ -127,6 +124,7 @@ def centroid_distances(
     ):
         sums += part_sums
         n_cells += part_cells
+    # Where the mean lies is no matter: it is the same for all, and goes out of every distance.
     centroid = (sums / np.maximum(n_cells, 1)[:, None]).reshape(n_batches, n_labels, -1)
     mean, cv, together = distances_within(centroid, n_cells.reshape(n_batches, n_labels) > 0)
     return CentroidDistances(tuple(atlas.label_names), mean, cv, together)

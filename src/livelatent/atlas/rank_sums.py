@@ -20,8 +20,10 @@ from livelatent.atlas.passes import CHUNK_CELLS, logs_of, map_cells, n_local_thr
 from livelatent.errors import MemoryLimitError
 from livelatent.progress import CellProgress
 
-VALUE_BYTES = 30
-"""Per value of a block: itself and its group (12), both once more in the chunk that they come from, and the sort's."""
+VALUE_BYTES = 14
+"""Per value of a block: itself (8) and its group (4)."""
+SORT_BYTES = 24
+"""Per value of the gene that a thread is ranking: its order, and the sort's own."""
 CHUNK_VALUE_BYTES = 40
 """Per stored value of a chunk being read: counts, indices, their logarithms, and both by gene."""
 
@@ -92,8 +94,10 @@ def rank_sums(
 def _values_at_once(atlas: Atlas, rows: Rows, n_seen: Int[ndarray, " gene"], n_groups: int, memory: str | int) -> int:
     """How many values of a block the limit allows beside chunks and results."""
     chunk_values = CHUNK_CELLS * float(n_seen.sum()) / max(rows.size, 1)
-    used = n_local_threads() * chunk_values * CHUNK_VALUE_BYTES + 8 * n_groups * atlas.n_genes + 4 * atlas.n_cells
-    wanted = used + VALUE_BYTES * int(n_seen.max(initial=0))
+    most = int(n_seen.max(initial=0))
+    of_threads = n_local_threads() * (chunk_values * CHUNK_VALUE_BYTES + most * SORT_BYTES)
+    used = of_threads + 8 * n_groups * atlas.n_genes + 4 * atlas.n_cells
+    wanted = used + VALUE_BYTES * most
     limit = parse_memory(memory)
     if limit < wanted:
         least = math.ceil(wanted / 1e6)

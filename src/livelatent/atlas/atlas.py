@@ -58,12 +58,13 @@ class CsrArrays:
 class Atlas:
     """Cells x genes on disk, with their labels, batches and splits. Open one with `Atlas.open(path)`."""
 
-    def __init__(self, path: Place, facts: dict[str, Any], obs: pd.DataFrame, genes: Shaped[ndarray, " gene"]):
+    def __init__(self, path: Place, facts: dict[str, Any], n_cells: int, genes: Shaped[ndarray, " gene"]):
         self.path = path
         self._labels_folder: Path | None = None
         self.uuid = str(facts["uuid"])
         self.mean_total = float(facts["mean_total"])
-        self.obs = obs
+        self.n_cells = n_cells
+        """Rows."""
         self.genes = genes
         self.label_column = str(facts["label"])
         self.batch_column = str(facts["batch"])
@@ -105,10 +106,9 @@ class Atlas:
         manifest.verify(path, str(facts["uuid"]))
         with damage_named(path):
             check_shards(path, root)
-            obs, var = read_element(root["obs"]), read_element(root["var"])
+            n_cells, var = int(array_in(root, "obs/_index").shape[0]), read_element(root["var"])
         genes = np.array([str(name) for name in var.index], dtype=object)
-        obs.index = text_index(obs.index)
-        atlas = cls(path, facts, obs, genes)
+        atlas = cls(path, facts, n_cells, genes)
         atlas._labels_folder = labels
         return atlas
 
@@ -147,10 +147,15 @@ class Atlas:
         """One row per source: how many of its genes were kept, dropped or missing, and what else was left behind."""
         return pd.DataFrame(json.loads(str(self._facts.get("report", "[]"))))
 
-    @property
-    def n_cells(self) -> int:
-        """Rows."""
-        return len(self.obs)
+    @functools.cached_property
+    def obs(self) -> pd.DataFrame:
+        """The table of cells, in the store's order; read once, when it is first asked for."""
+        with damage_named(self.path, lambda: "a file of obs"):
+            obs = read_element(open_root(self.path)[0]["obs"])
+        if not isinstance(obs, pd.DataFrame) or len(obs) != self.n_cells:
+            raise StoreError(f"{self.path}: obs is no table of {self.n_cells} cells. Ingest the sources again.")
+        obs.index = text_index(obs.index)
+        return obs
 
     @property
     def n_genes(self) -> int:

@@ -136,11 +136,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]
     """Write a table for spreadsheets; text that a spreadsheet would run as a formula gets a quote before it."""
 
     def safe(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+        return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(header)
+    writer.writerow([safe(name) for name in header])
     writer.writerows([safe(value) for value in row] for row in rows)
     write_text(path, text.getvalue())
 

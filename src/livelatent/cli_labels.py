@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from livelatent.shell import Json, OneMessage, Store, say, stdout
+from livelatent.shell import Json, OneMessage, Store, say, stderr, stdout
 
 labels_app = typer.Typer(cls=OneMessage, no_args_is_help=True, help="The journal of labels given by hand.")
 
@@ -35,9 +35,16 @@ def labels_log(store: Store, as_json: Json = False) -> None:
 
 def in_words(how: dict[str, Any]) -> str:
     """How cells were chosen, for people; `--json` has all of it."""
-    text = str(how.get("kind", ""))
-    p_value = how.get("p_value")
-    return f"{text}, p {p_value:.2g}" if isinstance(p_value, float) else text
+    kind = str(how.get("kind", ""))
+    parts = [f"{kind} {how[kind]}" if kind in ("flag", "gene", "prototype") and kind in how else kind]
+    if isinstance(how.get("polygon"), list):
+        parts.append(f"{len(how['polygon'])} corners")
+    parts += [f"{name} {how[name]:.2g}" for name in ("min", "max", "radii") if isinstance(how.get(name), int | float)]
+    if isinstance(how.get("p_value"), float):
+        parts.append(f"p {how['p_value']:.2g}")
+    if isinstance(how.get("target_fpr"), float):
+        parts.append(f"at {how['target_fpr']:.2g} false alarms")
+    return ", ".join(part for part in parts if part)
 
 
 @labels_app.command("undo", epilog="Example: livelatent labels undo blood.zarr")
@@ -52,7 +59,7 @@ def labels_redo(store: Store, as_json: Json = False) -> None:
     step_labels(store, as_json, "redo")
 
 
-def step_labels(store: Path, as_json: bool, step: str) -> None:
+def step_labels(store: Any, as_json: bool, step: str) -> None:
     """Undo or redo one entry of the journal, and say what it was."""
     from livelatent.atlas.atlas import Atlas
 
@@ -83,3 +90,32 @@ def labels_write(
     Atlas.open(store).write_labels(column)
     facts = {"store": str(store), "column": column}
     say(facts, as_json, lambda: stdout.print(escape(f"{store}: obs[{column!r}] written.")))
+
+
+@labels_app.command("export", epilog="Example: livelatent labels export blood.zarr donor1.h5ad")
+def labels_export(
+    store: Store,
+    file: Annotated[
+        Path, typer.Argument(help="One of the files that the store was made of; it is not changed.", metavar="FILE")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The copy to write, or a .csv of names and labels; NAME.labelled.h5ad if none.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="The new obs column.")] = "livelatent_label",
+    labels: Annotated[Path | None, typer.Option(help="Folder of the labels, where it is not beside the store.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what an earlier export wrote there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the labels into a copy of your own file, in its row order."""
+    from livelatent.atlas.atlas import Atlas
+
+    done = Atlas.open(store, labels=labels).labels.export(file, out, column=column, overwrite=overwrite)
+    facts = {**asdict(done), "path": str(done.path), "store": str(store), "column": column}
+
+    def table() -> None:
+        if done.note:
+            stderr.print(f"[yellow]note:[/] {escape(done.note)}", soft_wrap=True)
+        said = f"{done.path}: {done.n_labelled:,} of {done.n_cells:,} cells have a label in {column!r}."
+        stdout.print(escape(said), highlight=False, soft_wrap=True)
+
+    say(facts, as_json, table)

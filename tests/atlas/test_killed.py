@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import anndata
@@ -42,7 +43,9 @@ for line in sys.stdin:
         time.sleep(takes_s * float(share))
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    takes_s = takes_s or time.monotonic() - began
+    if os.WIFEXITED(status):
+        # The first has warmed the disk and the kernels up; moments are drawn from what it takes then.
+        takes_s = min(takes_s or 1e9, time.monotonic() - began)
     print("killed" if os.WIFSIGNALED(status) else f"ended {status}", flush=True)
 """
 
@@ -87,9 +90,9 @@ class Trials:
         self.process.stdout.close()
 
 
-def shares(n: int, seed: int) -> list[float]:
-    """Moments spread over the whole time, each at random within its stretch."""
-    return [(i + share) / n * 0.98 for i, share in enumerate(np.random.default_rng(seed).uniform(0, 1, n))]
+def moments(n: int, seed: int) -> Iterator[tuple[int, float]]:
+    """Many more than are needed, since one that comes after the end kills nothing."""
+    yield from enumerate(np.random.default_rng(seed).uniform(0, 1, 3 * n + 3) * 0.98)
 
 
 def killed_ingests(folder: Path, n: int, seed: int) -> int:
@@ -99,7 +102,9 @@ def killed_ingests(folder: Path, n: int, seed: int) -> int:
     try:
         assert trials.run(folder / "straight.zarr", 1) == "ended 0"
         straight = files(folder / "straight.zarr")
-        for number, share in enumerate(shares(n, seed)):
+        for number, share in moments(n, seed):
+            if n_killed == n:
+                break
             home = folder / f"trial{number}"
             home.mkdir()
             target = home / "blood.zarr"
@@ -124,7 +129,9 @@ def killed_appends(folder: Path, n: int, seed: int) -> int:
     first, more = make_source(folder / "first.h5ad", 3_000, 1), make_source(folder / "more.h5ad", 4_000, 2)
     trials, n_killed = Trials("append", [more]), 0
     try:
-        for number, share in enumerate([1.0, *shares(n, seed)]):
+        for number, share in [(-1, 1.0), *moments(n, seed)]:
+            if n_killed == n:
+                break
             home = folder / f"trial{number}"
             home.mkdir()
             target = home / "blood.zarr"
@@ -147,20 +154,20 @@ def killed_appends(folder: Path, n: int, seed: int) -> int:
 
 
 def test_an_ingest_killed_at_any_moment_goes_on_to_the_same_store(tmp_path: Path) -> None:
-    assert killed_ingests(tmp_path, 4, seed=0) >= 2
+    assert killed_ingests(tmp_path, 3, seed=0) == 3
 
 
 def test_an_append_killed_at_any_moment_goes_on_to_the_same_store(tmp_path: Path) -> None:
-    assert killed_appends(tmp_path, 3, seed=0) >= 1
+    assert killed_appends(tmp_path, 2, seed=0) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_an_ingest_killed_at_50_moments_goes_on_to_the_same_store(tmp_path: Path) -> None:
-    assert killed_ingests(tmp_path, 50, seed=1) >= 40
+    assert killed_ingests(tmp_path, 50, seed=1) == 50
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_an_append_killed_at_30_moments_goes_on_to_the_same_store(tmp_path: Path) -> None:
-    assert killed_appends(tmp_path, 30, seed=1) >= 24
+    assert killed_appends(tmp_path, 30, seed=1) == 30

@@ -85,7 +85,8 @@ def build(work: Work, recipe: Recipe, report: Progress) -> None:
     n_elements = sum(part.matrix.n_elements for part in recipe.parts(None))
     n_before = recipe.base.source.n_cells if recipe.base else 0
     shuffle = Shuffle(recipe.n_cells, recipe.budget.n_buckets(n_elements), (recipe.seed, n_before))
-    root = zarr.open_group(work.store, mode="a", zarr_format=3)
+    # Not by joined metadata, which a call killed at its very end has left.
+    root = zarr.open_group(work.store, mode="a", zarr_format=3, use_consolidated=False)
     for layer in (None, *recipe.layers):
         name = "X" if layer is None else layer
         if name not in work.state.get("finished", []):

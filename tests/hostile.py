@@ -417,10 +417,44 @@ HDF5_EDITS: dict[str, Edit] = {
 }
 
 
+def text(name: str, content: Callable[[bytes], bytes]) -> Edit:
+    """A change by hand to one file of a Matrix Market folder."""
+
+    def edit(path: Path, rng: random.Random) -> None:
+        file = next(file for file in path.iterdir() if file.name.startswith(name))
+        packed = file.suffix == ".gz"
+        data = content(gzip.decompress(file.read_bytes()) if packed else file.read_bytes())
+        file.write_bytes(gzip.compress(data, 1) if packed else data)
+
+    return edit
+
+
+TEXT_EDITS: dict[str, Edit] = {
+    "barcodes are a bomb of one line": text("barcodes", lambda data: b"x" * 2**22),
+    "barcodes are a bomb of line ends": text("barcodes", lambda data: b"\n" * 2**18),
+    "features are a bomb": text("features", lambda data: b"a\ta\tb\n" * 2**18),
+    "entries are a bomb of line ends": text("matrix", lambda data: data + b"\n" * 2**18),
+    "entries are a bomb of one line": text("matrix", lambda data: data + b"1" * 2**22),
+    "entries are a bomb of comments": text("matrix", lambda data: data + b"% \n" * 2**18),
+    "claims 10^15 entries": text("matrix", lambda data: data.replace(b"8 31 ", b"8 31 1000000000000", 1)),
+    "claims 10^12 cells": text("matrix", lambda data: data.replace(b"8 31 ", b"8 1000000000000 ", 1)),
+    "claims a number of 30 digits": text("matrix", lambda data: data.replace(b"8 31 ", b"8 " + b"9" * 30 + b" ", 1)),
+    "entries all of one place": text("matrix", lambda d: d[: d.index(b"8 31 ")] + b"8 31 5\n" + b"1 1 1\n" * 5),
+    "barcodes twice": text("barcodes", lambda data: b"same\n" * N_CELLS),
+    "features without a name": text("features", lambda data: b"E\t\tGene Expression\n" * N_GENES),
+    "features of another type": text("features", lambda data: data.replace(b"Gene Expression", b"Peaks")),
+    "a feature that leads up": text("features", lambda data: data.replace(b"g3", b"../../g3")),
+    "UTF-16": text("matrix", lambda data: data.decode().encode("utf-16")),
+}
+
+
 def cases(n_random: int) -> Iterator[tuple[str, str, Edit]]:
     """(Name, base, edit): those by hand, and each kind of damage at `n_random` places of each base."""
     for name, edit in HDF5_EDITS.items():
         yield name, "csr.h5ad", edit
+    for name, edit in TEXT_EDITS.items():
+        for base in ("mtx", "mtxgz"):
+            yield f"{base}: {name}", base, edit
     everywhere: dict[str, Edit] = {
         "a bit": flipped(1),
         "8 bits": flipped(8),

@@ -77,7 +77,7 @@ def refuse_repeated(source: Source, chosen: Collection[str]) -> None:
     twice = repeated_genes(source, chosen)
     if twice:
         raise GeneMismatchError(
-            f"{source.name}: {len(twice)} gene names stand for more than one gene (first: {', '.join(twice[:3])}). "
+            f"{source.path}: {len(twice)} gene names stand for more than one gene (first: {', '.join(twice[:3])}). "
             'Pass duplicates="sum" to add their counts up, or name genes by their ids (`gene_names="gene_ids"` where '
             "var has such a column)."
         )

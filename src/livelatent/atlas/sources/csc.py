@@ -79,42 +79,53 @@ class RowFiles:
 
     def chunks(self, first_row: int) -> Iterator[tuple[int, Csr]]:
         """(First row, rows) from `first_row` on."""
-        first_range = first_row // self.rows_per_range
-        for place in range(first_range, -(-self.n_rows // self.rows_per_range)):
-            start = place * self.rows_per_range
-            n_rows = min(self.rows_per_range, self.n_rows - start)
-            path = self.folder / str(place)
-            lengths = np.zeros(n_rows, np.int64)
-            for records in self.blocks(path):
-                lengths += np.bincount(records["row"], minlength=n_rows)
-            skipped = max(0, first_row - start)
-            pointers = np.concatenate([[0], np.cumsum(lengths)])
-            for low, high in pieces(pointers[skipped:], self.max_elements):
-                yield start + skipped + low, self.gathered(path, skipped + low, skipped + high, n_rows)
-
-    def blocks(self, path: Path) -> Iterator[Any]:
-        """A file's records, some at a time; none where there is no file."""
         assert self.kind is not None
-        if not path.exists():
-            return
-        for offset in range(0, path.stat().st_size, self.max_elements * self.kind.itemsize):
-            yield np.fromfile(path, self.kind, count=self.max_elements, offset=offset)
+        for place in range(first_row // self.rows_per_range, -(-self.n_rows // self.rows_per_range)):
+            start = place * self.rows_per_range
+            high = min(self.rows_per_range, self.n_rows - start)
+            low = max(0, first_row - start)
+            path = self.folder / str(place)
+            n_records = path.stat().st_size // self.kind.itemsize if path.exists() else 0
+            if n_records <= self.max_elements:
+                yield start + low, by_row(self.records(path, 0, n_records), low, high)
+                continue
+            lengths = np.zeros(high, np.int64)
+            for records in self.blocks(path, n_records):
+                lengths += np.bincount(records["row"], minlength=high)
+            pointers = np.concatenate([[0], np.cumsum(lengths[low:])])
+            for first, last in pieces(pointers, self.max_elements):
+                some = [rows_between(records, low + first, low + last) for records in self.blocks(path, n_records)]
+                yield start + low + first, by_row(np.concatenate(some), low + first, low + last)
 
-    def gathered(self, path: Path, low: int, high: int, n_rows: int) -> Csr:
-        """Rows `low` to `high` of one range, sorted by row; within a row as they were thrown."""
-        found = []
-        for records in self.blocks(path):
-            if low == 0 and high == n_rows:
-                found.append(records)
-            else:
-                found.append(records[(records["row"] >= low) & (records["row"] < high)])
-        records = np.concatenate(found or [np.empty(0, self.kind)])
-        rows = records["row"] - low
-        # numpy sorts u16 by radix, in one pass over the values.
-        order = np.argsort(rows.astype(np.uint16) if high - low <= 65_536 else rows, kind="stable")
-        indptr = np.zeros(high - low + 1, np.int64)
-        np.cumsum(np.bincount(rows, minlength=high - low), out=indptr[1:])
-        return Csr(data=records["value"][order], indices=records["column"][order], indptr=indptr)
+    def blocks(self, path: Path, n_records: int) -> Iterator[ndarray]:
+        """A file's records, some at a time."""
+        step = max(1, self.max_elements // 4)
+        for first in range(0, n_records, step):
+            yield self.records(path, first, min(step, n_records - first))
+
+    def records(self, path: Path, first: int, n_records: int) -> ndarray:
+        """Some of a file's records; no file has none."""
+        assert self.kind is not None
+        if not n_records:
+            return np.empty(0, self.kind)
+        return np.fromfile(path, self.kind, count=n_records, offset=first * self.kind.itemsize)
+
+
+def rows_between(records: ndarray, low: int, high: int) -> ndarray:
+    """The records of rows `low` to `high`."""
+    return records[(records["row"] >= low) & (records["row"] < high)]
+
+
+def by_row(records: ndarray, low: int, high: int) -> Csr:
+    """The records of rows `low` to `high`, sorted by row; within a row as they were thrown."""
+    if low:
+        records = rows_between(records, low, high)
+    rows = records["row"] - low
+    # numpy sorts u16 by radix, in one pass over the values.
+    order = np.argsort(rows.astype(np.uint16) if high - low <= 65_536 else rows, kind="stable")
+    indptr = np.zeros(high - low + 1, np.int64)
+    np.cumsum(np.bincount(rows, minlength=high - low), out=indptr[1:])
+    return Csr(data=records["value"][order], indices=records["column"][order], indptr=indptr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +146,7 @@ class CscMatrix:
         return 16 * self.n_elements
 
     def chunks(self, max_elements: int, *, first_row: int = 0, scratch: Path) -> Iterator[tuple[int, Csr]]:
-        """(First row, rows), as `Matrix` has it. Holds about 40 bytes for each of `max_elements`."""
+        """(First row, rows), as `Matrix` has it."""
         files = RowFiles(scratch, self.n_rows, self.n_columns, self.n_elements, max_elements)
         of = f"{self.stamp} {self.where}"
         if not files.found(of):
@@ -155,8 +166,9 @@ class CscMatrix:
                 pointers = pointers_between(
                     self.container.path, self.where, group, block, block_stop, self.n_elements, self.n_rows
                 )
-                for first in range(int(pointers[0]), int(pointers[-1]), max_elements):
-                    last = min(first + max_elements, int(pointers[-1]))
+                step = max(1, max_elements // 4)
+                for first in range(int(pointers[0]), int(pointers[-1]), step):
+                    last = min(first + step, int(pointers[-1]))
                     rows = plain_indices(np.asarray(indices[first:last])).astype(np.int64, copy=False)
                     if rows.min() < 0 or rows.max() >= self.n_rows:
                         raise SourceError(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ from livelatent.atlas.sources.tenx_h5 import GENES, features_left
 from livelatent.atlas.sources.text import line_blocks, text_lines
 from livelatent.atlas.sources.trio import Trio, trio_of, trios_in
 from livelatent.errors import ColumnError, SourceError
+
+MOST_FEATURES = 10_000_000
+MOST_PACKED, SHORTEST_LINE = 1100, 6
+"""gzip packs 1032 bytes into one at most; an entry is `1 1 1` and a line end at least."""
 
 
 def open_matrix_market(path: Path, *, counts: str, gene_names: str | None, name: str) -> list[Source]:
@@ -235,15 +240,20 @@ def read_header(path: Path) -> Header:
                     f"{path}: line {n_lines} is {line[:80]!r}; rows, columns and entries were wanted. Get it again."
                 )
             n_rows, n_columns, n_elements = map(int, sizes)
-            if n_elements > n_rows * n_columns:
-                raise SourceError(f"{path} says it has {n_elements} entries in {n_rows} x {n_columns}. Get it again.")
+            most = path.stat().st_size * MOST_PACKED // SHORTEST_LINE
+            if n_elements > min(most, n_rows * n_columns):
+                raise SourceError(
+                    f"{path} says it has {n_elements} entries in {n_rows} x {n_columns}, which can't be. Get it again."
+                )
             return Header(n_rows, n_columns, n_elements, banner.lower().split()[3] == "integer", n_lines)
     raise SourceError(f"{path} ends before its sizes. It is truncated; get it again.")
 
 
 def read_features(path: Path) -> tuple[pd.DataFrame, ndarray]:
     """Gene columns and the type of each feature: genes where the file has no third column."""
-    rows = [line.split("\t") for line in text_lines(path)]
+    rows = [line.split("\t") for line in itertools.islice(text_lines(path), MOST_FEATURES + 1)]
+    if len(rows) > MOST_FEATURES:
+        raise SourceError(f"{path} has more than {MOST_FEATURES} features, which no assay has. Get the file again.")
     n_fields = len(rows[0]) if rows else 0
     odd = next((i for i, row in enumerate(rows) if len(row) != n_fields), None)
     if odd is not None:

@@ -15,7 +15,7 @@ import pytest
 
 from watched import until
 
-COMMANDS = ("ingest", "simulate", "info", "qc", "train", "embed", "annotate", "novel", "labels", "lab", "demo")
+COMMANDS = ("ingest", "append", "simulate", "info", "qc", "train", "embed", "annotate", "novel", "labels", "lab", "demo")
 
 
 def livelatent(*words: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":

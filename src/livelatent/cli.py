@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from livelatent import __version__
 from livelatent.cli_doctor import copy, doctor
+from livelatent.cli_ingest import Batch, Counts, Label, Memory, append, info, ingest
 from livelatent.cli_labels import labels_app
 from livelatent.cli_qc import qc
 from livelatent.cli_simulate import simulate
@@ -28,102 +28,21 @@ app = typer.Typer(
     help="Learn cell representations from an atlas that does not fit in memory, watch them form, name what is new.",
 )
 app.add_typer(labels_app, name="labels", epilog="Example: livelatent labels log blood.zarr")
+app.command(epilog="Example: livelatent ingest donor1.h5ad donor2.h5ad blood.zarr --label cell_type --batch donor")(
+    ingest
+)
+app.command(epilog="Example: livelatent append blood.zarr donor3.h5ad")(append)
+app.command(epilog="Example: livelatent info blood.zarr")(info)
 app.command(epilog="Example: livelatent doctor blood.zarr --mend")(doctor)
 app.command(epilog="Example: livelatent copy blood.zarr s3://bucket/blood.zarr")(copy)
 app.command(epilog="Example: livelatent simulate out.zarr --cells 1000000 --types 30 --rare 7=0.001")(simulate)
 app.command(epilog="Example: livelatent qc blood.zarr --figure qc.png --mads pct_mito=8")(qc)
 
 Model = Annotated[Path, typer.Argument(help="A model's folder made by `livelatent train`.", metavar="MODEL")]
-Label = Annotated[str | None, typer.Option(help="obs column with the cell types.")]
-Batch = Annotated[str | None, typer.Option(help="obs column with the technical batch (donor, lab, protocol).")]
-Counts = Annotated[str, typer.Option(help="Where the counts are: X, raw, or a layer's name.")]
-Memory = Annotated[str, typer.Option(help="Memory that ingest may use, such as 4GB.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each stage: the representation, then the classifier.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.25, help="Share of known cells that may be flagged.")]
-
-
-@app.command(epilog="Example: livelatent ingest donor1.h5ad donor2.h5ad blood.zarr --label cell_type --batch donor")
-def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="One or several .h5ad files.", metavar="SOURCE...")],
-    target: Annotated[Path, typer.Argument(help="The store to make, such as blood.zarr.", metavar="STORE")],
-    label: Label = None,
-    batch: Batch = None,
-    unlabelled: Annotated[
-        list[str] | None, typer.Option(help="A label that means 'no label'; may be repeated.")
-    ] = None,
-    counts: Counts = "X",
-    join: Annotated[
-        Literal["inner", "outer"], typer.Option(help="Genes kept from several files: inner (shared) or outer (all).")
-    ] = "inner",
-    memory: Memory = "4GB",
-    seed: Seed = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing store (never one with labels by hand).")] = False,
-    as_json: Json = False,
-) -> None:
-    """Make a shuffled, chunked Zarr store from files of any size."""
-    from livelatent.atlas.ingest import ingest as ingest_files
-
-    with bar() as progress:
-        atlas = ingest_files(
-            list(sources),
-            target,
-            label=label,
-            batch=batch,
-            unlabelled=tuple(unlabelled or ()),
-            counts=counts,
-            join=join,
-            memory=memory,
-            seed=seed,
-            overwrite=overwrite,
-            progress=lambda done, total, what: progress(what, done / max(total, 1)),
-        )
-    say(*describe(atlas, as_json))
-
-
-@app.command(epilog="Example: livelatent info blood.zarr")
-def info(store: Store, as_json: Json = False) -> None:
-    """Say what a store holds."""
-    from livelatent.atlas.atlas import Atlas
-
-    say(*describe(Atlas.open(store), as_json))
-
-
-def describe(atlas: Any, as_json: bool) -> tuple[dict[str, Any], bool, Callable[[], None]]:
-    """Give a store's facts, ready to be said."""
-    sizes = {name: int((atlas.label == code).sum()) for code, name in enumerate(atlas.label_names)}
-    batches = {name: int((atlas.batch == code).sum()) for code, name in enumerate(atlas.batch_names)}
-    facts = {
-        "store": str(atlas.path),
-        "uuid": atlas.uuid,
-        "cells": atlas.n_cells,
-        "genes": atlas.n_genes,
-        "cells_kept": int(atlas.kept.sum()),
-        "genes_kept": int(atlas.kept_genes.sum()),
-        "labels": sizes,
-        "unlabelled_cells": int((atlas.label < 0).sum()),
-        "batches": batches,
-        "splits": {name: int((atlas.split == name).sum()) for name in ("train", "calibration", "validation")},
-        "cells_named_by_hand": sum(name is not None for name in atlas.labels.current()),
-        "journal_entries": len(atlas.labels.entries),
-    }
-
-    def table() -> None:
-        print_rows(
-            [
-                ("store", facts["store"]),
-                ("cells", f"{atlas.n_cells:,}"),
-                ("genes", f"{atlas.n_genes:,}"),
-                ("kept by qc", f"{facts['cells_kept']:,} cells, {facts['genes_kept']:,} genes"),
-                ("labels", ", ".join(f"{name} ({n:,})" for name, n in sizes.items()) or "none"),
-                ("without a label", f"{facts['unlabelled_cells']:,}"),
-                ("batches", ", ".join(f"{name} ({n:,})" for name, n in batches.items()) or "no batch column"),
-                ("named by hand", f"{facts['cells_named_by_hand']:,} cells"),
-            ]
-        )
-
-    return facts, as_json, table
 
 
 @app.command(epilog="Example: livelatent train blood.zarr --out blood-model --epochs 50")

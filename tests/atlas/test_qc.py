@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse, stats
 
 from livelatent.atlas import Atlas, ingest
+from livelatent.atlas.append import append
 from livelatent.atlas.layout import KEPT
 from livelatent.atlas.qc import MITOCHONDRIAL, Criterion, criterion, qc
 
@@ -171,6 +172,17 @@ def test_a_mask_does_not_follow_cells_into_another_store(own: Atlas, tmp_path: P
     own.to_anndata().write_h5ad(tmp_path / "out.h5ad")
     other = ingest(tmp_path / "out.h5ad", tmp_path / "other.zarr")
     assert other.kept.all() and other.kept_genes.all()
+
+
+def test_appended_cells_are_kept_until_they_are_looked_at(own: Atlas, tmp_path: Path) -> None:
+    found = qc(own, n_mads=2, min_cells=100, apply=True)
+    more = anndata.AnnData(own.to_anndata().X[:40], var=pd.DataFrame(index=[str(gene) for gene in own.genes]))
+    more.write_h5ad(tmp_path / "more.h5ad")
+    grown = append(own, tmp_path / "more.h5ad")
+    assert grown.kept[:400].tolist() == found.kept.tolist() and grown.kept[400:].all() and grown.n_cells == 440
+    assert grown.kept_genes.tolist() == found.kept_genes.tolist() and not found.kept_genes.all()
+    again = qc(grown, n_mads=2, apply=True)
+    assert Atlas.open(own.path).kept.tolist() == again.kept.tolist()
 
 
 def test_the_figure_has_a_panel_per_criterion_with_its_cuts(messy: Atlas) -> None:

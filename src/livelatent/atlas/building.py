@@ -204,7 +204,7 @@ def build_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, r
             del root[name]
     every = recipe.sources if recipe.base is None else (recipe.base.source, *recipe.sources)
     first = every[:1] if recipe.base else every
-    write_element(root, "var", plain_frame(var_table(first, recipe.genes)))
+    write_element(root, "var", plain_frame(var_table(first, recipe.genes, keeps_mask=recipe.base is not None)))
     obsm = root.create_group("obsm", attributes={"encoding-type": "dict", "encoding-version": "0.1.0"})
     for name in shared_obsm(first):
         write_obsm(obsm, name, every, order, work.scratch, recipe.budget.free // 4)

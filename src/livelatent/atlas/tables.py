@@ -52,14 +52,20 @@ def write_names(group: zarr.Group, names: ndarray) -> None:
         array[start : start + stretch] = names[start : start + stretch]
 
 
-def var_table(sources: Sequence[Source], genes: Sequence[str]) -> pd.DataFrame:
-    """Gene columns: of one source all of its own, of several those on which they agree wherever they know the gene."""
+def var_table(sources: Sequence[Source], genes: Sequence[str], *, keeps_mask: bool = False) -> pd.DataFrame:
+    """Gene columns: of one source all of its own, of several those on which they agree wherever they know the gene.
+
+    Parameters
+    ----------
+    keeps_mask
+        Take over which genes QC keeps: where a store grows. In a new one, genes and cells are others.
+    """
     names = text_index(genes)
     tables = []
     for source in sources:
         table = source.var.set_axis(text_index(source.genes), axis=0)
-        # A mask is of the store that it was made in: here genes and cells are others.
-        tables.append(table[~table.index.duplicated()].drop(columns=[KEPT], errors="ignore"))
+        dropped = [] if keeps_mask else [KEPT]
+        tables.append(table[~table.index.duplicated()].drop(columns=dropped, errors="ignore"))
     if len(tables) == 1:
         return tables[0].reindex(names)
     result = pd.DataFrame(index=names)

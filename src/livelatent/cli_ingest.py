@@ -110,10 +110,25 @@ def append(
 
 
 def info(store: Store, as_json: Json = False) -> None:
-    """Say what a store holds."""
-    from livelatent.atlas.atlas import Atlas
+    """Say what a store holds, how it is stored, and what its label journal is like."""
+    from dataclasses import asdict
 
-    say(*describe(Atlas.open(store), as_json))
+    from livelatent.atlas.atlas import Atlas
+    from livelatent.atlas.inventory import inventory, journal_state, rows_for_people
+
+    atlas = Atlas.open(store)
+    facts, _, table = describe(atlas, as_json)
+    elements, journal = inventory(atlas), journal_state(atlas)
+    facts |= {"elements": [asdict(one) for one in elements], "journal": journal}
+
+    def both() -> None:
+        table()
+        print_rows(rows_for_people(elements))
+        print_rows([("journal", f"{journal['entries']:,} entries in {journal['folder'] or 'no folder yet'}")])
+        if journal["torn"]:
+            print_rows([("", str(journal["torn"]))])
+
+    say(facts, as_json, both)
 
 
 def describe(atlas: Any, as_json: bool) -> tuple[dict[str, Any], bool, Callable[[], None]]:

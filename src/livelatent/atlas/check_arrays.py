@@ -97,13 +97,13 @@ def check_matrix(
     wrong: list[Finding] = []
     for start, stop in blocks_of(indptr):
         first, last = int(indptr[start]), int(indptr[stop])
+        if any(known(file) for file in shards_between(name, data, first, last)):
+            continue  # named already, and what is read of it means nothing
         try:
             values, genes = np.asarray(data[first:last]), np.asarray(indices[first:last]).astype(np.int64)
         except Exception as error:
-            if not any(known(file) for file in shards_between(name, data, first, last)):
-                wrong.append(
-                    damage(f"{name}, cells {start} to {stop - 1}", f"can't be decoded ({type(error).__name__}).")
-                )
+            where = f"{name}, cells {start} to {stop - 1}"
+            wrong.append(damage(where, f"can't be decoded ({type(error).__name__})."))
             continue
         pointers_here = indptr[start : stop + 1] - first
         for cell, what in row_problems(pointers_here, genes, values, n_genes):

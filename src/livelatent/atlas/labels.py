@@ -80,6 +80,11 @@ class LabelJournal:
         return self._its_file.folder
 
     @property
+    def is_homeless(self) -> bool:
+        """Whether a folder must be named before the first label: the store is remote."""
+        return self._file is None
+
+    @property
     def _its_file(self) -> JournalFile:
         if self._file is None:
             raise LabelError(

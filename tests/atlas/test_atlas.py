@@ -13,10 +13,15 @@ import anndata
 import numpy as np
 import pytest
 import zarr
+from scipy import sparse
 
-from livelatent.atlas import Atlas, manifest
+from livelatent.atlas import Atlas, append, ingest, manifest
 from livelatent.atlas.elements import consolidate
+from livelatent.atlas.layout import Layout
 from livelatent.errors import ColumnError, StoreError
+from livelatent.stream.stream import Stream
+
+TINY_LAYOUT = Layout(chunk_cells=16, shard_elements=9_000)
 
 
 @pytest.fixture(scope="session")
@@ -332,3 +337,30 @@ def test_a_manifest_that_is_none_is_an_error(own_atlas: Atlas, text: str) -> Non
     manifest.write_text(text.replace("UUID", own_atlas.uuid))
     with pytest.raises(StoreError, match=r"tiny\.manifest\.json is damaged"):
         Atlas.open(own_atlas.path)
+
+
+def test_a_store_that_another_replaced_meanwhile_gives_no_wrong_cells(tiny_h5ad: list[Path], tmp_path: Path) -> None:
+    atlas = ingest(tiny_h5ad[0], tmp_path / "a.zarr", layout=TINY_LAYOUT)
+    atlas.read_rows(0, 10)
+    ingest(tiny_h5ad[0], tmp_path / "a.zarr", layout=TINY_LAYOUT, overwrite=True)  # the same cells in the same places
+    with pytest.raises(StoreError, match="replaced by another store while it was open"):
+        atlas.read_rows(0, 10)
+    with pytest.raises(StoreError, match="replaced by another"):
+        next(Stream(atlas, atlas.rows()).minibatches(0))
+
+
+@pytest.mark.parametrize("is_read_before", [True, False])
+def test_a_store_that_has_grown_meanwhile_gives_the_same_cells(tmp_path: Path, is_read_before: bool) -> None:
+    rng = np.random.default_rng(0)
+    for name, largest in (("a", 9), ("b", 70_000)):  # the second needs a wider type
+        counts = sparse.csr_matrix(rng.integers(0, largest, (60, 20)).astype(np.float32))
+        anndata.AnnData(counts).write_h5ad(tmp_path / f"{name}.h5ad")
+    atlas = ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr", layout=TINY_LAYOUT)
+    wanted = Atlas.open(tmp_path / "a.zarr").read_rows(0, 60)
+    names = Atlas.open(tmp_path / "a.zarr").obs.index.tolist()
+    if is_read_before:
+        atlas.read_rows(3, 5)
+    append(tmp_path / "a.zarr", tmp_path / "b.h5ad")
+    assert (atlas.read_rows(0, 100) != wanted).nnz == 0 and atlas.n_cells == 60
+    assert atlas.obs.index.tolist() == names
+    assert next(Stream(atlas, atlas.rows()).minibatches(0)).n_cells == 60

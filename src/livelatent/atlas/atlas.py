@@ -70,6 +70,7 @@ class Atlas:
         self.batch_column = str(facts["batch"])
         self.unlabelled = tuple(str(name) for name in facts["unlabelled"])
         self._facts = facts
+        self._opened = self._stands = folder_identity(path)
 
     @classmethod
     def open(
@@ -152,8 +153,9 @@ class Atlas:
         """The table of cells, in the store's order; read once, when it is first asked for."""
         with damage_named(self.path, lambda: "a file of obs"):
             obs = read_element(open_root(self.path)[0]["obs"])
-        if not isinstance(obs, pd.DataFrame) or len(obs) != self.n_cells:
+        if not isinstance(obs, pd.DataFrame) or not self._fits(len(obs)):
             raise StoreError(f"{self.path}: obs is no table of {self.n_cells} cells. Ingest the sources again.")
+        obs = obs.iloc[: self.n_cells]
         obs.index = text_index(obs.index)
         return obs
 
@@ -253,24 +255,61 @@ class Atlas:
             data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
             indptr = np.asarray(pointers[:]).astype(np.int64)
         if (
-            indptr.size != self.n_cells + 1
+            not self._fits(indptr.size - 1)
             or indptr[0] != 0
             or indptr[-1] != data.shape[0]
             or indices.shape != data.shape
             or bool((np.diff(indptr) < 0).any())
         ):
             raise StoreError(f"{self.path}: the row pointers X/indptr are damaged. Ingest the sources again.")
-        return CsrArrays(indptr, indices, data)
+        return CsrArrays(indptr[: self.n_cells + 1], indices, data)
+
+    def _fits(self, n_rows: int) -> bool:
+        """Whether that many rows is what was opened, or more since the store has grown."""
+        return n_rows == self.n_cells or (n_rows > self.n_cells and folder_identity(self.path) != self._opened)
+
+    def values_between(self, first: int, last: int) -> tuple[ndarray, ndarray]:
+        """Stored values `first` to `last` and their gene indices, of the store that was opened.
+
+        Raises
+        ------
+        StoreError
+            If they can't be read, or another store stands in its place: its cells would be wrong ones.
+        """
+        while True:
+            before = folder_identity(self.path)
+            arrays = self.csr()
+            try:
+                data, indices = np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
+            except Exception:
+                if folder_identity(self.path) == before == self._stands:
+                    with damage_named(self.path, lambda: self.shards_of(first, last)):
+                        raise
+            else:
+                if folder_identity(self.path) == before == self._stands:
+                    return data, indices
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """After the folder was replaced: by the same store, grown, whose earlier rows are the same, or by another."""
+        facts = open_root(self.path)[1]
+        if str(facts["uuid"]) != self.uuid:
+            raise StoreError(
+                f"{self.path} was replaced by another store while it was open (uuid {facts['uuid']}, it was "
+                f"{self.uuid}). Open it again, and start anew what was under way."
+            )
+        self.__dict__.pop("_csr", None)
+        self.csr()
+        self._stands = folder_identity(self.path)
 
     def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows `start` to `stop` as they are stored."""
         start, stop, _ = slice(start, stop).indices(self.n_cells)
         stop = max(start, stop)
-        arrays = self.csr()
-        first, last = int(arrays.indptr[start]), int(arrays.indptr[stop])
-        pointers = arrays.indptr[start : stop + 1] - first
-        with damage_named(self.path, lambda: self.shards_of(first, last)):
-            data, indices = np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
+        indptr = self.csr().indptr
+        first, last = int(indptr[start]), int(indptr[stop])
+        pointers = indptr[start : stop + 1] - first
+        data, indices = self.values_between(first, last)
         if indices.size and (int(indices.max()) >= self.n_genes or int(indices.min()) < 0):
             raise StoreError(
                 f"{self.path}: a gene index in rows {start}..{stop - 1} lies outside 0..{self.n_genes - 1}. "
@@ -406,3 +445,14 @@ def _obsm_name(name: str) -> str:
     if not is_storable(name) or name.startswith("."):
         raise ColumnError(f"an obsm name has no slash and no dot before it, and is none of Zarr's; got {name!r}.")
     return name
+
+
+def folder_identity(place: Place) -> tuple[int, int] | None:
+    """What a folder keeps when it is renamed; None for one that is gone, or remote."""
+    if not isinstance(place, Path):
+        return None
+    try:
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import LivelatentError, StoreError
+from livelatent.errors import StoreError
+
+
+REMOTE_AT_ONCE = 8
+"""Stretches of a remote store that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +62,18 @@ def read_group(spec: GroupSpec, atlas: Atlas) -> CsrGroup:
     StoreError
         If a stretch can't be read, is short, or names a gene that the store does not have.
     """
-    csr = atlas.csr()
-    ptr = csr.indptr
+    ptr = atlas.csr().indptr
     indices, data = [], []
     start = np.empty(len(spec.rows), np.int64)
     stop = np.empty(len(spec.rows), np.int64)
     done = 0
-    for a, b in spec.stretches:
-        low, high = int(ptr[a]), int(ptr[b])
+    bounds = [(int(ptr[a]), int(ptr[b])) for a, b in spec.stretches]
+    read = values_of(atlas, bounds)
+    for (a, b), (low, high) in zip(spec.stretches, bounds, strict=True):
         where = f"{atlas.path}, rows {a} to {b - 1} ({atlas.shards_of(low, high)})"
-        try:
-            indices.append(np.asarray(csr.indices[low:high]))
-            data.append(np.asarray(csr.data[low:high]))
-        except LivelatentError:
-            raise
-        except Exception as error:  # a codec, a file system and zarr each raise their own
-            raise StoreError(
-                f"{where}: can't be read ({type(error).__name__}: {error}). The file is damaged or gone; copy the "
-                "store again, or ingest its sources again."
-            ) from error
+        values, genes = next(read)
+        data.append(values)
+        indices.append(genes)
         if len(indices[-1]) != high - low or len(data[-1]) != high - low:
             raise StoreError(f"{where}: {len(data[-1])} values came, {high - low} were wanted; the store is damaged.")
         inside = slice(*np.searchsorted(spec.rows, (a, b)).tolist())
@@ -85,6 +83,16 @@ def read_group(spec: GroupSpec, atlas: Atlas) -> CsrGroup:
             raise StoreError(f"{where}: names genes outside 0..{atlas.n_genes - 1}; the store is damaged.")
         done += high - low
     return CsrGroup(spec.rows, start, stop, np.concatenate(indices), np.concatenate(data))
+
+
+def values_of(atlas: Atlas, bounds: Sequence[tuple[int, int]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Stored values and their gene indices between each pair of bounds, in order."""
+    if isinstance(atlas.path, Path):
+        yield from (atlas.values_between(*pair) for pair in bounds)
+        return
+    # A request to a bucket takes tens of milliseconds whatever its size, and a group some fifty of them.
+    with ThreadPoolExecutor(REMOTE_AT_ONCE, thread_name_prefix="livelatent-remote") as pool:
+        yield from pool.map(lambda pair: atlas.values_between(*pair), bounds)
 
 
 class GroupReader:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from livelatent.atlas.joined_obs import joined_obs, resolved_column
 from livelatent.atlas.layout import Compression, Layout
 from livelatent.atlas.memory import divided
 from livelatent.atlas.sources import Source, fingerprint_of, open_sources
+from livelatent.atlas.sources.memory import name_of
 from livelatent.atlas.tables import shared_obsm
 from livelatent.atlas.target import refuse_existing, remove_leftovers
 from livelatent.atlas.work import Work
@@ -25,7 +26,11 @@ from livelatent.errors import SourceError, StoreError, StoreExistsError
 from livelatent.paths import local_path, store_path
 from livelatent.progress import CellProgress, shown
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Given = Union[str, os.PathLike[str], "AnnData"]
+Paths = Given | Sequence[Given]
 GeneNames = str | None | Sequence[str | None]
 
 
@@ -54,8 +59,8 @@ def ingest(
     Parameters
     ----------
     sources
-        One or several: `.h5ad`, AnnData Zarr, 10x `.h5`, Matrix Market folders, annbatch collections. Their cells are
-        joined and shuffled.
+        One or several: `.h5ad`, AnnData Zarr, 10x `.h5`, Matrix Market folders, annbatch collections, an AnnData in
+        memory. Their cells are joined and shuffled.
     target
         The store to write, `NAME.zarr`.
     label, batch
@@ -163,8 +168,9 @@ def opened_sources(
     sources: Paths, *, counts: str, gene_names: GeneNames, taken: Sequence[str] = ()
 ) -> tuple[Source, ...]:
     """Every source, described, under a name of its own that is none of those taken."""
-    named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths = [local_path(path, SourceError) for path in named]
+    named = [sources] if isinstance(sources, str | os.PathLike) or hasattr(sources, "obs_names") else list(sources)
+    # An AnnData in memory lies nowhere; a hash of its cells' names stands for its path.
+    paths = [local_path(n, SourceError) if isinstance(n, str | os.PathLike) else Path(name_of(n)) for n in named]
     if not paths:
         raise ValueError("no sources were given.")
     columns = [gene_names] * len(paths) if gene_names is None or isinstance(gene_names, str) else list(gene_names)
@@ -174,8 +180,9 @@ def opened_sources(
         )
     names = source_names(paths, taken)
     opened: list[Source] = []
-    for path, name, column in zip(paths, names, columns, strict=True):
-        opened += open_sources(path, counts=counts, gene_names=column, name=name)
+    for source, path, name, column in zip(named, paths, names, columns, strict=True):
+        given = path if isinstance(source, str | os.PathLike) else source
+        opened += open_sources(given, counts=counts, gene_names=column, name=name)
     return tuple(opened)
 
 
@@ -277,7 +284,8 @@ def source_names(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
 
 def check_unchanged(sources: Sequence[Source]) -> None:
     """Raise if a source was changed while it was read."""
-    for path, known in {source.path: source.fingerprint for source in sources}.items():
+    on_disk = [source for source in sources if source.kind != "memory"]
+    for path, known in {source.path: source.fingerprint for source in on_disk}.items():
         try:
             same = fingerprint_of(path) == known
         except OSError:

@@ -124,11 +124,11 @@ def matrix_at(container: Container, root: Any, where: str, stamp: str) -> CsrMat
     """
     item = root[where]
     if is_array(item):
-        if encoding(item) not in ("array", ""):
-            raise Unfit(f"is of the kind {encoding(item)}")
         if len(item.shape) != 2:
             raise Unfit(f"has {len(item.shape)} axes, a matrix has 2")
         check_numbers(item.dtype)
+        if encoding(item) not in ("array", ""):
+            raise Unfit(f"is of the kind {encoding(item)}")
         n_rows, n_columns = (int(n) for n in item.shape)
         return DenseMatrix(container=container, where=where, n_rows=n_rows, n_columns=n_columns)
     kind = sparse_format(item)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from livelatent.atlas.sources.annbatch import datasets_in, open_annbatch
 from livelatent.atlas.sources.faults import WAY_OUT, faults_named
@@ -10,6 +11,7 @@ from livelatent.atlas.sources.fingerprints import is_zarr
 from livelatent.atlas.sources.h5ad import open_h5ad
 from livelatent.atlas.sources.hdf5 import Hdf5File
 from livelatent.atlas.sources.matrix_market import open_matrix_market
+from livelatent.atlas.sources.memory import open_adata
 from livelatent.atlas.sources.source import Source
 from livelatent.atlas.sources.tenx_h5 import matrices_in, open_tenx_h5
 from livelatent.atlas.sources.trio import is_matrix, trios_in
@@ -17,15 +19,20 @@ from livelatent.atlas.sources.zarr import open_zarr, root_attributes
 from livelatent.errors import SourceError
 from livelatent.paths import local_path
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 
 def open_sources(
-    path: str | os.PathLike[str],
+    path: "str | os.PathLike[str] | AnnData",
     *,
     counts: str = "X",
     gene_names: str | None = None,
     name: str | None = None,
 ) -> list[Source]:
     """Look at what a path is, and describe the sources in it without reading their matrices.
+
+    An AnnData in memory is a source as well, by default under a name made of a hash of its cells' names.
 
     Parameters
     ----------
@@ -49,6 +56,8 @@ def open_sources(
     CountsError
         If the matrix holds no numbers.
     """
+    if not isinstance(path, str | os.PathLike):
+        return [open_adata(path, counts=counts, gene_names=gene_names, name=name)]
     path = local_path(path, SourceError)
     if not path.exists():
         raise SourceError(f"{path} does not exist. Check the path, seen from {Path.cwd()}.")

@@ -101,9 +101,10 @@ def test_an_unsaved_model_whose_atlas_is_gone_says_what_to_do(tmp_path, trained)
 
 def test_no_labelled_calibration_cell_is_an_error(own_atlas):
     model = Cellular(own_atlas, n_genes=30, n_latent=4)
-    own_atlas.obs["livelatent_split"] = "train"
+    atlas = Atlas.open(own_atlas.path)
+    atlas.obs["livelatent_split"] = "train"
     with pytest.raises(LabelError, match="labelled calibration cells, and there are none"):
-        fit_reference(model, Atlas(own_atlas.path, own_atlas._facts, own_atlas.obs, own_atlas.genes))
+        fit_reference(model, atlas)
 
 
 def test_batch_folds_hold_whole_batches_of_like_size_and_need_three():

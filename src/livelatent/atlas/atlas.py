@@ -268,8 +268,13 @@ class Atlas:
         """Whether that many rows is what was opened, or more since the store has grown."""
         return n_rows == self.n_cells or (n_rows > self.n_cells and folder_identity(self.path) != self._opened)
 
-    def values_between(self, first: int, last: int) -> tuple[ndarray, ndarray]:
+    def values_between(self, first: int, last: int, what: str = "") -> tuple[ndarray, ndarray]:
         """Stored values `first` to `last` and their gene indices, of the store that was opened.
+
+        Parameters
+        ----------
+        what
+            Which rows these are, for a message.
 
         Raises
         ------
@@ -283,7 +288,7 @@ class Atlas:
                 data, indices = np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
             except Exception:
                 if folder_identity(self.path) == before == self._stands:
-                    with damage_named(self.path, lambda: self.shards_of(first, last)):
+                    with damage_named(self.path, lambda: f"{what} {self.shards_of(first, last)}".strip()):
                         raise
             else:
                 if folder_identity(self.path) == before == self._stands:

@@ -15,7 +15,6 @@ from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import StoreError
 
-
 REMOTE_AT_ONCE = 8
 """Stretches of a remote store that are read at a time."""
 

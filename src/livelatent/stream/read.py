@@ -67,7 +67,9 @@ def read_group(spec: GroupSpec, atlas: Atlas) -> CsrGroup:
     stop = np.empty(len(spec.rows), np.int64)
     done = 0
     bounds = [(int(ptr[a]), int(ptr[b])) for a, b in spec.stretches]
-    read = values_of(atlas, bounds)
+    read = values_of(
+        atlas, [(*pair, f"rows {a} to {b - 1} of") for pair, (a, b) in zip(bounds, spec.stretches, strict=True)]
+    )
     for (a, b), (low, high) in zip(spec.stretches, bounds, strict=True):
         where = f"{atlas.path}, rows {a} to {b - 1} ({atlas.shards_of(low, high)})"
         values, genes = next(read)
@@ -84,14 +86,14 @@ def read_group(spec: GroupSpec, atlas: Atlas) -> CsrGroup:
     return CsrGroup(spec.rows, start, stop, np.concatenate(indices), np.concatenate(data))
 
 
-def values_of(atlas: Atlas, bounds: Sequence[tuple[int, int]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Stored values and their gene indices between each pair of bounds, in order."""
+def values_of(atlas: Atlas, asks: Sequence[tuple[int, int, str]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Stored values and their gene indices between each pair of bounds, in order; texts name them in messages."""
     if isinstance(atlas.path, Path):
-        yield from (atlas.values_between(*pair) for pair in bounds)
+        yield from (atlas.values_between(*ask) for ask in asks)
         return
     # A request to a bucket takes tens of milliseconds whatever its size, and a group some fifty of them.
     with ThreadPoolExecutor(REMOTE_AT_ONCE, thread_name_prefix="livelatent-remote") as pool:
-        yield from pool.map(lambda pair: atlas.values_between(*pair), bounds)
+        yield from pool.map(lambda ask: atlas.values_between(*ask), asks)
 
 
 class GroupReader:

@@ -13,6 +13,7 @@ import zarr
 from livelatent.atlas import Atlas, manifest
 from livelatent.atlas.check_arrays import row_problems
 from livelatent.atlas.doctor import examine, findings_of, mend
+from livelatent.atlas.layout import Layout
 from livelatent.errors import StoreBusyError, StoreError
 
 
@@ -48,6 +49,32 @@ def labelled(own_atlas: Atlas) -> Atlas:
 
 def test_a_sound_store_has_no_findings(labelled: Atlas, tiny_atlas: Atlas) -> None:
     assert examine(tiny_atlas.path) == [] and examine(labelled.path) == []
+
+
+def test_a_store_that_was_grown_and_masked_is_sound_and_its_new_cells_are_watched(
+    tiny_h5ad: list[Path], tmp_path: Path
+) -> None:
+    import livelatent as ll
+
+    store = ll.ingest(
+        tiny_h5ad[0], tmp_path / "tiny.zarr", label="cell_type", layout=Layout(chunk_cells=16, shard_elements=9_000)
+    ).path
+    grown = ll.append(store, tiny_h5ad[1])
+    ll.qc(grown)
+    assert grown.n_cells == 607 and examine(store) == []
+    told = json.loads(manifest.manifest_path(store).read_bytes())["files"]
+    assert all("crc32" in fact or "sha256" in fact for fact in told.values())
+    for shard in sorted((store / "X" / "data" / "c").iterdir()):
+        flip(shard, 50, 2)
+        assert any(finding.where == f"X/data/c/{shard.name}" for finding in examine(store))
+        flip(shard, 50, 2)
+
+
+def test_an_ingest_that_can_go_on_is_named_and_left_alone(own_atlas: Atlas) -> None:
+    work = own_atlas.path.with_name(".tiny.zarr.ingest")
+    work.mkdir()
+    (finding,) = mend(own_atlas.path)
+    assert finding.where == ".tiny.zarr.ingest" and "Run it again" in finding.remedy and work.exists()
 
 
 def test_looking_changes_nothing(labelled: Atlas) -> None:

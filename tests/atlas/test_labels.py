@@ -181,6 +181,14 @@ def test_what_json_cannot_hold_is_refused_and_writes_nothing(journal: LabelJourn
     assert len(open_journal(journal.folder).entries) == 1
 
 
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder where not even root may write")
+def test_where_nothing_can_be_written_a_folder_is_asked_for(tmp_path: Path) -> None:
+    journal = open_journal(Path("/sys/livelatent.labels"))
+    assert journal.current().tolist() == [None] * 6
+    with pytest.raises(LabelError, match=r'Name a folder of your own: Atlas\.open\(store, labels="my-labels"\)'):
+        journal.label([0], "x")
+
+
 def test_threads_append_one_after_the_other(journal: LabelJournal) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

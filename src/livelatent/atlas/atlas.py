@@ -31,6 +31,7 @@ from livelatent.atlas.opening import (
     on_zarrs,
     open_root,
     store_place,
+    warm,
     zarr_of,
 )
 from livelatent.atlas.write import RowWriter, replace_element, streamed_obsm
@@ -152,6 +153,7 @@ class Atlas:
     def obs(self) -> pd.DataFrame:
         """The table of cells, in the store's order; read once, when it is first asked for."""
         with damage_named(self.path, lambda: "a file of obs"):
+            warm(self.path, "obs/")
             obs = read_element(open_root(self.path)[0]["obs"])
         if not isinstance(obs, pd.DataFrame) or not self._fits(len(obs)):
             raise StoreError(f"{self.path}: obs is no table of {self.n_cells} cells. Ingest the sources again.")

@@ -37,6 +37,12 @@ def zarr_of(place: Place) -> Any:
     return place if isinstance(place, Path) else place.zarr_store
 
 
+def warm(place: Place, prefix: str) -> None:
+    """Fetch the small files of a part of a remote store together; nothing to do for a folder."""
+    if not isinstance(place, Path):
+        place.warm(prefix)
+
+
 def sizes_of(place: Place, names: Iterable[str]) -> dict[str, int]:
     """Size of each of these files of a store that exists."""
     if not isinstance(place, Path):

@@ -21,6 +21,7 @@ from livelatent.paths import shown
 
 AT_ONCE = 16
 """Small requests under way at a time."""
+SMALL_BYTES = 2**22
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -45,7 +46,7 @@ class Address:
         self._url = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*):/+", lambda found: f"{found[1].lower()}://", url)
         self._options = dict(options or {})
         self.scheme = self._url.partition("://")[0]
-        self._expected: frozenset[str] = frozenset()
+        self._expected: Mapping[str, Mapping[str, Any]] = {}
         if self.scheme not in ("s3", "gs", "http", "https"):
             raise StoreError(
                 f"{self}: stores are read from s3://, gs://, http:// and https://; got {self.scheme}://. Copy the "
@@ -251,9 +252,17 @@ class Address:
         """The same, as Zarr reads it."""
         return RemoteStore(self)
 
-    def expect(self, names: Iterable[str]) -> None:
-        """From now on, a missing file of these is an error where Zarr would read zeros."""
-        self._expected = frozenset(names)
+    def expect(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """From now on, a missing file of these (of a manifest) is an error where Zarr would read zeros."""
+        self._expected = files
+
+    def warm(self, prefix: str) -> None:
+        """Fetch the small files below `prefix` together, for Zarr to find: it asks for one after the other."""
+        facts = self._expected.items()
+        names = [name for name, fact in facts if name.startswith(prefix) and fact["size"] <= SMALL_BYTES]
+        for name, data in self.contents(name for name in names if not name.endswith("zarr.json")):
+            if data is not None:
+                self.zarr_store.fetched[name] = data
 
     def must_have(self, key: str) -> bool:
         """Whether a missing file of this name is damage."""
@@ -314,6 +323,8 @@ class RemoteStore(ObjectStore[Any]):
         super().__init__(address.objects, read_only=True)
         self.address = address
         self._index: dict[tuple[str, int], Buffer] = {}
+        self.fetched: dict[str, bytes] = {}
+        """Files that are here already; each is given out once."""
 
     def __str__(self) -> str:
         return str(self.address)
@@ -329,6 +340,8 @@ class RemoteStore(ObjectStore[Any]):
         index = (key, byte_range.suffix) if isinstance(byte_range, SuffixByteRequest) else None
         if index in self._index:
             return self._index[index]
+        if byte_range is None and key in self.fetched:
+            return prototype.buffer.from_bytes(self.fetched.pop(key))
         problem: LivelatentError | None = None
         found: Buffer | None = None
         try:

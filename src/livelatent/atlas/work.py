@@ -82,7 +82,7 @@ class Work:
         """Put the finished store in its place, whole, and its manifest beside it; remove the work."""
         self.save(placing=identity(self.store))
         with manifest.next_or_none(self.target):
-            manifest.write_next(self.target, manifest.describe(self.store, self.uuid))
+            manifest.write_next(self.target, manifest.describe(self.store, self.uuid, since=self.target))
             put_in_place(self.store, self.target)
         self.settle()
 

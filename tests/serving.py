@@ -61,6 +61,7 @@ class Ranged(http.server.BaseHTTPRequestHandler):
 
     folder: ClassVar[Path]
     token: ClassVar[str | None] = None
+    knows_ranges: ClassVar[bool] = True
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -72,7 +73,7 @@ class Ranged(http.server.BaseHTTPRequestHandler):
         if not file.is_file():
             return self._answer(404, b"")
         data = file.read_bytes()
-        asked = self.headers.get("Range")
+        asked = self.headers.get("Range") if self.knows_ranges else None
         if asked is None:
             return self._answer(200, data)
         first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -95,9 +96,9 @@ class Ranged(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def http_server(folder: Path, token: str | None = None) -> Iterator[Served]:
+def http_server(folder: Path, token: str | None = None, *, knows_ranges: bool = True) -> Iterator[Served]:
     """A plain file server."""
-    handler = type("Handler", (Ranged,), {"folder": folder, "token": token})
+    handler = type("Handler", (Ranged,), {"folder": folder, "token": token, "knows_ranges": knows_ranges})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.served = Served(f"http://127.0.0.1:{server.server_address[1]}")  # type: ignore[attr-defined]

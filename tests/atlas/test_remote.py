@@ -188,20 +188,25 @@ def test_nothing_is_written_to_a_remote_store(remote: Atlas) -> None:
             write()
 
 
-def test_a_run_on_it_asks_for_a_folder(http: Served, tmp_path: Path) -> None:
+def test_a_run_on_it_asks_for_a_folder_and_goes_on_from_there(
+    bucket: str, s3: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from livelatent.models.cellular import Cellular
     from livelatent.train.run import Run
 
-    remote = Atlas.open(signed(http))
+    for name, value in (("ENDPOINT_URL", s3.url), ("ACCESS_KEY_ID", KEY), ("SECRET_ACCESS_KEY", SECRET)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    remote = Atlas.open(bucket)
     model = Cellular(remote, n_genes=20, n_latent=4)
-    assert model.atlas_path == str(remote.path)
+    assert model.atlas_path == bucket
     with pytest.raises(StoreError, match="folder="):
         Run(model, remote)
     run = Run(model, remote, epochs=1, folder=tmp_path / "run")
     run.start()
     run.wait()
+    assert Run.resume(tmp_path / "run").atlas.uuid == remote.uuid
     said = "".join(path.read_text() for path in (tmp_path / "run").rglob("*.json"))
-    assert not secrets_in(said) and shown(str(remote.path)) in said
+    assert not secrets_in(said) and bucket in said
 
 
 # What goes wrong
@@ -366,6 +371,15 @@ def test_a_server_that_never_answers_ends_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(StoreError, match="no answer came in time"):
             Atlas.open(f"http://127.0.0.1:{silent.getsockname()[1]}/x.zarr", storage_options=QUICK)
+
+
+def test_a_server_without_ranges_is_named_and_a_copy_is_the_way_out(tiny_atlas: Atlas, tmp_path: Path) -> None:
+    with http_server(tiny_atlas.path.parent, knows_ranges=False) as served:
+        remote = Atlas.open(f"{served.url}/tiny.zarr")
+        with pytest.raises(StoreError, match=r"part of a file.*livelatent copy"):
+            remote.read_rows(3, 9)
+        here = remote.copy_to(tmp_path / "here.zarr")
+    assert (here.read_rows(3, 9) != tiny_atlas.read_rows(3, 9)).nnz == 0
 
 
 @pytest.mark.parametrize(

@@ -294,7 +294,8 @@ class Address:
             )
         if kind == "NotSupportedError":
             return StoreError(
-                f"{where}: the server does not answer requests for a part of a file, so nothing can be read."
+                f"{where}: the server does not answer requests for a part of a file. Copy the store here "
+                "(`livelatent copy ADDRESS FOLDER`), or have it served by one that does."
             )
         if "kind: Connect" in text or "dns error" in text:
             answer = "nobody answers there"

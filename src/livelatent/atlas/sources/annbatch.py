@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from livelatent.atlas.sources.h5ad import open_h5ad
+from livelatent.atlas.sources.probe import PROBE
 from livelatent.atlas.sources.source import Source
 from livelatent.atlas.sources.zarr import open_zarr
 
@@ -20,6 +21,8 @@ def open_annbatch(path: Path, *, counts: str, gene_names: str | None, name: str)
     """One source for each dataset, named `NAME/dataset_0`, ..."""
     sources: list[Source] = []
     for dataset in datasets_in(path):
+        if dataset.is_file():
+            PROBE.check(dataset)
         open_one = open_zarr if dataset.is_dir() else open_h5ad
         sources += open_one(
             dataset, counts=counts, gene_names=gene_names, name=f"{name}/{dataset.name}", kind="annbatch"

@@ -27,8 +27,12 @@ def faults_named(path: Path) -> Iterator[None]:
     """Whatever a library raises on what it reads inside the block becomes an error of ours that names the path."""
     try:
         yield
-    except (LivelatentError, MemoryError, Unfit):
+    except (LivelatentError, Unfit):
         raise
+    except MemoryError as error:
+        raise SourceError(
+            f"{path} asks for more memory than there is ({brief(error)}). It is damaged, or too large for this machine."
+        ) from error
     except (
         BaseException
     ) as error:  # they raise whatever a broken file leads them to, and Rust's panics are no Exception

@@ -12,6 +12,7 @@ from livelatent.atlas.sources.h5ad import open_h5ad
 from livelatent.atlas.sources.hdf5 import Hdf5File
 from livelatent.atlas.sources.matrix_market import open_matrix_market
 from livelatent.atlas.sources.memory import open_adata
+from livelatent.atlas.sources.probe import PROBE
 from livelatent.atlas.sources.source import Source
 from livelatent.atlas.sources.tenx_h5 import matrices_in, open_tenx_h5
 from livelatent.atlas.sources.trio import is_matrix, trios_in
@@ -100,6 +101,7 @@ def opener_of_file(path: Path) -> Callable[..., list[Source]]:
     for magic, what in ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip")):
         if start.startswith(magic):
             raise SourceError(f"{path} is packed with {what}. Unpack it, and name what comes out.")
+    PROBE.check(path)
     with Hdf5File(path).opened() as root:
         has = set(root)
         if not {"obs", "var"} & has and matrices_in(root):

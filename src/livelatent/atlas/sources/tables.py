@@ -156,7 +156,9 @@ def named_columns(path: Path, where: str, table: Any) -> tuple[str, list[str]]:
         index, order = as_text(table.attrs["_index"]), table.attrs["column-order"]
     except (KeyError, Unfit) as error:
         raise SourceError(f"{path}: `{where}` is no table ({error}). Write the file again with anndata.") from error
-    columns = [as_text(name) for name in np.asarray(order, dtype=object).ravel()]
+    if np.ndim(order) != 1:
+        raise SourceError(f"{path}: the list of columns of `{where}` is none. Write the file again with anndata.")
+    columns = [as_text(name) for name in order]
     if len(set(columns)) != len(columns):
         raise SourceError(f"{path}: `{where}` names a column twice. Write the file again with anndata.")
     if not index or "/" in index or index in (".", ".."):

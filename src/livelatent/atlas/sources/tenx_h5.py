@@ -15,7 +15,7 @@ from livelatent.atlas.sources.fingerprints import fingerprint_of_files
 from livelatent.atlas.sources.hdf5 import Hdf5File, check_safe
 from livelatent.atlas.sources.matrices import CsrMatrix, is_array, is_group
 from livelatent.atlas.sources.source import Csr, Matrix, Source
-from livelatent.atlas.sources.tables import NamesOnly, array_values, text_array
+from livelatent.atlas.sources.tables import NamesOnly, array_values, is_text, text_array
 from livelatent.errors import SourceError
 
 GENES = "Gene Expression"
@@ -62,7 +62,9 @@ class SomeColumns:
 
 def matrices_in(root: Any) -> list[str]:
     """The groups that hold a matrix of 10x's; several where version 2 of the format has several genomes."""
-    return [name for name in root if is_group(root[name]) and all(part in root[name] for part in PARTS)]
+    found = [name for name in root if is_group(root[name]) and all(part in root[name] for part in PARTS)]
+    named = {name: ("features",) if name == "matrix" else ("genes", "gene_names") for name in found}
+    return [name for name in found if all(part in root[name] for part in named[name])]
 
 
 def open_tenx_h5(path: Path, *, counts: str, gene_names: str | None, name: str) -> list[Source]:
@@ -84,6 +86,8 @@ def open_tenx_h5(path: Path, *, counts: str, gene_names: str | None, name: str) 
             var, kinds = features_in(group)
             matrix = matrix_in(container, group, counts)
             n_barcodes = int(group["barcodes"].shape[0])
+            if not is_text(group["barcodes"]):
+                raise Unfit(f"has barcodes of {group['barcodes'].dtype}")
         except (Unfit, KeyError, TypeError, ValueError, IndexError) as error:
             wanted = error.error if isinstance(error, Unfit) else SourceError
             raise wanted(f"{path}: `{counts}` {error}. Get the file again, or export it with Cell Ranger.") from error

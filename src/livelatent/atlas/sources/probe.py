@@ -55,6 +55,8 @@ class Probe:
         if self._child is not None and self._child.poll() is None:
             return self._child
         self.close()
+        if getattr(sys, "frozen", False) or not sys.executable:
+            return None  # a bundled program would start itself
         command = [sys.executable, "-P", str(Path(__file__).with_name("probe_child.py"))]
         try:
             child = subprocess.Popen(

@@ -631,6 +631,9 @@ def outcome(path: Path, how: str) -> dict[str, str]:
 
 def main(folder: Path, how: str, n_random: int, numbers: slice) -> None:
     """Run some cases: a line before each, and one after."""
+    from livelatent.atlas.sources import probe
+
+    probe.PATIENCE_S = 15.0
     resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "w")

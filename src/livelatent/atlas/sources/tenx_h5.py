@@ -11,11 +11,12 @@ from numpy import ndarray
 
 from livelatent.atlas.sources.anndata_group import named_genes
 from livelatent.atlas.sources.faults import Unfit, check_numbers
+from livelatent.atlas.sources.fields import array_values, is_text, text_array
 from livelatent.atlas.sources.fingerprints import fingerprint_of_files
 from livelatent.atlas.sources.hdf5 import Hdf5File, check_safe
 from livelatent.atlas.sources.matrices import CsrMatrix, is_array, is_group
 from livelatent.atlas.sources.source import Csr, Matrix, Source
-from livelatent.atlas.sources.tables import NamesOnly, array_values, is_text, text_array
+from livelatent.atlas.sources.tables import NamesOnly
 from livelatent.errors import SourceError
 
 GENES = "Gene Expression"

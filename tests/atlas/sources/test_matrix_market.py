@@ -8,7 +8,6 @@ import pytest
 import scanpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
 import reading
 from livelatent.atlas.sources import fingerprint_of, open_sources, text
@@ -201,4 +200,3 @@ def test_the_sum_of_an_entry_given_twice_is_for_who_reads(tmp_path):
     put(folder / "matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2 2 3\n1 1 4\n1 2 1\n1 1 5\n")
     (source,) = open_sources(folder)
     assert reading.whole(source.counts, 1, tmp_path / "s").toarray().tolist() == [[9], [1]]
-    assert sparse.issparse(reading.whole(source.counts, 1, tmp_path / "s"))

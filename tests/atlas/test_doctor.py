@@ -64,7 +64,8 @@ def test_a_store_that_was_grown_and_masked_is_sound_and_its_new_cells_are_watche
     assert grown.n_cells == 607 and examine(store) == []
     told = json.loads(manifest.manifest_path(store).read_bytes())["files"]
     assert all("crc32" in fact or "sha256" in fact for fact in told.values())
-    for shard in sorted((store / "X" / "data" / "c").iterdir()):
+    shards = sorted((store / "X" / "data" / "c").iterdir(), key=lambda path: int(path.name))
+    for shard in (shards[0], shards[-1]):
         flip(shard, 50, 2)
         assert any(finding.where == f"X/data/c/{shard.name}" for finding in examine(store))
         flip(shard, 50, 2)
@@ -86,7 +87,7 @@ def test_looking_changes_nothing(labelled: Atlas) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize("n_bits", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_bits", [1, pytest.param(40, marks=pytest.mark.slow)])
 def test_every_flipped_bit_is_found(labelled: Atlas, n_bits: int) -> None:
     """In every file; journal, vocabulary and manifest too."""
     rng = np.random.default_rng(1)
@@ -132,8 +133,8 @@ def test_every_missing_file_of_the_store_is_refused_on_opening(labelled: Atlas) 
 def test_without_a_manifest_a_flipped_bit_is_found_or_changes_nothing_that_is_read(own_atlas: Atlas) -> None:
     manifest.manifest_path(own_atlas.path).unlink()
     rng = np.random.default_rng(2)
-    values = [path for path in files_of(own_atlas) if path.parent.parent.parent.name == "X"]
-    assert len(values) > 20
+    values = [path for path in files_of(own_atlas) if path.parent.parent.parent.name == "X"][::2]
+    assert len(values) > 9
     sound = anndata.read_zarr(own_atlas.path).X
     n_found = 0
     for path in values:
@@ -253,7 +254,7 @@ def test_leftovers_are_removed_and_nothing_else(labelled: Atlas) -> None:
     assert not [path for path in folder.iterdir() if path.name.startswith(".tiny.zarr.0")]
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"\x00" * 100, b'{"consolidated_metadata": 5}'])
+@pytest.mark.parametrize("text", [b"", b"{}", b"\x00" * 100, b'{"consolidated_metadata": 5}'], ids=range(4))
 def test_the_stores_own_metadata_are_made_anew(labelled: Atlas, text: bytes) -> None:
     (labelled.path / "zarr.json").write_bytes(text)
     assert damage_of(labelled.path)

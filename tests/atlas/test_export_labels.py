@@ -211,8 +211,7 @@ def test_a_table_for_spreadsheets_runs_no_formula(labelled: Atlas, sources: list
     assert [cell for cell, _ in rows[1:]] == anndata.read_h5ad(sources[0]).obs_names.tolist()
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("is_consolidated", [True, False])
+@pytest.mark.parametrize(("zarr_format", "is_consolidated"), [(2, True), (3, True), (3, False)])
 def test_a_zarr_source_is_copied_too(
     tmp_path: Path, tiny_adatas: dict, zarr_format: int, is_consolidated: bool
 ) -> None:

@@ -22,7 +22,7 @@ from serving import KEY, SECRET, Served, http_server, put_tree, s3_server
 
 TOKEN = "t0kenT0KENt0ken"
 PASSWORD = "p4ssw0rdP4SS"
-QUICK = {"timeout_s": 1.5, "retries": 1}
+QUICK = {"timeout_s": 0.6, "retries": 1}
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,7 @@ def test_nothing_is_written_to_a_remote_store(remote: Atlas) -> None:
             write()
 
 
+@pytest.mark.slow
 def test_a_run_on_it_asks_for_a_folder_and_goes_on_from_there(
     bucket: str, s3: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,20 +17,20 @@ from serving import Served, http_server, s3_server
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Served]:
     with s3_server() as served:
-        served.client().create_bucket(Bucket="lab")
+        served.client().create_bucket(Bucket="copies")
         yield served
 
 
 @pytest.fixture
 def address(s3: Served, request: pytest.FixtureRequest) -> str:
     """An address of its own for each test."""
-    return f"s3://lab/{request.node.name.partition('[')[0]}/blood.zarr"
+    return f"s3://copies/{request.node.name.partition('[')[0]}/blood.zarr"
 
 
 def objects(s3: Served, address: str) -> dict[str, str]:
     """Key and e_tag of all that lies at and beside an address, as another client lists it."""
-    prefix = address.removeprefix("s3://lab/").rpartition("/")[0] + "/"
-    found = s3.client().list_objects_v2(Bucket="lab", Prefix=prefix).get("Contents", [])
+    prefix = address.removeprefix("s3://copies/").rpartition("/")[0] + "/"
+    found = s3.client().list_objects_v2(Bucket="copies", Prefix=prefix).get("Contents", [])
     return {item["Key"].removeprefix(prefix): item["ETag"] for item in found}
 
 
@@ -108,9 +108,9 @@ def test_run_again_nothing_is_sent_and_after_a_write_what_has_changed(
 
 def test_an_object_that_another_has_changed_is_sent_again(s3: Served, address: str, tiny_atlas: Atlas) -> None:
     tiny_atlas.copy_to(address, storage_options=s3.options)
-    key = address.removeprefix("s3://lab/") + "/X/data/c/4"
+    key = address.removeprefix("s3://copies/") + "/X/data/c/4"
     size = (tiny_atlas.path / "X/data/c/4").stat().st_size
-    s3.client().put_object(Bucket="lab", Key=key, Body=bytes(size))
+    s3.client().put_object(Bucket="copies", Key=key, Body=bytes(size))
     there = tiny_atlas.copy_to(address, storage_options=s3.options)
     assert (there.read_rows(0, 607) != tiny_atlas.read_rows(0, 607)).nnz == 0
 
@@ -141,7 +141,7 @@ def test_another_store_is_replaced_only_when_told(s3: Served, address: str, tiny
 def test_a_half_copy_of_another_store_and_strange_files_are_not_replaced(
     s3: Served, address: str, tiny_atlas: Atlas
 ) -> None:
-    s3.client().put_object(Bucket="lab", Key=address.removeprefix("s3://lab/") + "/thesis.docx", Body=b"x")
+    s3.client().put_object(Bucket="copies", Key=address.removeprefix("s3://copies/") + "/thesis.docx", Body=b"x")
     for overwrite in (False, True):
         with pytest.raises(StoreExistsError, match=r"thesis\.docx"):
             tiny_atlas.copy_to(address, overwrite=overwrite, storage_options=s3.options)
@@ -169,7 +169,7 @@ def test_a_store_is_fetched_from_a_web_server_with_its_manifest(tiny_atlas: Atla
         with pytest.raises(StoreError, match="only read"):
             tiny_atlas.copy_to(f"{served.url}/new.zarr")
         with pytest.raises(StoreError, match="both remote"):
-            remote.copy_to("s3://lab/new.zarr")
+            remote.copy_to("s3://copies/new.zarr")
     assert files(here.path) == files(tiny_atlas.path)
 
 
@@ -206,7 +206,7 @@ def test_a_copy_within_this_machine_is_whole_too(own_atlas: Atlas, tmp_path: Pat
 def test_without_the_right_to_write_it_is_said(s3: Served, address: str, tiny_atlas: Atlas) -> None:
     options = {"endpoint": s3.url, "anonymous": True}
     with pytest.raises(NoPermissionError, match="403"):
-        tiny_atlas.copy_to("s3://lab/secret/x.zarr", storage_options=options)
+        tiny_atlas.copy_to("s3://copies/secret/x.zarr", storage_options=options)
 
 
 def test_a_manifest_of_before_checksums_still_verifies(own_atlas: Atlas) -> None:

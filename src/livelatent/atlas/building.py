@@ -34,7 +34,7 @@ from livelatent.atlas.memory import Budget, give_back
 from livelatent.atlas.scratch import Scratch
 from livelatent.atlas.shuffle import Part, Progress, Shuffle, Totals, scatter_matrix, write_matrix
 from livelatent.atlas.sources.source import Matrix, Source
-from livelatent.atlas.tables import finish, shared_obsm, var_table, write_obs, write_obsm
+from livelatent.atlas.tables import finish, fresh_obs, shared_obsm, var_table, write_columns, write_names, write_obsm
 from livelatent.atlas.work import Work
 from livelatent.atomic import sync_file
 from livelatent.errors import CountsError
@@ -183,14 +183,21 @@ def build_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, r
     if taken is not None:
         names, barcodes = np.concatenate([taken, names]), np.concatenate([taken, barcodes])
 
+    group = fresh_obs(root)
+    write_names(group, names[order])
+    # A million names are 100 MB, and only cells that were renamed have a use for their barcodes.
+    original = barcodes if is_renamed else None
+    del names, barcodes, taken
+    give_back()
+
     def columns() -> Any:
         for name in recipe.obs.columns:
             column = take(recipe.obs.column(name), order)
-            if name == "barcode" and is_renamed and column.isna().any():
-                column = column.astype(object).where(column.notna(), pd.Series(barcodes[order]))
+            if name == "barcode" and original is not None and column.isna().any():
+                column = column.astype(object).where(column.notna(), pd.Series(original[order]))
             yield name, column
-        if is_renamed and "barcode" not in recipe.obs.columns:
-            yield "barcode", pd.Series(barcodes[order])
+        if original is not None and "barcode" not in recipe.obs.columns:
+            yield "barcode", pd.Series(original[order])
         yield "store_uuid", one_category(work.uuid, order.size)
         yield "source", source.take(order)
         yield "source_row", source_row[order]
@@ -198,7 +205,7 @@ def build_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, r
         yield TOTAL, total[order]
         yield N_GENES, n_seen[order]
 
-    write_obs(root, names[order], columns())
+    write_columns(group, columns())
     for name in ("var", "uns", "obsm"):
         if name in root:
             del root[name]

@@ -21,12 +21,15 @@ ARRAY_CHUNK_BYTES = 4_000_000
 NAMES_PER_CHUNK = 100_000
 
 
-def write_obs(root: zarr.Group, names: ndarray, columns: "Iterable[tuple[str, Any]]") -> None:
-    """Write obs column by column, as AnnData writes a data frame."""
+def fresh_obs(root: zarr.Group) -> zarr.Group:
+    """An empty obs, whatever a killed call has left there."""
     if "obs" in root:
         del root["obs"]
-    group = root.create_group("obs")
-    write_names(group, names)
+    return root.create_group("obs")
+
+
+def write_columns(group: zarr.Group, columns: "Iterable[tuple[str, Any]]") -> None:
+    """Write obs column by column, as AnnData writes a data frame; its index is written already."""
     order = []
     for name, values in columns:
         write_element(group, name, plain_column(pd.Series(values)))

@@ -4,19 +4,17 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from zarr.abc.store import ByteRequest, SuffixByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import ObjectStore
-
+from livelatent.atlas.remote_errors import refusal
+from livelatent.atlas.remote_zarr import RemoteStore
 from livelatent.atomic import write_pieces
-from livelatent.errors import LivelatentError, NoPermissionError, StoreError
+from livelatent.errors import LivelatentError, StoreError
 from livelatent.paths import shown
 
 AT_ONCE = 16
@@ -248,7 +246,7 @@ class Address:
                 raise
 
     @functools.cached_property
-    def zarr_store(self) -> "RemoteStore":
+    def zarr_store(self) -> RemoteStore:
         """The same, as Zarr reads it."""
         return RemoteStore(self)
 
@@ -269,109 +267,5 @@ class Address:
         return key in self._expected or re.fullmatch(r"(X|layers/[^/]+)/(data|indices|indptr)/c/\d+", key) is not None
 
     def refusal(self, name: str, error: Exception) -> LivelatentError:
-        """What went wrong with a file, in our words only: the client's own quote the whole request, token and all."""
-        if isinstance(error, LivelatentError):
-            return error
-        where, text, kind = (f"{self}/{name}" if name else str(self)), str(error), type(error).__name__
-        status = re.search(r"status code: (\d{3})", text)
-        answer = f"the server answered {status[1]}" if status else ""
-        if isinstance(error, FileNotFoundError):
-            return StoreError(f"{where} is missing.")
-        if kind in ("PermissionDeniedError", "UnauthenticatedError") or (status and status[1] in ("401", "403")):
-            return NoPermissionError(
-                f"{where}: no permission ({answer or 'refused'}). Check the credentials ({self._credentials()}); a "
-                'public store is read with storage_options={"anonymous": True}.'
-            )
-        if re.search(r"169\.254\.169\.254|metadata\.google|latest/api/token|security-credentials", text):
-            return NoPermissionError(
-                f"{where}: no credentials were found. Set {self._credentials()}; a public store is read with "
-                'storage_options={"anonymous": True}.'
-            )
-        if "redirect" in text.lower():
-            return StoreError(
-                f"{where}: the server sent the request elsewhere. Is the region right? "
-                '(storage_options={"region": ...})'
-            )
-        if kind == "NotSupportedError":
-            return StoreError(
-                f"{where}: the server does not answer requests for a part of a file. Copy the store here "
-                "(`livelatent copy ADDRESS FOLDER`), or have it served by one that does."
-            )
-        if "kind: Connect" in text or "dns error" in text:
-            answer = "nobody answers there"
-        elif "kind: Timeout" in text or "timed out" in text:
-            answer = "no answer came in time"
-        return StoreError(
-            f"{where} can't be reached ({answer or kind}). Check the address and the network, and try again."
-        )
-
-    def _credentials(self) -> str:
-        if self.scheme == "s3":
-            return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage_options="
-        if self.scheme == "gs":
-            return "GOOGLE_APPLICATION_CREDENTIALS, or storage_options="
-        return 'the address, or storage_options={"headers": ...}'
-
-
-class RemoteStore(ObjectStore[Any]):
-    """A remote store as Zarr reads it: read only, nothing missing is zeros, no error quotes a request.
-
-    The index of a shard is its last bytes, and Zarr asks for them before each read of the shard; here once. So a
-    stretch of cells costs one request for each of the two arrays (adjacent chunks are merged by Zarr).
-    """
-
-    def __init__(self, address: Address) -> None:
-        super().__init__(address.objects, read_only=True)
-        self.address = address
-        self._index: dict[tuple[str, int], Buffer] = {}
-        self.fetched: dict[str, bytes] = {}
-        """Files that are here already; each is given out once."""
-
-    def __str__(self) -> str:
-        return str(self.address)
-
-    def __repr__(self) -> str:
-        return f"RemoteStore({str(self.address)!r})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteStore, (self.address,)
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """The file, or a part of it; None where there is none and none need be."""
-        index = (key, byte_range.suffix) if isinstance(byte_range, SuffixByteRequest) else None
-        if index in self._index:
-            return self._index[index]
-        if byte_range is None and key in self.fetched:
-            return prototype.buffer.from_bytes(self.fetched.pop(key))
-        problem: LivelatentError | None = None
-        found: Buffer | None = None
-        try:
-            found = await super().get(key, prototype, byte_range)
-        except Exception as error:
-            problem = self.address.refusal(key, error)
-        if problem is None and found is None and self.address.must_have(key):
-            problem = StoreError(
-                f"{self.address}: the file {key} is missing. Zarr would read it as zeros. Copy the store there again."
-            )
-        if problem is not None:
-            # Outside the handler: else the traceback would show the client's own words beneath.
-            raise problem
-        if index is not None and found is not None:
-            self._index[index] = found
-        return found
-
-    async def get_ranges(
-        self, key: str, byte_ranges: Sequence[ByteRequest | None], **how: Any
-    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
-        """Parts of a file, neighbours in one request; an error of ours comes out as it is, not as a group of one."""
-        problem: LivelatentError | None = None
-        try:
-            async for parts in super().get_ranges(key, byte_ranges, **how):
-                yield parts
-        except BaseExceptionGroup as several:
-            ours = [one for one in several.exceptions if isinstance(one, LivelatentError)]
-            if not ours:
-                raise
-            problem = ours[0]
-        if problem is not None:
-            raise problem
+        """What went wrong with a file, in our words only."""
+        return refusal(f"{self}/{name}" if name else str(self), self.scheme, error)

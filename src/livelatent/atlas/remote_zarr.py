@@ -20,7 +20,7 @@ class RemoteStore(ObjectStore[Any]):
     stretch of cells costs one request for each of the two arrays (adjacent chunks are merged by Zarr).
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: "Address") -> None:
         super().__init__(address.objects, read_only=True)
         self.address = address
         self._index: dict[tuple[str, int], Buffer] = {}

@@ -238,9 +238,11 @@ def true_totals(sources: Sequence[Source], totals: Totals) -> tuple[ndarray, nda
     """
     total, n_seen, first = totals.total.values, totals.n_seen.values, 0
     for source in sources:
-        if keeps_identity(source) and TOTAL in source.obs.columns:
-            total[first : first + source.n_cells] = source.obs.column(TOTAL).to_numpy(np.float64)
-        first += source.n_cells
+        here = slice(first, first + source.n_cells)
+        if keeps_identity(source) and {TOTAL, N_GENES} <= set(source.obs.columns):
+            total[here] = source.obs.column(TOTAL).to_numpy(np.float64)
+            n_seen[here] = source.obs.column(N_GENES).to_numpy(np.int32)
+        first = here.stop
     return total, n_seen
 
 

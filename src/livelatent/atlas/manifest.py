@@ -24,6 +24,7 @@ from livelatent.atomic import sync_folder, write_json
 from livelatent.errors import StoreError
 
 Manifest = dict[str, Any]
+LARGEST_HASHED = 2**26
 FACTS = {"size": int, "sha256": str, "crc32": str}
 
 
@@ -137,23 +138,27 @@ def parsed(data: bytes, uuid: str) -> Manifest | None:
     if not isinstance(manifest, dict) or manifest.get("uuid") != uuid or manifest.get("format") != 1:
         return None
     files = manifest.get("files")
-    if not isinstance(files, dict):
+    if not isinstance(files, dict) or not all(is_inside(name) and is_fact(files[name]) for name in files):
         return None
     if "sha256" in manifest:
         return manifest if manifest["sha256"] == own_hash(files) else None
-    # Without a hash of its own: written by 0.1.0 or an announcement, which know these fields only.
-    if set(manifest) - {"format", "uuid", "files", "open"}:
-        return None
-    return manifest if all(is_fact(fact) for fact in files.values()) else None
+    # Without a hash of its own: an announcement, or of before there was one. These fields are all that they know.
+    is_known = set(manifest) <= {"format", "uuid", "files", "open"}
+    return manifest if is_known and all(set(fact) <= FACTS.keys() for fact in files.values()) else None
 
 
 def is_fact(fact: object) -> bool:
-    """Whether this says something about a file that we know how to compare."""
+    """Whether this says something about a file that can be compared."""
     return (
         isinstance(fact, dict)
-        and "size" in fact
-        and all(name in FACTS and isinstance(value, FACTS[name]) for name, value in fact.items())
+        and isinstance(fact.get("size"), int)
+        and all(isinstance(fact[name], kind) for name, kind in FACTS.items() if name in fact)
     )
+
+
+def is_inside(name: str) -> bool:
+    """Whether a file of this name lies in the store: a manifest is a text that somebody else may have written."""
+    return "\\" not in name and set(name.split("/")).isdisjoint({"", ".", ".."})
 
 
 def found_beside(store: Place, uuid: str) -> tuple[bool, list[Manifest]]:
@@ -244,6 +249,9 @@ def first_problem(store: Place, known: list[Manifest], names: list[str]) -> Stor
                 "store again, or ingest its sources again."
             )
     hashed = [name for name in names if any("sha256" in fact for fact in facts[name])]
+    large = next((name for name in hashed if sizes[name] > LARGEST_HASHED), None)
+    if large is not None:
+        return StoreError(f"{store}: the file {large} has {sizes[large]} bytes, which no file of its kind has.")
     for name, data in contents_of(store, hashed):
         if hashlib.sha256(data).hexdigest() not in [fact.get("sha256") for fact in facts[name]]:
             return StoreError(

@@ -91,7 +91,7 @@ def to_folder(
 
 def check_name(store: Place, name: str) -> None:
     """A manifest is somebody else's text: no name of it may lead out of the store."""
-    if name.startswith("/") or "\\" in name or not set(name.split("/")).isdisjoint({"", ".", ".."}):
+    if not manifest.is_inside(name):
         raise StoreError(f"{store}: its manifest names a file outside of it ({name!r}). Nothing was copied.")
 
 

@@ -510,7 +510,7 @@ Content = tuple[np.ndarray, list[str], dict[str, list[object]]]
 
 def as_read(path: Path, scratch: Path) -> Content:
     """The counts, the names of the cells and obs, as ingest reads them."""
-    from livelatent.atlas.look_over import looked_over_counts
+    from livelatent.atlas.building.look_over import looked_over_counts
     from livelatent.atlas.sources import open_sources
 
     (source,) = open_sources(path)

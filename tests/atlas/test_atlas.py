@@ -364,3 +364,35 @@ def test_a_store_that_has_grown_meanwhile_gives_the_same_cells(tmp_path: Path, i
     assert (atlas.read_rows(0, 100) != wanted).nnz == 0 and atlas.n_cells == 60
     assert atlas.obs.index.tolist() == names
     assert next(Stream(atlas, atlas.rows()).minibatches(0)).n_cells == 60
+
+
+def test_nothing_is_read_from_or_written_to_a_store_that_replaced_the_one_opened(
+    tiny_h5ad: list[Path], tmp_path: Path
+) -> None:
+    atlas = ingest(tiny_h5ad[0], tmp_path / "a.zarr", label="cell_type", layout=TINY_LAYOUT)
+    ingest(tiny_h5ad[1], tmp_path / "a.zarr", layout=TINY_LAYOUT, overwrite=True)
+    with pytest.raises(StoreError, match="replaced by another"):
+        _ = atlas.obs
+    with pytest.raises(StoreError, match="replaced by another"):
+        atlas.write_obsm("X_mine", np.zeros((370, 2), np.float32))
+    with pytest.raises(StoreError, match="replaced by another"):
+        atlas.to_anndata()
+
+
+def test_a_latent_of_fewer_cells_than_the_store_has_now_is_refused(tiny_h5ad: list[Path], tmp_path: Path) -> None:
+    atlas = ingest(tiny_h5ad[0], tmp_path / "a.zarr", layout=TINY_LAYOUT)
+    grown = append(atlas, tiny_h5ad[1])
+    with pytest.raises(StoreError, match="has grown to 607 cells"):
+        atlas.write_obsm("X_mine", np.zeros((370, 2), np.float32))
+    grown.write_obsm("X_mine", np.ones((607, 2), np.float32))
+    assert anndata.read_zarr(tmp_path / "a.zarr").obsm["X_mine"].shape == (607, 2)
+
+
+def test_layers_come_into_memory_too(tmp_path: Path) -> None:
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(1, (50, 20)).astype(np.float32))
+    adata = anndata.AnnData(counts, layers={"scaled": counts.multiply(-0.3).tocsr()})
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    atlas = ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr", layout=TINY_LAYOUT)
+    row = atlas.obs["source_row"].to_numpy()
+    assert (atlas.to_anndata().layers["scaled"] != adata.layers["scaled"][row]).nnz == 0
+    assert (atlas.to_anndata([3, 9]).layers["scaled"] != adata.layers["scaled"][row[[3, 9]]]).nnz == 0

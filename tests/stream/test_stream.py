@@ -149,7 +149,10 @@ def test_a_damaged_shard_reaches_the_consumer_with_file_and_rows(own_atlas):
     content = bytearray(shard.read_bytes())
     content[: len(content) // 2] = b"\x00" * (len(content) // 2)
     shard.write_bytes(bytes(content))
-    with Stream(own_atlas, rows, SMALL) as stream, pytest.raises(StoreError, match=r"tiny\.zarr: rows \d+ to \d+ of X/data"):
+    with (
+        Stream(own_atlas, rows, SMALL) as stream,
+        pytest.raises(StoreError, match=r"tiny\.zarr: rows \d+ to \d+ of X/data"),
+    ):
         list(stream.minibatches(0))
 
 

@@ -5,7 +5,11 @@ import json
 import os
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.building import Base, Recipe, build, folder_bytes, scratch_bytes, sources_json
+from livelatent.atlas.building.build import Base, Recipe, build, folder_bytes, scratch_bytes, sources_json
+from livelatent.atlas.building.joined_obs import joined_obs
+from livelatent.atlas.building.memory import divided
+from livelatent.atlas.building.target import remove_leftovers
+from livelatent.atlas.building.work import Work
 from livelatent.atlas.elements import sha256
 from livelatent.atlas.genes import Duplicates, Join, joined_genes
 from livelatent.atlas.ingest import (
@@ -17,12 +21,8 @@ from livelatent.atlas.ingest import (
     opened_sources,
     report_of,
 )
-from livelatent.atlas.joined_obs import joined_obs
 from livelatent.atlas.layout import Layout
-from livelatent.atlas.memory import divided
 from livelatent.atlas.sources import Source, open_sources
-from livelatent.atlas.target import remove_leftovers
-from livelatent.atlas.work import Work
 from livelatent.atomic import need_space, only_writer, refusals_named
 from livelatent.errors import SourceError, StoreError
 from livelatent.paths import store_path

@@ -5,18 +5,16 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import zarr
-from jaxtyping import Bool, Float, Int, Int32, Shaped
+from jaxtyping import Bool, Float, Int32, Shaped
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.arrays import Rows, as_rows, rows_or_all
+from livelatent.arrays import Rows, rows_or_all
 from livelatent.atlas import manifest
 from livelatent.atlas.columns import codes_of, is_none, text_or_none
 from livelatent.atlas.elements import is_storable, quiet_anndata, read_element
@@ -28,12 +26,11 @@ from livelatent.atlas.opening import (
     check_shards,
     damage_named,
     group_in,
-    on_zarrs,
     open_root,
     store_place,
     warm,
-    zarr_of,
 )
+from livelatent.atlas.stored_matrix import CsrArrays, Standing, StoredMatrix
 from livelatent.atlas.write import RowWriter, replace_element, streamed_obsm
 from livelatent.errors import ColumnError, LabelError, StoreError
 from livelatent.paths import local_path
@@ -42,18 +39,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from livelatent.atlas.remote import Address
-
-GAP_CELLS = 64
-"""Cells read over rather than around, about a chunk: a second request would decode the same chunk again."""
-
-
-@dataclass(frozen=True)
-class CsrArrays:
-    """The matrix as it lies on disk; `indices` and `data` decode on the zarrs pipeline when sliced."""
-
-    indptr: Int[ndarray, " pointer"]
-    indices: "zarr.Array[Any]"
-    data: "zarr.Array[Any]"
 
 
 class Atlas:
@@ -71,7 +56,8 @@ class Atlas:
         self.batch_column = str(facts["batch"])
         self.unlabelled = tuple(str(name) for name in facts["unlabelled"])
         self._facts = facts
-        self._opened = self._stands = folder_identity(path)
+        self._standing = Standing(path, self.uuid)
+        self._matrices: dict[str, StoredMatrix] = {}
 
     @classmethod
     def open(
@@ -152,10 +138,15 @@ class Atlas:
     @functools.cached_property
     def obs(self) -> pd.DataFrame:
         """The table of cells, in the store's order; read once, when it is first asked for."""
-        with damage_named(self.path, lambda: "a file of obs"):
+
+        def read() -> Any:
             warm(self.path, "obs/")
-            obs = read_element(open_root(self.path)[0]["obs"])
-        if not isinstance(obs, pd.DataFrame) or not self._fits(len(obs)):
+            return read_element(open_root(self.path)[0]["obs"])
+
+        with damage_named(self.path, lambda: "a file of obs"):
+            self._standing.check()
+            obs = self._standing.read(read)
+        if not isinstance(obs, pd.DataFrame) or not self._standing.fits(len(obs), self.n_cells):
             raise StoreError(f"{self.path}: obs is no table of {self.n_cells} cells. Ingest the sources again.")
         obs = obs.iloc[: self.n_cells]
         obs.index = text_index(obs.index)
@@ -246,121 +237,52 @@ class Atlas:
 
     # The matrix
 
+    def matrix(self, name: str = "X") -> StoredMatrix:
+        """`X`, or a layer as `layers/NAME`; opened once."""
+        if name not in self._matrices:
+            self._matrices[name] = StoredMatrix(name, self.n_cells, self.n_genes, self._standing)
+        return self._matrices[name]
+
     def csr(self) -> CsrArrays:
-        """The matrix's arrays, opened once; decoding runs on the zarrs pipeline, in threads."""
-        return self._csr
-
-    @functools.cached_property
-    def _csr(self) -> CsrArrays:
-        with damage_named(self.path), on_zarrs(self.path):
-            group = group_in(zarr.open_group(zarr_of(self.path), mode="r", zarr_format=3), "X")
-            data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
-            indptr = np.asarray(pointers[:]).astype(np.int64)
-        if (
-            not self._fits(indptr.size - 1)
-            or indptr[0] != 0
-            or indptr[-1] != data.shape[0]
-            or indices.shape != data.shape
-            or bool((np.diff(indptr) < 0).any())
-        ):
-            raise StoreError(f"{self.path}: the row pointers X/indptr are damaged. Ingest the sources again.")
-        return CsrArrays(indptr[: self.n_cells + 1], indices, data)
-
-    def _fits(self, n_rows: int) -> bool:
-        """Whether that many rows is what was opened, or more since the store has grown."""
-        return n_rows == self.n_cells or (n_rows > self.n_cells and folder_identity(self.path) != self._opened)
+        """The arrays of `X`, opened once; decoding runs on the zarrs pipeline, in threads."""
+        return self.matrix().csr()
 
     def values_between(self, first: int, last: int, what: str = "") -> tuple[ndarray, ndarray]:
-        """Stored values `first` to `last` and their gene indices, of the store that was opened.
-
-        Parameters
-        ----------
-        what
-            Which rows these are, for a message.
-
-        Raises
-        ------
-        StoreError
-            If they can't be read, or another store stands in its place: its cells would be wrong ones.
-        """
-        while True:
-            before = folder_identity(self.path)
-            arrays = self.csr()
-            try:
-                data, indices = np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
-            except Exception:
-                if folder_identity(self.path) == before == self._stands:
-                    with damage_named(self.path, lambda: f"{what} {self.shards_of(first, last)}".strip()):
-                        raise
-            else:
-                if folder_identity(self.path) == before == self._stands:
-                    return data, indices
-            self._look_again()
-
-    def _look_again(self) -> None:
-        """After the folder was replaced: by the same store, grown, whose earlier rows are the same, or by another."""
-        facts = open_root(self.path)[1]
-        if str(facts["uuid"]) != self.uuid:
-            raise StoreError(
-                f"{self.path} was replaced by another store while it was open (uuid {facts['uuid']}, it was "
-                f"{self.uuid}). Open it again, and start anew what was under way."
-            )
-        self.__dict__.pop("_csr", None)
-        self.csr()
-        self._stands = folder_identity(self.path)
+        """Stored values `first` to `last` of `X` and their gene indices; see `StoredMatrix.values_between`."""
+        return self.matrix().values_between(first, last, what)
 
     def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Rows `start` to `stop` as they are stored."""
-        start, stop, _ = slice(start, stop).indices(self.n_cells)
-        stop = max(start, stop)
-        indptr = self.csr().indptr
-        first, last = int(indptr[start]), int(indptr[stop])
-        pointers = indptr[start : stop + 1] - first
-        data, indices = self.values_between(first, last)
-        if indices.size and (int(indices.max()) >= self.n_genes or int(indices.min()) < 0):
-            raise StoreError(
-                f"{self.path}: a gene index in rows {start}..{stop - 1} lies outside 0..{self.n_genes - 1}. "
-                "The store is damaged; ingest its sources again."
-            )
-        return sparse.csr_matrix((data, indices.astype(np.int32), pointers), shape=(stop - start, self.n_genes))
+        """Rows `start` to `stop` of `X` as they are stored."""
+        return self.matrix().read_rows(start, stop)
 
     def read_cells(self, rows: object) -> sparse.csr_matrix:
-        """Any rows, sorted, read in runs of neighbours."""
-        wanted = as_rows(rows, self.n_cells)
-        if not wanted.size:
-            return self.read_rows(0, 0)
-        parts = []
-        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP_CELLS) + 1):
-            block = self.read_rows(int(run[0]), int(run[-1]) + 1)
-            parts.append(block if block.shape[0] == run.size else block[run - run[0]])
-        return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+        """Any rows of `X`, sorted, read in runs of neighbours."""
+        return self.matrix().read_cells(rows)
 
     def shards_of(self, first: int, last: int) -> str:
-        """The files that hold stored values `first` to `last`, for a message."""
-        arrays = self.csr()
-        names = []
-        for name, array in (("data", arrays.data), ("indices", arrays.indices)):
-            size = int((array.shards or array.chunks)[0])
-            names += [f"X/{name}/c/{shard}" for shard in range(first // size, max(first, last - 1) // size + 1)]
-        return " or ".join(names)
+        """The files that hold stored values `first` to `last` of `X`, for a message."""
+        return self.matrix().shards_of(first, last)
 
     # Out of and into the store
 
     def to_anndata(self, rows: object | None = None) -> "AnnData":
-        """The cells in memory: X in float32, or float64 where float32 would change a value."""
+        """The cells in memory, layers too: in float32, or float64 where float32 would change a value."""
         from anndata import AnnData
 
         chosen = rows_or_all(rows, self.n_cells)
-        counts = self.read_rows(0, self.n_cells) if rows is None else self.read_cells(chosen)
-        narrow = counts.data.astype(np.float32)
-        exact = bool((narrow.astype(np.float64) == counts.data.astype(np.float64)).all())
-        matrix = counts.astype(np.float32 if exact else np.float64)
-        root, _ = open_root(self.path)
-        with damage_named(self.path):
-            var = read_element(root["var"])
+        matrix = self.matrix().in_memory(chosen)
+
+        def tables() -> tuple[pd.DataFrame, dict[str, ndarray], list[str]]:
+            root, _ = open_root(self.path)
+            layers = [name for name, _ in group_in(root, "layers").members()] if "layers" in root else []
             obsm = {name: np.asarray(read_element(item))[chosen] for name, item in group_in(root, "obsm").members()}
+            return read_element(root["var"]), obsm, layers
+
+        with damage_named(self.path):
+            var, obsm, names = self._standing.read(tables)
+        layers = {name: self.matrix(f"layers/{name}").in_memory(chosen) for name in names}
         with quiet_anndata():
-            return AnnData(matrix, obs=self.obs.iloc[chosen].copy(), var=var, obsm=obsm)
+            return AnnData(matrix, obs=self.obs.iloc[chosen].copy(), var=var, obsm=obsm, layers=layers)
 
     def copy_to(
         self,
@@ -452,14 +374,3 @@ def _obsm_name(name: str) -> str:
     if not is_storable(name) or name.startswith("."):
         raise ColumnError(f"an obsm name has no slash and no dot before it, and is none of Zarr's; got {name!r}.")
     return name
-
-
-def folder_identity(place: Place) -> tuple[int, int] | None:
-    """What a folder keeps when it is renamed; None for one that is gone, or remote."""
-    if not isinstance(place, Path):
-        return None
-    try:
-        status = place.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

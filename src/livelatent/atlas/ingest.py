@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.building import Recipe, build, folder_bytes, scratch_bytes, sources_json
+from livelatent.atlas.building.build import Recipe, build, folder_bytes, scratch_bytes, sources_json
+from livelatent.atlas.building.joined_obs import joined_obs, resolved_column
+from livelatent.atlas.building.memory import divided
+from livelatent.atlas.building.tables import shared_obsm
+from livelatent.atlas.building.target import refuse_existing, remove_leftovers
+from livelatent.atlas.building.work import Work
 from livelatent.atlas.genes import Duplicates, Join, gene_report, joined_genes
-from livelatent.atlas.joined_obs import joined_obs, resolved_column
 from livelatent.atlas.layout import Compression, Layout
-from livelatent.atlas.memory import divided
 from livelatent.atlas.sources import Source, fingerprint_of, open_sources
 from livelatent.atlas.sources.memory import name_of
-from livelatent.atlas.tables import shared_obsm
-from livelatent.atlas.target import refuse_existing, remove_leftovers
-from livelatent.atlas.work import Work
 from livelatent.atomic import need_space, only_writer, refusals_named
 from livelatent.errors import SourceError, StoreError, StoreExistsError
 from livelatent.paths import local_path, store_path

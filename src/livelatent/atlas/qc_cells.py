@@ -10,7 +10,7 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.kernels import compiled
+from livelatent.atlas.building.kernels import compiled
 from livelatent.atlas.passes import map_cells
 from livelatent.progress import CellProgress
 

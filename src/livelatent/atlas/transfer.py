@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livelatent.atlas import manifest
+from livelatent.atlas.building.target import refuse_existing
 from livelatent.atlas.elements import sha256
 from livelatent.atlas.opening import Place, open_root
-from livelatent.atlas.target import refuse_existing
 from livelatent.atomic import fresh_folder, need_space, only_writer
 from livelatent.errors import LivelatentError, StoreError, StoreExistsError
 

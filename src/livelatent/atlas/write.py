@@ -23,7 +23,10 @@ from zarr.codecs import ZstdCodec
 
 from livelatent.atlas import manifest
 from livelatent.atlas.elements import consolidate, write_element
+from livelatent.atlas.opening import array_in, open_root
+from livelatent.atlas.stored_matrix import Standing
 from livelatent.atomic import need_space, only_writer, refusals_named, sync_folder, sync_tree, write_bytes
+from livelatent.errors import StoreError
 
 ARRAY_CHUNK_BYTES = 1_000_000
 ARRAY_SHARD_BYTES = 32_000_000
@@ -153,7 +156,14 @@ def aside_of(store: Path, what: str) -> Iterator[Path]:
 
 
 def move_in(store: Path, uuid: str, aside: Path, elements: Sequence[tuple[str, str]]) -> None:
-    """Put what lies in `aside/new` in the store, in place of what bears its name, and make it visible."""
+    """Put what lies in `aside/new` in the store, in place of what bears its name, and make it visible.
+
+    Raises
+    ------
+    StoreError
+        If the store is another now, or has grown since: the elements would be of other cells.
+    """
+    check_cells(store, uuid, aside, elements)
     with manifest.renewed(store, uuid):
         old = [(group, name) for group, name in elements if (store / group / name).exists()]
         for group, name in old:
@@ -167,6 +177,23 @@ def move_in(store: Path, uuid: str, aside: Path, elements: Sequence[tuple[str, s
             sync_folder(store / group)
             list_columns(store, group, name, listed=True)
         consolidate(store)
+
+
+def check_cells(store: Path, uuid: str, aside: Path, elements: Sequence[tuple[str, str]]) -> None:
+    """Raise where the elements are not those of the store that stands now."""
+    Standing(store, uuid).check()
+    n_cells = array_in(open_root(store)[0], "obs/_index").shape[0]
+    for group, name in elements:
+        if group == "var":
+            continue
+        new = zarr.open_group(aside / "new" / group, mode="r", zarr_format=3)[name]
+        parts = {"": new} if isinstance(new, zarr.Array) else dict(new.arrays())
+        first = next(array for part, array in parts.items() if part in ("", "codes", "values"))
+        if first.shape[0] != n_cells:
+            raise StoreError(
+                f"{store} has grown to {n_cells} cells since it was opened, and {group}/{name} was made for "
+                f"{first.shape[0]}. Open it again, and make it anew."
+            )
 
 
 def list_columns(store: Path, group: str, name: str, *, listed: bool) -> None:

@@ -12,8 +12,8 @@ from numpy import ndarray
 from scipy import sparse
 
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.building.memory import parse_memory
 from livelatent.atlas.layout import beside
-from livelatent.atlas.memory import parse_memory
 from livelatent.atomic import write_text
 from livelatent.errors import MemoryLimitError, StoreError
 from livelatent.paths import local_path, store_path

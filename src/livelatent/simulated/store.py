@@ -15,11 +15,11 @@ from scipy import sparse
 
 from livelatent.atlas import manifest
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
+from livelatent.atlas.building.tables import finish
+from livelatent.atlas.building.target import refuse_existing, remove_leftovers
 from livelatent.atlas.elements import plain_frame, write_element
 from livelatent.atlas.layout import FORMAT, N_GENES, SPLIT, TOTAL, Layout, genes_sha256, split_names, text_index
-from livelatent.atlas.matrix_writer import Cut, MatrixWriter
-from livelatent.atlas.tables import finish
-from livelatent.atlas.target import refuse_existing, remove_leftovers
 from livelatent.atomic import fresh_folder, need_space, only_writer
 from livelatent.simulated.recipe import NO_LABEL
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from livelatent.atlas.look_over import looked_over_counts, looked_over_layer
-from livelatent.atlas.matrix_writer import MatrixWriter
-from livelatent.atlas.scratch import Column, Scratch
+from livelatent.atlas.building.look_over import looked_over_counts, looked_over_layer
+from livelatent.atlas.building.matrix_writer import MatrixWriter
+from livelatent.atlas.building.scratch import Column, Scratch
+from livelatent.atlas.building.work import Work
 from livelatent.atlas.sources.source import Matrix, Source
-from livelatent.atlas.work import Work
 
 Progress = Callable[[int, int, str], None]
 """Called often with cells done, cells in all, and what is being done."""

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from test_cli import answer, livelatent
 from typer.testing import CliRunner
 
 from livelatent.atlas import Atlas
 from livelatent.atlas.qc import qc
 from livelatent.cli import app
-from test_cli import answer, livelatent
 
 
 def test_it_says_what_the_library_finds_and_changes_nothing(own_atlas, tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 import zarr
 from numpy import ndarray
 
+from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
 from livelatent.atlas.layout import Compression, index_type, matrix_codecs, wider
-from livelatent.atlas.matrix_writer import Cut, MatrixWriter
 from livelatent.atlas.opening import array_in, group_in, on_zarrs
 
 

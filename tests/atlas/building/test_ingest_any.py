@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from livelatent.atlas import Atlas, append, ingest
+from livelatent.atlas.building.look_over import looked_over_counts
 from livelatent.atlas.layout import Layout
-from livelatent.atlas.look_over import looked_over_counts
 from livelatent.atlas.sources import open_sources
 from livelatent.atlas.sources.source import Csr
 from livelatent.errors import CountsError

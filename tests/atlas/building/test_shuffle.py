@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from livelatent.atlas.scratch import Scratch
-from livelatent.atlas.shuffle import Shuffle
+from livelatent.atlas.building.scratch import Scratch
+from livelatent.atlas.building.shuffle import Shuffle
 from livelatent.atlas.sources.source import Csr
 
 N_GENES = 40

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from livelatent.cli_labels import in_words, labels_app
+from livelatent.cli.labels import in_words, labels_app
 
 
 @pytest.fixture

@@ -15,7 +15,22 @@ import pytest
 
 from watched import until
 
-COMMANDS = ("ingest", "append", "simulate", "info", "qc", "train", "embed", "annotate", "novel", "labels", "lab", "demo")
+COMMANDS = (
+    "ingest",
+    "append",
+    "simulate",
+    "info",
+    "qc",
+    "doctor",
+    "copy",
+    "train",
+    "embed",
+    "annotate",
+    "novel",
+    "labels",
+    "lab",
+    "demo",
+)
 
 
 def livelatent(*words: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":

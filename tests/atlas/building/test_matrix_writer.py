@@ -6,7 +6,7 @@ import zarr
 from anndata.io import read_elem
 from scipy import sparse
 
-from livelatent.atlas.matrix_writer import Cut, MatrixWriter
+from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
 
 KIND, CUT = np.dtype("uint16"), Cut(chunk=50, shard=350)
 

@@ -19,7 +19,8 @@ SMALL = Layout(chunk_cells=16, shard_elements=40_000)
 # Imports once, then forks for every trial: `trials` lines of "target share", share of the time that it takes.
 TRIALS = """
 import os, signal, sys, time
-from livelatent.atlas import append, ingest, shuffle
+from livelatent.atlas import append, ingest
+from livelatent.atlas.building import shuffle
 from livelatent.atlas.layout import Layout
 shuffle.SAVE_EVERY_S = 0.0
 what, sources = sys.argv[1], sys.argv[2:]

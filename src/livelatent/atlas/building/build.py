@@ -14,10 +14,24 @@ import pandas as pd
 import zarr
 from numpy import ndarray
 
+from livelatent.atlas.building.grown import growing_writer
+from livelatent.atlas.building.joined_obs import JoinedObs, cell_names, keeps_identity, one_category
+from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
+from livelatent.atlas.building.memory import Budget, give_back
+from livelatent.atlas.building.scratch import Scratch
+from livelatent.atlas.building.shuffle import Part, Progress, Shuffle, Totals, scatter_matrix, write_matrix
+from livelatent.atlas.building.tables import (
+    finish,
+    fresh_obs,
+    shared_obsm,
+    var_table,
+    write_columns,
+    write_names,
+    write_obsm,
+)
+from livelatent.atlas.building.work import Work
 from livelatent.atlas.elements import plain_frame, write_element
 from livelatent.atlas.genes import gene_map
-from livelatent.atlas.grown import growing_writer
-from livelatent.atlas.joined_obs import JoinedObs, cell_names, keeps_identity, one_category
 from livelatent.atlas.layout import (
     FORMAT,
     N_GENES,
@@ -29,13 +43,7 @@ from livelatent.atlas.layout import (
     index_type,
     split_names,
 )
-from livelatent.atlas.matrix_writer import Cut, MatrixWriter
-from livelatent.atlas.memory import Budget, give_back
-from livelatent.atlas.scratch import Scratch
-from livelatent.atlas.shuffle import Part, Progress, Shuffle, Totals, scatter_matrix, write_matrix
 from livelatent.atlas.sources.source import Matrix, Source
-from livelatent.atlas.tables import finish, fresh_obs, shared_obsm, var_table, write_columns, write_names, write_obsm
-from livelatent.atlas.work import Work
 from livelatent.atomic import sync_file
 from livelatent.errors import CountsError
 

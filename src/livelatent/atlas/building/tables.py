@@ -12,9 +12,9 @@ from numpy import ndarray
 from zarr.codecs import ZstdCodec
 from zarr.core.dtype import VariableLengthUTF8
 
+from livelatent.atlas.building.scratch import read_into
 from livelatent.atlas.elements import consolidate, plain_column, write_element
 from livelatent.atlas.layout import KEPT, text_index
-from livelatent.atlas.scratch import read_into
 from livelatent.atlas.sources.source import Source
 
 ARRAY_CHUNK_BYTES = 4_000_000

@@ -12,11 +12,11 @@ import typer
 from rich.markup import escape
 
 from livelatent import __version__
-from livelatent.cli_doctor import copy, doctor
-from livelatent.cli_ingest import Batch, Counts, Label, Memory, append, info, ingest
-from livelatent.cli_labels import labels_app
-from livelatent.cli_qc import qc
-from livelatent.cli_simulate import simulate
+from livelatent.cli.doctor import copy, doctor
+from livelatent.cli.ingest import Batch, Counts, Label, Memory, append, info, ingest
+from livelatent.cli.labels import labels_app
+from livelatent.cli.qc import qc
+from livelatent.cli.simulate import simulate
 from livelatent.shell import Json, OneMessage, Store, bar, print_rows, say, stderr, stdout, write_csv
 
 app = typer.Typer(

@@ -1,0 +1,189 @@
+"""A matrix of a store as it lies on disk, read by rows; and whether the store is still the one that was opened."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from jaxtyping import Int
+from numpy import ndarray
+from scipy import sparse
+
+from livelatent.arrays import as_rows
+from livelatent.atlas.opening import Place, array_in, damage_named, group_in, on_zarrs, open_root, zarr_of
+from livelatent.errors import StoreError
+
+GAP_CELLS = 64
+"""Cells read over rather than around, about a chunk: a second request would decode the same chunk again."""
+
+
+class Standing:
+    """What stands under a store's name: the store that was opened, the same one grown, or another.
+
+    A store takes its place by an exchange of folders, so a folder that is the one seen before needs no further look.
+    """
+
+    def __init__(self, place: Place, uuid: str) -> None:
+        self.place, self.uuid = place, uuid
+        self._opened = self._seen = self.now()
+
+    def now(self) -> tuple[int, int] | None:
+        """What a folder keeps when it is renamed; None for one that is gone, or remote."""
+        if not isinstance(self.place, Path):
+            return None
+        try:
+            status = self.place.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def fits(self, n_rows: int, n_cells: int) -> bool:
+        """Whether that many rows are those that were opened, or more since the store has grown."""
+        return n_rows == n_cells or (n_rows > n_cells and self.now() != self._opened)
+
+    def read[T](self, read: Callable[[], T], forget: Callable[[], None] = lambda: None) -> T:
+        """What `read` gives, of the store that was opened; read again where it was exchanged meanwhile.
+
+        Parameters
+        ----------
+        forget
+            Called before it is read again: what is held of the folder as it was.
+
+        Raises
+        ------
+        StoreError
+            If another store stands in its place: its cells would be wrong ones.
+        """
+        while True:
+            before = self.now()
+            try:
+                result = read()
+            except Exception:
+                if self.now() == before == self._seen:
+                    raise
+            else:
+                if self.now() == before == self._seen:
+                    return result
+            self._seen = self.now()
+            self.check()
+            forget()
+
+    def check(self) -> None:
+        """Raise where another store stands in this one's place."""
+        uuid = str(open_root(self.place)[1]["uuid"])
+        if uuid != self.uuid:
+            raise StoreError(
+                f"{self.place} was replaced by another store while it was open (uuid {uuid}, it was {self.uuid}). "
+                "Open it again, and start anew what was under way."
+            )
+
+
+@dataclass(frozen=True)
+class CsrArrays:
+    """The matrix as it lies on disk; `indices` and `data` decode on the zarrs pipeline when sliced."""
+
+    indptr: Int[ndarray, " pointer"]
+    indices: "zarr.Array[Any]"
+    data: "zarr.Array[Any]"
+
+
+class StoredMatrix:
+    """`X` or a layer: cells x genes in CSR, in number types as small as they go."""
+
+    def __init__(self, name: str, n_cells: int, n_genes: int, standing: Standing) -> None:
+        self.name, self.n_cells, self.n_genes = name, n_cells, n_genes
+        self._standing = standing
+
+    def csr(self) -> CsrArrays:
+        """The matrix's arrays, opened once; decoding runs on the zarrs pipeline, in threads."""
+        return self._csr
+
+    @functools.cached_property
+    def _csr(self) -> CsrArrays:
+        place = self._standing.place
+        with damage_named(place), on_zarrs(place):
+            group = group_in(zarr.open_group(zarr_of(place), mode="r", zarr_format=3), self.name)
+            data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
+            indptr = np.asarray(pointers[:]).astype(np.int64)
+        if (
+            not self._standing.fits(indptr.size - 1, self.n_cells)
+            or indptr[0] != 0
+            or indptr[-1] != data.shape[0]
+            or indices.shape != data.shape
+            or bool((np.diff(indptr) < 0).any())
+        ):
+            raise StoreError(
+                f"{place}: the row pointers {self.name}/indptr are damaged. Copy the store again, or ingest its "
+                "sources again."
+            )
+        return CsrArrays(indptr[: self.n_cells + 1], indices, data)
+
+    def values_between(self, first: int, last: int, what: str = "") -> tuple[ndarray, ndarray]:
+        """Stored values `first` to `last` and their gene indices, of the store that was opened.
+
+        Parameters
+        ----------
+        what
+            Which rows these are, for a message.
+
+        Raises
+        ------
+        StoreError
+            If they can't be read, or another store stands in its place: its cells would be wrong ones.
+        """
+
+        def values() -> tuple[ndarray, ndarray]:
+            arrays = self.csr()
+            return np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
+
+        with damage_named(self._standing.place, lambda: f"{what} {self.shards_of(first, last)}".strip()):
+            return self._standing.read(values, self._forget)
+
+    def _forget(self) -> None:
+        self.__dict__.pop("_csr", None)
+
+    def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Rows `start` to `stop` as they are stored."""
+        start, stop, _ = slice(start, stop).indices(self.n_cells)
+        stop = max(start, stop)
+        indptr = self.csr().indptr
+        first, last = int(indptr[start]), int(indptr[stop])
+        pointers = indptr[start : stop + 1] - first
+        data, indices = self.values_between(first, last)
+        if indices.size and (int(indices.max()) >= self.n_genes or int(indices.min()) < 0):
+            raise StoreError(
+                f"{self._standing.place}: a gene index in rows {start}..{stop - 1} of {self.name} lies outside "
+                f"0..{self.n_genes - 1}. The store is damaged; ingest its sources again."
+            )
+        return sparse.csr_matrix((data, indices.astype(np.int32), pointers), shape=(stop - start, self.n_genes))
+
+    def read_cells(self, rows: object) -> sparse.csr_matrix:
+        """Any rows, sorted, read in runs of neighbours."""
+        wanted = as_rows(rows, self.n_cells)
+        if not wanted.size:
+            return self.read_rows(0, 0)
+        parts = []
+        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP_CELLS) + 1):
+            block = self.read_rows(int(run[0]), int(run[-1]) + 1)
+            parts.append(block if block.shape[0] == run.size else block[run - run[0]])
+        return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+
+    def in_memory(self, rows: object) -> sparse.csr_matrix:
+        """The cells in float32, or float64 where float32 would change a value."""
+        counts = self.read_cells(rows)
+        narrow = counts.data.astype(np.float32)
+        exact = np.array_equal(narrow.astype(np.float64), counts.data.astype(np.float64), equal_nan=True)
+        return counts.astype(np.float32 if exact else np.float64)
+
+    def shards_of(self, first: int, last: int) -> str:
+        """The files that hold stored values `first` to `last`, for a message."""
+        arrays = self.csr()
+        names = []
+        for name, array in (("data", arrays.data), ("indices", arrays.indices)):
+            size = int((array.shards or array.chunks)[0])
+            shards = range(first // size, max(first, last - 1) // size + 1)
+            names += [f"{self.name}/{name}/c/{shard}" for shard in shards]
+        return " or ".join(names)

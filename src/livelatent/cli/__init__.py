@@ -1,0 +1,3 @@
+"""The shell's face: every command parses, calls and prints."""
+
+from livelatent.cli.app import app as app

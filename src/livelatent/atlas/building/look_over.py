@@ -4,7 +4,7 @@ import numpy as np
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.atlas import kernels
+from livelatent.atlas.building import kernels
 from livelatent.atlas.layout import VALUE_TYPES
 from livelatent.atlas.sources.source import Csr, Matrix, Source
 from livelatent.errors import CountsError, SourceError

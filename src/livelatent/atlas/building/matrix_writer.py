@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 from numpy import ndarray
 
-from livelatent.atlas import kernels
+from livelatent.atlas.building import kernels
 from livelatent.atlas.elements import write_element
 from livelatent.atlas.layout import Compression, index_type, matrix_codecs
 from livelatent.atlas.opening import array_in, on_zarrs

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from livelatent.atlas import kernels
+from livelatent.atlas.building import kernels
 from livelatent.atlas.layout import VALUE_TYPES, index_type, wider
 from livelatent.atlas.sources.source import Csr
 

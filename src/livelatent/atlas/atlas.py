@@ -144,7 +144,8 @@ class Atlas:
             return read_element(open_root(self.path)[0]["obs"])
 
         with damage_named(self.path, lambda: "a file of obs"):
-            self._standing.check()
+            if not self._standing.is_as_opened():
+                self._standing.check()
             obs = self._standing.read(read)
         if not isinstance(obs, pd.DataFrame) or not self._standing.fits(len(obs), self.n_cells):
             raise StoreError(f"{self.path}: obs is no table of {self.n_cells} cells. Ingest the sources again.")

@@ -42,7 +42,11 @@ class Standing:
 
     def fits(self, n_rows: int, n_cells: int) -> bool:
         """Whether that many rows are those that were opened, or more since the store has grown."""
-        return n_rows == n_cells or (n_rows > n_cells and self.now() != self._opened)
+        return n_rows == n_cells or (n_rows > n_cells and not self.is_as_opened())
+
+    def is_as_opened(self) -> bool:
+        """Whether the very folder stands there that was opened."""
+        return self.now() == self._opened
 
     def read[T](self, read: Callable[[], T], forget: Callable[[], None] = lambda: None) -> T:
         """What `read` gives, of the store that was opened; read again where it was exchanged meanwhile.
@@ -104,6 +108,8 @@ class StoredMatrix:
     @functools.cached_property
     def _csr(self) -> CsrArrays:
         place = self._standing.place
+        if not self._standing.is_as_opened():
+            self._standing.check()
         with damage_named(place), on_zarrs(place):
             group = group_in(zarr.open_group(zarr_of(place), mode="r", zarr_format=3), self.name)
             data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))

@@ -8,7 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -62,11 +62,15 @@ def same_cells(atlas: Atlas, wanted: dict[str, np.ndarray]) -> None:
         assert sorted(row) == list(range(len(dense)))
         assert (counts[mine] == dense[row].astype(np.float64)).all()
         assert (atlas.obs["row"].to_numpy()[mine] == row).all()
-        assert (atlas.total[mine] == dense[row].astype(np.float64).sum(axis=1)).all()
+        # A sum that reaches 2**53 depends on the order it was taken in.
+        np.testing.assert_allclose(atlas.total[mine], dense[row].astype(np.float64).sum(axis=1), rtol=1e-12)
         assert (atlas.obs["livelatent_n_genes"].to_numpy()[mine] == (dense[row] != 0).sum(axis=1)).all()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Shrinking means hundreds of ingests: five minutes for one case.
+@settings(
+    max_examples=12, phases=[Phase.reuse, Phase.generate], deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(
     dense=matrices(),
     form=st.sampled_from(["csr", "csc", "dense", "unsorted"]),

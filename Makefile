@@ -42,7 +42,9 @@ chromium: setup
 
 python: setup
 	@echo "== pytest" 1>&2
-	@$(BIN)/python -m pytest -m "not slow and not gpu" --durations=15
+	@$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
+	@echo "== pytest in the browser" 1>&2
+	@$(BIN)/python -m pytest -m "browser and not slow" --durations=5
 
 format:
 	@$(BIN)/ruff check --fix .

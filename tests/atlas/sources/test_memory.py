@@ -83,3 +83,16 @@ def test_it_is_ingested_alone_or_beside_a_file(adata, tmp_path):
             assert (atlas.read_cells(np.flatnonzero(mine)).toarray() == part.X.toarray()[rows]).all()
     with pytest.raises(SourceError, match="the same"):
         ingest([adata, adata], tmp_path / "u.zarr", progress=False)
+
+
+def test_any_changed_count_or_layer_is_noticed() -> None:
+    counts = sparse.random(2_000, 300, density=0.3, format="csr", random_state=0, dtype=np.float64)
+    counts.data = np.ceil(counts.data * 9)
+    adata = anndata.AnnData(counts, layers={"more": counts.copy()})
+    before = open_sources(adata)[0].fingerprint
+    assert open_sources(adata)[0].fingerprint == before
+    for matrix in (adata.X, adata.layers["more"]):
+        matrix.data[matrix.nnz // 3] += 1
+        assert open_sources(adata)[0].fingerprint != before
+        matrix.data[matrix.nnz // 3] -= 1
+    assert open_sources(adata)[0].fingerprint == before

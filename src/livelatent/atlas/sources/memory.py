@@ -17,8 +17,6 @@ from livelatent.atlas.sources.matrices import pieces, plain_indices, plain_value
 from livelatent.atlas.sources.source import Csr, Fingerprint, Matrix, Rows, Source
 from livelatent.errors import ColumnError, SourceError
 
-SAMPLE = 2**20
-
 
 @dataclass(frozen=True)
 class MemoryMatrix:
@@ -194,10 +192,12 @@ def is_rows(value: Any) -> bool:
 
 
 def fingerprint_of_memory(adata: Any, values: Any) -> Fingerprint:
-    """Of the names of the cells and of samples of the counts."""
-    data = np.ascontiguousarray(values.data if is_sparse(values) else values).reshape(-1)
-    digest = hashlib.sha256(obs_names(adata))
-    n = max(1, SAMPLE // data.itemsize)
-    for start in (0, data.size // 2, max(0, data.size - n)):
-        digest.update(data[start : start + n].tobytes())
-    return Fingerprint(size=int(data.nbytes), mtime_ns=0, sha256=digest.hexdigest())
+    """Of the names of the cells and of all counts and layers: memory has no time of change to tell by."""
+    digest, size = hashlib.sha256(obs_names(adata)), 0
+    for matrix in (values, *adata.layers.values()):
+        parts = (matrix.data, matrix.indices, matrix.indptr) if is_sparse(matrix) else (matrix,)
+        for part in parts:
+            data = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+            digest.update(memoryview(data))
+            size += data.nbytes
+    return Fingerprint(size=size, mtime_ns=0, sha256=digest.hexdigest())

@@ -34,6 +34,7 @@ from livelatent.atlas.stored_matrix import CsrArrays, Standing, StoredMatrix
 from livelatent.atlas.write import RowWriter, replace_element, streamed_obsm
 from livelatent.errors import ColumnError, LabelError, StoreError
 from livelatent.paths import local_path
+from livelatent.progress import CellProgress
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -291,7 +292,7 @@ class Atlas:
         *,
         overwrite: bool = False,
         storage_options: Mapping[str, Any] | None = None,
-        progress: Callable[[int, int, str], None] | None = None,
+        progress: CellProgress | None = None,
     ) -> "Atlas":
         """Copy the store and its manifest to a bucket, or from one (or another folder) to this machine.
 

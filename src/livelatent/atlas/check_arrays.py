@@ -13,9 +13,10 @@ import zarr
 from jaxtyping import Int, Shaped
 from numpy import ndarray
 
-from livelatent.atlas.findings import Finding, Progress, at_most, damage
+from livelatent.atlas.findings import Finding, at_most, damage
 from livelatent.atlas.layout import N_GENES, TOTAL
 from livelatent.atlas.opening import array_in, group_in, on_zarrs
+from livelatent.progress import CellProgress
 
 BLOCK_ELEMENTS = 2_000_000
 """Stored values held at once: 8 MB of two u16 arrays, some 60 MB with what is compared."""
@@ -33,7 +34,7 @@ def matrices_of(root: zarr.Group) -> list[str]:
     return [name for name in names if root[name].attrs.get("encoding-type") == "csr_matrix"]
 
 
-def check_arrays(store: Path, root: zarr.Group, known: Known, report: Progress) -> Iterator[Finding]:
+def check_arrays(store: Path, root: zarr.Group, known: Known, report: CellProgress) -> Iterator[Finding]:
     """Decode every chunk of every array that is no matrix's values."""
     skipped = {f"{name}/{part}" for name in matrices_of(root) for part in ("data", "indices")}
     arrays = {name: item for name, item in root.members(max_depth=None) if isinstance(item, zarr.Array)}
@@ -69,7 +70,7 @@ def chunk_files(store: Path, name: str) -> list[str]:
 
 
 def check_matrix(
-    store: Path, root: zarr.Group, name: str, obs: "pd.DataFrame | None", known: Known, report: Progress
+    store: Path, root: zarr.Group, name: str, obs: "pd.DataFrame | None", known: Known, report: CellProgress
 ) -> Iterator[Finding]:
     """Decode a matrix and check all that readers rely on, in blocks of rows."""
     try:

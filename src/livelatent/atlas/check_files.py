@@ -9,14 +9,15 @@ from typing import Any
 
 from livelatent.atlas import manifest
 from livelatent.atlas.elements import metadata_files, sha256
-from livelatent.atlas.findings import COPY, Finding, Progress, at_most, damage, untidy
+from livelatent.atlas.findings import COPY, Finding, at_most, damage, untidy
 from livelatent.atlas.layout import beside
 from livelatent.atlas.opening import sizes_of
 from livelatent.atomic import only_writer
 from livelatent.errors import LivelatentError
+from livelatent.progress import CellProgress
 
 
-def check_files(store: Path, uuid: str, report: Progress) -> Iterator[Finding]:
+def check_files(store: Path, uuid: str, report: CellProgress) -> Iterator[Finding]:
     """Every file against the manifest: there, as long and of the contents that were written, none besides."""
     is_there, found = manifest.found_beside(store, uuid)
     path = manifest.manifest_path(store)

@@ -12,19 +12,20 @@ from livelatent.atlas.check_arrays import check_arrays, check_matrix, matrices_o
 from livelatent.atlas.check_files import check_beside, check_files, check_metadata, leftovers
 from livelatent.atlas.check_tables import check_facts, check_journal, check_tables, read_tables
 from livelatent.atlas.elements import consolidate
-from livelatent.atlas.findings import Finding, Progress, damage
+from livelatent.atlas.findings import Finding, damage
 from livelatent.atlas.journal_file import open_file
 from livelatent.atlas.layout import FORMAT, beside
 from livelatent.atomic import only_writer, refusals_named, remove_tree, write_bytes
 from livelatent.errors import StoreBusyError, StoreError
 from livelatent.paths import is_address, store_path
+from livelatent.progress import CellProgress
 
 __all__ = ["Finding", "examine", "mend"]
 
 ROOT = {"encoding-type": "anndata", "encoding-version": "0.1.0"}
 
 
-def examine(path: str | os.PathLike[str], *, progress: Progress | None = None) -> list[Finding]:
+def examine(path: str | os.PathLike[str], *, progress: CellProgress | None = None) -> list[Finding]:
     """Look a store over; nothing is changed.
 
     Parameters
@@ -53,7 +54,7 @@ def examine(path: str | os.PathLike[str], *, progress: Progress | None = None) -
     return sorted(found, key=lambda finding: not finding.is_damage)
 
 
-def findings_of(store: Path, report: Progress) -> Iterator[Finding]:
+def findings_of(store: Path, report: CellProgress) -> Iterator[Finding]:
     """All checks, one after the other."""
     yield from check_beside(store)
     if not store.is_dir():
@@ -108,7 +109,7 @@ def told_uuid(store: Path) -> str:
         return ""
 
 
-def mend(path: str | os.PathLike[str], *, progress: Progress | None = None) -> list[Finding]:
+def mend(path: str | os.PathLike[str], *, progress: CellProgress | None = None) -> list[Finding]:
     """Mend what can be mended without losing anything, and examine the store again.
 
     Leftovers are removed, inlined metadata renewed, a torn line of the journal set aside; and where nothing else is

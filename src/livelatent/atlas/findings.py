@@ -1,11 +1,9 @@
 """What a doctor finds: what is wrong, where, and what helps."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Cure = Literal["", "leftovers", "metadata", "manifest", "journal"]
-Progress = Callable[[int, int, str], None]
 COPY = "Copy the store again, or ingest its sources again."
 
 

@@ -14,17 +14,17 @@ from livelatent.atlas.elements import sha256
 from livelatent.atlas.opening import Place, open_root
 from livelatent.atomic import fresh_folder, need_space, only_writer
 from livelatent.errors import LivelatentError, StoreError, StoreExistsError
+from livelatent.progress import CellProgress
 
 if TYPE_CHECKING:
     from livelatent.atlas.remote import Address
 
-Progress = Callable[[int, int, str], None]
 FILES_AT_ONCE = 8
 WHOLE_BYTES = 256 * 2**20
 """Up to here a file is put in one request, whose e_tag is its MD5 where the server keeps to S3's custom."""
 
 
-def copy_store(store: Place, uuid: str, target: Place, *, overwrite: bool, progress: Progress | None) -> None:
+def copy_store(store: Place, uuid: str, target: Place, *, overwrite: bool, progress: CellProgress | None) -> None:
     """Copy a store and its manifest; see `Atlas.copy_to`."""
     report = progress or (lambda done, total, what: None)
     listed = listed_files(store, uuid)
@@ -63,7 +63,7 @@ def listed_files(store: Place, uuid: str) -> manifest.Manifest:
 
 
 def to_folder(
-    store: Place, uuid: str, listed: manifest.Manifest, target: Path, *, overwrite: bool, report: Progress
+    store: Place, uuid: str, listed: manifest.Manifest, target: Path, *, overwrite: bool, report: CellProgress
 ) -> None:
     """Copy to this machine: whole or absent, each file's size and checksum compared."""
     files = listed["files"]
@@ -111,7 +111,7 @@ def check_copy(copy: Path, files: dict[str, Any], store: Place) -> None:
 
 
 def to_address(
-    store: Path, uuid: str, listed: manifest.Manifest, target: "Address", *, overwrite: bool, report: Progress
+    store: Path, uuid: str, listed: manifest.Manifest, target: "Address", *, overwrite: bool, report: CellProgress
 ) -> None:
     """Copy to a bucket. Until zarr.json is there, last of all, nobody takes it for a store."""
     found = target.listed()

@@ -1,7 +1,7 @@
 """Atlases of any size with a ground truth, as a store, as an `.h5ad`, or in memory."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ from livelatent.atlas.layout import beside
 from livelatent.atomic import write_text
 from livelatent.errors import MemoryLimitError, StoreError
 from livelatent.paths import local_path, store_path
+from livelatent.progress import CellProgress
 from livelatent.simulated.cells import EVENT_BYTES, Cells, by_donor, draw_cells, draw_matrix, obs_of
 from livelatent.simulated.h5ad import write_h5ad
 from livelatent.simulated.recipe import Recipe
@@ -27,7 +28,6 @@ from livelatent.simulated.truth import Assay, Truth, truth_of
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Progress = Callable[[int, int, str], None]
 Order = Literal["random", "donors"]
 
 BASE_BYTES = 96_000_000
@@ -89,7 +89,7 @@ def simulate(
     compression: Literal["gzip"] | None = None,
     memory: str | int = "1GB",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: CellProgress | None = None,
 ) -> "Atlas | Path | AnnData":
     r"""Make an atlas whose truth is known: negative-binomial counts of types in a tree, in batches.
 

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from livelatent.arrays import as_rows
 from livelatent.atlas.opening import Place, array_in, damage_named, group_in, on_zarrs, open_root, zarr_of
+from livelatent.atlas.shards import Shards, is_ours
 from livelatent.errors import StoreError
 
 GAP_CELLS = 64
@@ -142,14 +143,27 @@ class StoredMatrix:
         """
 
         def values() -> tuple[ndarray, ndarray]:
-            arrays = self.csr()
-            return np.asarray(arrays.data[first:last]), np.asarray(arrays.indices[first:last])
+            read_data, read_indices = self._readers
+            return read_data(first, last), read_indices(first, last)
 
         with damage_named(self._standing.place, lambda: f"{what} {self.shards_of(first, last)}".strip()):
             return self._standing.read(values, self._forget)
 
+    @functools.cached_property
+    def _readers(self) -> tuple[Callable[[int, int], ndarray], Callable[[int, int], ndarray]]:
+        """Ways to read a stretch of the values, and of the indices."""
+        place, arrays = self._standing.place, self.csr()
+
+        def reader(part: str, array: "zarr.Array[Any]") -> Callable[[int, int], ndarray]:
+            if isinstance(place, Path) and is_ours(array):
+                return Shards(place / self.name / part, array).read
+            return lambda first, last: np.asarray(array[first:last])
+
+        return reader("data", arrays.data), reader("indices", arrays.indices)
+
     def _forget(self) -> None:
         self.__dict__.pop("_csr", None)
+        self.__dict__.pop("_readers", None)
 
     def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows `start` to `stop` as they are stored."""
@@ -187,9 +201,14 @@ class StoredMatrix:
     def shards_of(self, first: int, last: int) -> str:
         """The files that hold stored values `first` to `last`, for a message."""
         arrays = self.csr()
-        names = []
-        for name, array in (("data", arrays.data), ("indices", arrays.indices)):
-            size = int((array.shards or array.chunks)[0])
-            shards = range(first // size, max(first, last - 1) // size + 1)
-            names += [f"{self.name}/{name}/c/{shard}" for shard in shards]
-        return " or ".join(names)
+        return " or ".join(shards_between(self.name, arrays.data, arrays.indices, first, last))
+
+
+def shards_between(name: str, data: "zarr.Array[Any]", indices: "zarr.Array[Any]", first: int, last: int) -> list[str]:
+    """The files of a matrix that hold stored values `first` to `last`."""
+    names = []
+    for part, array in (("data", data), ("indices", indices)):
+        size = int((array.shards or array.chunks)[0])
+        shards = range(first // size, max(first, last - 1) // size + 1)
+        names += [f"{name}/{part}/c/{shard}" for shard in shards]
+    return names

@@ -1,6 +1,5 @@
 """Every array of a store, decoded piece by piece; and every sparse matrix, row by row."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ from numpy import ndarray
 from livelatent.atlas.findings import Finding, at_most, damage
 from livelatent.atlas.layout import N_GENES, TOTAL
 from livelatent.atlas.opening import array_in, group_in, on_zarrs
+from livelatent.atlas.sources.matrices import pieces
+from livelatent.atlas.stored_matrix import shards_between
 from livelatent.progress import CellProgress
 
 BLOCK_ELEMENTS = 2_000_000
@@ -26,11 +27,8 @@ Known = Callable[[str], bool]
 
 def matrices_of(root: zarr.Group) -> list[str]:
     """Every CSR matrix: X, and layers."""
-    names = (
-        ["X", *(f"layers/{name}" for name in sorted(group_in(root, "layers").group_keys()))]
-        if "layers" in root
-        else ["X"]
-    )
+    layers = sorted(group_in(root, "layers").group_keys()) if "layers" in root else []
+    names = ["X", *(f"layers/{name}" for name in layers)]
     return [name for name in names if root[name].attrs.get("encoding-type") == "csr_matrix"]
 
 
@@ -96,9 +94,9 @@ def check_matrix(
         yield damage(f"{name}/indptr", "the row pointers do not fit the values they point to.")
         return
     wrong: list[Finding] = []
-    for start, stop in blocks_of(indptr):
+    for start, stop in pieces(indptr, BLOCK_ELEMENTS):
         first, last = int(indptr[start]), int(indptr[stop])
-        if any(known(file) for file in shards_between(name, data, first, last)):
+        if any(known(file) for file in shards_between(name, data, indices, first, last)):
             continue  # named already, and what is read of it means nothing
         try:
             values, genes = np.asarray(data[first:last]), np.asarray(indices[first:last]).astype(np.int64)
@@ -114,16 +112,6 @@ def check_matrix(
                 wrong.append(damage(f"{name}, cell {start + cell}", what))
         report(stop, n_cells, f"matrix {name}")
     yield from at_most(wrong)
-
-
-def blocks_of(indptr: Int[ndarray, " pointer"]) -> Iterator[tuple[int, int]]:
-    """Runs of rows with some million values each; at least one row."""
-    start, n_cells = 0, len(indptr) - 1
-    while start < n_cells:
-        stop = int(np.searchsorted(indptr, indptr[start] + BLOCK_ELEMENTS, side="right")) - 1
-        stop = min(max(stop, start + 1), n_cells)
-        yield start, stop
-        start = stop
 
 
 def row_problems(
@@ -165,13 +153,6 @@ def total_problems(
         above = np.diff(indptr) > np.asarray(obs[N_GENES], dtype=np.int64)
         if above.any():
             yield int(np.argmax(above)), f"it has more genes than its {N_GENES}."
-
-
-def shards_between(name: str, array: "zarr.Array[Any]", first: int, last: int) -> list[str]:
-    """The files that hold stored values `first` to `last` of both arrays."""
-    size = int((array.shards or array.chunks)[0])
-    shards = range(first // size, max(first, last - 1) // size + 1)
-    return [f"{name}/{part}/c/{shard}" for part, shard in itertools.product(("data", "indices"), shards)]
 
 
 def check_shards_of(store: Path, name: str, array: "zarr.Array[Any]", known: Known) -> Iterator[Finding]:

@@ -1,14 +1,13 @@
 """The files of a store and what lies beside it: against the manifest, and against a tidy folder."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from livelatent.atlas import manifest
-from livelatent.atlas.elements import metadata_files, sha256
+from livelatent.atlas.elements import files_of, metadata_files, sha256
 from livelatent.atlas.findings import COPY, Finding, at_most, damage, untidy
 from livelatent.atlas.layout import beside
 from livelatent.atlas.opening import sizes_of
@@ -85,14 +84,6 @@ def is_as_written(path: Path, fact: dict[str, Any]) -> bool:
     if "sha256" in fact:
         return sha256(path) == str(fact["sha256"])
     return "crc32" not in fact or manifest.crc32(path) == str(fact["crc32"])
-
-
-def files_of(store: Path) -> Iterator[str]:
-    """Every file of the store, as a relative path."""
-    for root, folders, names in os.walk(store):
-        folders.sort()
-        for name in sorted(names):
-            yield (Path(root) / name).relative_to(store).as_posix()
 
 
 def check_metadata(store: Path) -> Iterator[Finding]:

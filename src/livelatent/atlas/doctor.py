@@ -15,7 +15,8 @@ from livelatent.atlas.elements import consolidate
 from livelatent.atlas.findings import Finding, damage
 from livelatent.atlas.journal_file import open_file
 from livelatent.atlas.layout import FORMAT, beside
-from livelatent.atomic import only_writer, refusals_named, remove_tree, write_bytes
+from livelatent.atlas.write import writer_of
+from livelatent.atomic import remove_tree, write_bytes
 from livelatent.errors import StoreBusyError, StoreError
 from livelatent.paths import is_address, store_path
 from livelatent.progress import CellProgress
@@ -129,7 +130,7 @@ def mend(path: str | os.PathLike[str], *, progress: CellProgress | None = None) 
     cures = {finding.cure for finding in found} - {""}
     if not cures or not store.is_dir():
         return found
-    with only_writer(store.with_name(f".{store.name}.lock"), f"the store {store}"), refusals_named(store):
+    with writer_of(store):
         if "leftovers" in cures:
             for one in leftovers(store):
                 remove_tree(one) if one.is_dir() else one.unlink(missing_ok=True)

@@ -86,6 +86,14 @@ def is_storable(name: str) -> bool:
     return 0 < length <= 255 and name not in (".", "..", "zarr.json", "_index") and not set(name) & set("/\0")
 
 
+def files_of(store: Path) -> Iterator[str]:
+    """Every file of the store, as a relative path; always in the same order."""
+    for root, folders, names in os.walk(store):
+        folders.sort()
+        for name in sorted(names):
+            yield (Path(root) / name).relative_to(store).as_posix()
+
+
 def metadata_files(store: Path) -> Iterator[str]:
     """Every `zarr.json` below the store but its own, as a relative path; chunk folders are not walked."""
     for root, folders, names in os.walk(store):

@@ -8,12 +8,12 @@ import zarr
 
 from livelatent.atlas import manifest
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.check_files import files_of
+from livelatent.atlas.elements import files_of
 from livelatent.atlas.opening import array_in, damage_named, open_root, sizes_of
 
 
 @dataclass(frozen=True)
-class Element:
+class StoredElement:
     """One matrix, table column or array of a store."""
 
     name: str
@@ -25,7 +25,7 @@ class Element:
     stored_bytes: int
 
 
-def inventory(atlas: Atlas) -> list[Element]:
+def inventory(atlas: Atlas) -> list[StoredElement]:
     """Every element of the store, X and layers first; sizes are what lies on the disk or in the bucket."""
     root, _ = open_root(atlas.path)
     with damage_named(atlas.path):
@@ -41,7 +41,7 @@ def inventory(atlas: Atlas) -> list[Element]:
             dtype += f", indices {mine[f'{name}/indices'].dtype}"
         shape: Any = root[name].attrs.get("shape", first.shape)
         taken = sum(size for path, size in sizes.items() if path.startswith(f"{name}/"))
-        result.append(Element(name, tuple(int(n) for n in shape), dtype, codecs_of(first), taken))
+        result.append(StoredElement(name, tuple(int(n) for n in shape), dtype, codecs_of(first), taken))
     return sorted(result, key=lambda one: (not one.name.startswith(("X", "layers/")), one.name))
 
 
@@ -89,7 +89,7 @@ def in_words(n_bytes: float) -> str:
     return f"{n_bytes:.2f} TB"
 
 
-def rows_for_people(elements: list[Element]) -> list[tuple[str, object]]:
+def rows_for_people(elements: list[StoredElement]) -> list[tuple[str, object]]:
     """Matrices and arrays one by one, the columns of obs and var together."""
     rows: list[tuple[str, object]] = []
     for one in elements:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from livelatent.atlas.elements import sha256
+from livelatent.atlas.elements import files_of, sha256
 from livelatent.atlas.layout import beside
 from livelatent.atlas.opening import Place, sizes_of
 from livelatent.atomic import sync_folder, write_json
@@ -53,19 +53,15 @@ def describe(store: Path, uuid: str, since: Path | None = None) -> Manifest:
             then = manifest_path(since).stat().st_mtime_ns
             known = (load(manifest_path(since), uuid) or {"files": {}})["files"]
     files: dict[str, Any] = {}
-    for root, folders, names in os.walk(store):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root) / name
-            relative = path.relative_to(store).as_posix()
-            status = path.stat()
-            fact = known.get(relative, {})
-            if is_hashed(relative):
-                files[relative] = {"size": status.st_size, "sha256": sha256(path)}
-            elif "crc32" in fact and fact["size"] == status.st_size and status.st_mtime_ns < then:
-                files[relative] = fact
-            else:
-                files[relative] = {"size": status.st_size, "crc32": crc32(path)}
+    for name in files_of(store):
+        status = (store / name).stat()
+        fact = known.get(name, {})
+        if is_hashed(name):
+            files[name] = {"size": status.st_size, "sha256": sha256(store / name)}
+        elif "crc32" in fact and fact["size"] == status.st_size and status.st_mtime_ns < then:
+            files[name] = fact
+        else:
+            files[name] = {"size": status.st_size, "crc32": crc32(store / name)}
     return {"format": 1, "uuid": uuid, "files": files, "sha256": own_hash(files)}
 
 

@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
-from livelatent.atomic import write_csv
 from livelatent.errors import LivelatentError
 from livelatent.paths import is_address
 
@@ -35,8 +34,6 @@ def place(text: str) -> Any:
 Store = Annotated[
     Any, typer.Argument(parser=place, help="A store made by `livelatent ingest`, or its address.", metavar="STORE")
 ]
-
-__all__ = ["Json", "OneMessage", "Store", "bar", "place", "print_rows", "say", "stderr", "stdout", "write_csv"]
 
 stdout = Console()
 stderr = Console(stderr=True)

@@ -1,3 +1,5 @@
 """The shell's face: every command parses, calls and prints."""
 
-from livelatent.cli.app import app as app
+from livelatent.cli.app import app
+
+__all__ = ["app"]

@@ -1,4 +1,4 @@
-"""The shell's face: parses, calls, prints."""
+"""The commands put together, and those that train and judge; each parses, calls and prints."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import typer
 from rich.markup import escape
 
 from livelatent import __version__
+from livelatent.atomic import write_csv
 from livelatent.cli.doctor import copy, doctor
 from livelatent.cli.ingest import Batch, Counts, Label, Memory, append, info, ingest
 from livelatent.cli.labels import labels_app
 from livelatent.cli.qc import qc
 from livelatent.cli.simulate import simulate
-from livelatent.shell import Json, OneMessage, Store, bar, print_rows, say, stderr, stdout, write_csv
+from livelatent.shell import Json, OneMessage, Store, bar, print_rows, say, stderr, stdout
 
 app = typer.Typer(
     cls=OneMessage,

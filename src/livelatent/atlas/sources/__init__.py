@@ -1,5 +1,7 @@
 """Sources: files of any format, read chunk by chunk; nothing in them is trusted before it was checked."""
 
-from livelatent.atlas.sources.fingerprints import fingerprint_of as fingerprint_of
-from livelatent.atlas.sources.opening import open_sources as open_sources
-from livelatent.atlas.sources.source import Source as Source
+from livelatent.atlas.sources.fingerprints import fingerprint_of
+from livelatent.atlas.sources.opening import open_sources
+from livelatent.atlas.sources.source import Source
+
+__all__ = ["Source", "fingerprint_of", "open_sources"]

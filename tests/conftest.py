@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from livelatent.atlas import Atlas, ingest
+from livelatent.atlas import Atlas, ingest, passes
 from livelatent.atlas.layout import Layout
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -128,3 +128,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data are not at hand ({folder})")
     return folder
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several chunks of a pass also for a tiny atlas."""
+    monkeypatch.setattr(passes, "CHUNK_CELLS", 100)

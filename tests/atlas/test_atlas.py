@@ -15,6 +15,7 @@ import pytest
 import zarr
 from scipy import sparse
 
+from damage import flip
 from livelatent.atlas import Atlas, append, ingest, manifest
 from livelatent.atlas.elements import consolidate
 from livelatent.atlas.layout import Layout
@@ -236,12 +237,6 @@ def test_a_missing_shard_is_an_error_not_zeros(own_atlas: Atlas, has_manifest: b
         manifest.manifest_path(own_atlas.path).unlink()
     with pytest.raises(StoreError, match="X/indices/c/1 is missing"):
         Atlas.open(own_atlas.path)
-
-
-def flip(path: Path, position: int, bit: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1 << bit
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("name", ["data", "indices"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
+from damage import flip
 from livelatent.atlas import Atlas, manifest
 from livelatent.atlas.check_arrays import row_problems
 from livelatent.atlas.doctor import examine, findings_of, mend
@@ -22,12 +23,6 @@ def files_of(atlas: Atlas) -> list[Path]:
     beside = [path for path in atlas.path.parent.glob("tiny.*") if path.suffix != ".zarr"]
     every = [path for folder in (atlas.path, *beside) for path in (folder.rglob("*") if folder.is_dir() else [folder])]
     return [path for path in sorted(every) if path.is_file() and path.name != ".writer.lock"]
-
-
-def flip(path: Path, position: int, bit: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1 << bit
-    path.write_bytes(data)
 
 
 def is_found(store: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from damage import flip
 from livelatent.atlas import Atlas, manifest, transfer
 from livelatent.atlas.doctor import examine
 from livelatent.atlas.remote import Address
@@ -174,10 +175,7 @@ def test_a_store_is_fetched_from_a_web_server_with_its_manifest(tiny_atlas: Atla
 
 
 def test_a_flipped_bit_on_the_way_leaves_nothing_behind(own_atlas: Atlas, tmp_path: Path) -> None:
-    path = own_atlas.path / "X" / "data" / "c" / "3"
-    data = bytearray(path.read_bytes())
-    data[100] ^= 1
-    path.write_bytes(bytes(data))
+    flip(own_atlas.path / "X" / "data" / "c" / "3", 100, 0)
     target = tmp_path / "target"
     target.mkdir()
     with pytest.raises(StoreError, match="X/data/c/3 is not as it was written"):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from livelatent.atlas import Atlas, ingest, passes, rank_sums
+from livelatent.atlas import Atlas, ingest, rank_sums
 from livelatent.atlas.layout import KEPT
 from livelatent.errors import ColumnError, LabelError, MemoryLimitError
 from livelatent.judge.rank_genes import rank_genes
@@ -35,11 +35,6 @@ def compare(got: pd.DataFrame, want: pd.DataFrame) -> None:
     assert got.index.tolist() == want.index.tolist() and list(got.columns) == list(want.columns)
     for column, tolerance in (("scores", 1e-6), ("logfoldchanges", 1e-5), ("pvals", 1e-9), ("pvals_adj", 1e-9)):
         np.testing.assert_allclose(got[column], want[column], rtol=tolerance, atol=1e-12, err_msg=column)
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "CHUNK_CELLS", 100)
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -17,7 +17,7 @@ from livelatent.atlas.layout import beside
 from livelatent.atomic import write_text
 from livelatent.errors import MemoryLimitError, StoreError
 from livelatent.paths import local_path, store_path
-from livelatent.progress import CellProgress
+from livelatent.progress import CellProgress, shown
 from livelatent.simulated.cells import EVENT_BYTES, Cells, by_donor, draw_cells, draw_matrix, obs_of
 from livelatent.simulated.h5ad import write_h5ad
 from livelatent.simulated.recipe import Recipe
@@ -89,7 +89,7 @@ def simulate(
     compression: Literal["gzip"] | None = None,
     memory: str | int = "1GB",
     overwrite: bool = False,
-    progress: CellProgress | None = None,
+    progress: CellProgress | bool | None = None,
 ) -> "Atlas | Path | AnnData":
     r"""Make an atlas whose truth is known: negative-binomial counts of types in a tree, in batches.
 
@@ -116,7 +116,7 @@ def simulate(
     memory
         Limit for what is held at once. The interpreter and its libraries (about 0.3 GB) come on top.
     progress
-        Called often with cells done, cells in all, and what is being done.
+        Called often with cells done, cells in all, and what is being done; by default a bar in a terminal or notebook.
 
     Returns
     -------
@@ -158,33 +158,34 @@ def simulate(
         n_peaks=n_peaks,
         seed=seed,
     )
-    report = progress or (lambda done, total, what: None)
     simulation = prepared(recipe, assay, order, memory)
     if target is None:
         return in_memory(simulation)
 
-    def writing(n_done: int) -> None:
-        report(n_done, n_cells, "writing")
-
     truth, var = simulation.truth.to_json(), simulation.assay.var
-    if Path(target).suffix == ".h5ad":
-        path = local_path(target, StoreError)
-        write_h5ad(path, simulation.matrix(), simulation.obs, var, compression, writing)
-        write_text(path.with_suffix(".truth.json"), truth)
-        return path
-    path = store_path(target, StoreError)
-    atlas = write_store(
-        path,
-        simulation.matrix(),
-        simulation.obs,
-        var,
-        n_cells=n_cells,
-        values_per_cell=simulation.values_per_cell,
-        shard_bytes=simulation.shard_bytes,
-        recipe=repr((recipe, assay)),
-        overwrite=overwrite,
-        report=writing,
-    )
+    with shown(progress) as report:
+
+        def writing(n_done: int) -> None:
+            report(n_done, n_cells, "writing")
+
+        if Path(target).suffix == ".h5ad":
+            path = local_path(target, StoreError)
+            write_h5ad(path, simulation.matrix(), simulation.obs, var, compression, writing)
+            write_text(path.with_suffix(".truth.json"), truth)
+            return path
+        path = store_path(target, StoreError)
+        atlas = write_store(
+            path,
+            simulation.matrix(),
+            simulation.obs,
+            var,
+            n_cells=n_cells,
+            values_per_cell=simulation.values_per_cell,
+            shard_bytes=simulation.shard_bytes,
+            recipe=repr((recipe, assay)),
+            overwrite=overwrite,
+            report=writing,
+        )
     write_text(beside(path, "truth.json"), truth)
     return atlas
 
@@ -215,6 +216,7 @@ def simulate_h5ad(
         rare={kind: 0.05 / n_labels for kind in rare},
         mean_total=mean_total if mean_total is not None else 1.5 * n_genes,
         compression="gzip",
+        progress=False,
     )
     return Path(path)
 

@@ -11,7 +11,13 @@ from livelatent.errors import StoreExistsError
 
 
 def refuse_existing(target: Path, *, overwrite: bool) -> None:
-    """Raise where something stands that may not be replaced."""
+    """Raise where something stands that may not be replaced, or a neighbour has the same companions."""
+    twin = target.with_name(target.name.removesuffix(".zarr") if target.suffix == ".zarr" else f"{target.name}.zarr")
+    if (twin / "zarr.json").is_file():
+        raise StoreExistsError(
+            f"{target} would share {beside(target, 'manifest.json').name} and the labels of {twin}, a store beside it. "
+            "Name another target."
+        )
     if not target.exists() and not target.is_symlink():
         return
     if not overwrite:

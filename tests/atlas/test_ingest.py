@@ -28,6 +28,7 @@ from livelatent.errors import (
     MemoryLimitError,
     SourceError,
     StoreBusyError,
+    StoreError,
     StoreExistsError,
 )
 
@@ -462,6 +463,24 @@ def test_a_disk_that_fills_up_meanwhile_leaves_what_was_there(tiny_h5ad: list[Pa
         signal.signal(signal.SIGXFSZ, seen)
     assert Atlas.open(tmp_path / "a.zarr").uuid == before
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.zarr", "a"), ("a", "a.zarr")])
+def test_a_name_that_would_share_another_stores_manifest_and_labels_is_refused(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    path = write_small(tmp_path / "source.h5ad")
+    ingest(path, tmp_path / first)
+    for overwrite in (False, True):
+        with pytest.raises(StoreExistsError, match=r"would share a\.manifest\.json"):
+            ingest(path, tmp_path / second, overwrite=overwrite)
+    assert Atlas.open(tmp_path / first).n_cells == 6
+
+
+def test_a_store_named_without_its_ending_is_pointed_to(tmp_path: Path) -> None:
+    ingest(write_small(tmp_path / "source.h5ad"), tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match=r"a\.zarr does\. Name that one"):
+        Atlas.open(tmp_path / "a")
 
 
 def test_an_existing_store_is_replaced_only_when_asked_and_never_when_it_has_labels(tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ def open_root(path: Place) -> tuple[zarr.Group, dict[str, Any]]:
     if isinstance(path, Path):
         if not (path / "zarr.json").is_file():
             what = "does not exist" if not path.exists() else "is no Zarr v3 store"
+            meant = path.with_name(f"{path.name}.zarr")
+            if not path.exists() and (meant / "zarr.json").is_file():
+                raise StoreError(f"{path} {what}; {meant} does. Name that one.")
             raise StoreError(f"{path} {what}. Make a store of your files with `ingest(sources, {path.name!r})`.")
     elif path.read("zarr.json") is None:
         raise StoreError(

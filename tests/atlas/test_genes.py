@@ -123,3 +123,8 @@ def test_the_report_says_what_became_of_each_sources_genes():
             "summed_names": "",
         },
     ]
+
+
+def test_a_file_that_measured_a_part_of_the_genes_asked_for_is_not_blamed_on_its_species():
+    with pytest.raises(GeneMismatchError, match=r"measured fewer genes.*Ingest all files together"):
+        joined_genes([source(("g1", "g2", "x"))], "inner", genes=tuple(f"g{i}" for i in range(10)))

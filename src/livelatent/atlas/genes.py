@@ -94,7 +94,7 @@ def listed_genes(
         way_out = (
             'Pass join="outer" to store genes that are not measured as zeros, or leave them out of `genes`.'
             if 2 * len(missing) <= len(genes)
-            else f"Too few are left to go on. {names_hint(missing, offered) or 'Check species and kind of gene name.'}"
+            else f"Too few are left to go on. {names_hint(missing, offered) or few_measured(genes, offered)}"
         )
         raise GeneMismatchError(
             f"{', '.join(source.name for source in sources)}: {len(missing)} of the {len(genes)} genes asked for are "
@@ -149,6 +149,17 @@ def names_hint(missing: Collection[str], known: Collection[str]) -> str:
     if mostly_ensembl(missing) != mostly_ensembl(known):
         return "One names genes by Ensembl id, the other by symbol: use the same in both, and ingest again."
     return ""
+
+
+def few_measured(genes: Sequence[str], offered: Collection[str]) -> str:
+    """What to do where the names are alike, but few of the genes asked for were measured."""
+    known = len(set(genes).intersection(offered))
+    if 2 * known > len(offered):
+        return (
+            f"Of the sources' own {len(offered)}, {known} are among them: they measured fewer genes. "
+            'Ingest all files together instead: join="inner" keeps the shared genes, "outer" all.'
+        )
+    return "Check species and kind of gene name."
 
 
 def unversioned(gene: str) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import anndata
@@ -146,3 +147,36 @@ def test_a_store_that_is_being_written_is_busy(donors, tmp_path: Path) -> None:
     atlas = store(donors, tmp_path)
     with only_writer(tmp_path / ".a.zarr.lock", "it"), pytest.raises(StoreBusyError):
         append(atlas, donors[1])
+
+
+def test_what_others_wrote_while_the_cells_were_looked_at_is_not_lost(donors, tmp_path: Path, monkeypatch) -> None:
+    atlas = store(donors, tmp_path)
+
+    def meanwhile(*parts: object) -> None:
+        atlas.write_obsm("X_new", np.ones((370, 2), np.float32))
+
+    monkeypatch.setattr(sys.modules["livelatent.atlas.append"], "check_layers", meanwhile)
+    with pytest.raises(StoreBusyError, match="append again"):
+        append(atlas, donors[1])
+    assert (anndata.read_zarr(atlas.path).obsm["X_new"] == 1).all() and Atlas.open(atlas.path).n_cells == 370
+
+
+def test_a_cell_that_is_there_by_its_identity_is_not_appended_again(donors, tmp_path: Path) -> None:
+    atlas = store(donors, tmp_path)
+    (tmp_path / "more").mkdir()
+    os.rename(donors[1], tmp_path / "more" / donors[0].name)
+    other = ingest(tmp_path / "more" / donors[0].name, tmp_path / "b.zarr", layout=TINY)
+    for same in (atlas.path, other.path):
+        with pytest.raises(SourceError, match="are there twice by their identity"):
+            append(atlas, same)
+    with pytest.raises(SourceError, match="237 cells are there twice"):
+        ingest([atlas.path, other.path], tmp_path / "c.zarr")
+
+
+def test_whole_numbers_of_obs_are_never_rounded_to_fit_others(donors, tmp_path: Path) -> None:
+    for path, numbers in zip(donors, ([2**63 + 5], [0.5]), strict=True):
+        adata = anndata.read_h5ad(path)
+        adata.obs["id"] = np.array(numbers * adata.n_obs)
+        adata.write_h5ad(path)
+    atlas = append(store(donors, tmp_path), donors[1])
+    assert set(atlas.obs["id"].astype(str)) == {str(2**63 + 5), "0.5"}

@@ -6,7 +6,7 @@ import os
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.building.build import Base, Recipe, build, folder_bytes, scratch_bytes, sources_json
-from livelatent.atlas.building.joined_obs import joined_obs
+from livelatent.atlas.building.joined_obs import check_identity, joined_obs
 from livelatent.atlas.building.memory import divided
 from livelatent.atlas.building.target import remove_leftovers
 from livelatent.atlas.building.work import Work
@@ -24,7 +24,7 @@ from livelatent.atlas.ingest import (
 from livelatent.atlas.layout import Layout
 from livelatent.atlas.sources import Source, open_sources
 from livelatent.atomic import need_space, only_writer, refusals_named
-from livelatent.errors import SourceError, StoreError
+from livelatent.errors import SourceError, StoreBusyError, StoreError
 from livelatent.paths import store_path
 from livelatent.progress import CellProgress, shown
 
@@ -72,18 +72,20 @@ def append(
     target = store.path if isinstance(store, Atlas) else store_path(store, StoreError)
     if not isinstance(target, os.PathLike):
         raise StoreError(f"{target} is remote; append to the store where it lies as a folder, and copy that again.")
+    as_it_was = sha256(target / "zarr.json") if (target / "zarr.json").is_file() else ""
     before = Atlas.open(target)
     facts = before.facts
     known = json.loads(str(facts["sources"]))
     taken = [str(name) for name in before.obs["source"].astype(str).unique()]
     opened = opened_sources(sources, counts=counts, gene_names=gene_names, taken=taken)
     asked = {
-        "sources": [[str(s.path), s.name, s.counts.where, dataclasses.asdict(s.fingerprint)] for s in opened],
+        # Without their names, which are others once the store has grown by them.
+        "sources": [[str(s.path), s.counts.where, dataclasses.asdict(s.fingerprint)] for s in opened],
         "names": [join, gene_names if gene_names is None or isinstance(gene_names, str) else list(gene_names)],
         "duplicates": duplicates,
         "memory": str(memory),
         "seed": seed,
-        "grows": [before.uuid, sha256(target / "zarr.json")],
+        "grows": [before.uuid, as_it_was],
     }
     lock, what = target.with_name(f".{target.name}.lock"), f"the store {target}"
     finished = Work.placed(target, asked, but="grows")
@@ -100,6 +102,7 @@ def append(
     layers = tuple(base.layers)
     check_layers(opened, layers, target)
     obs = joined_obs([base, *opened])
+    check_identity(obs)
     recipe = Recipe(
         sources=opened,
         genes=genes,
@@ -124,6 +127,10 @@ def append(
         base=Base(target, base),
     )
     with refusals_named(target), only_writer(lock, what):
+        if sha256(target / "zarr.json") != as_it_was:
+            raise StoreBusyError(
+                f"{target} was written to by somebody else while its cells were looked at; append again."
+            )
         remove_leftovers(target)
         work = Work.begun(target, asked, before.uuid)
         with kept_if_interrupted(work):

@@ -12,7 +12,7 @@ import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.building.build import Recipe, build, folder_bytes, scratch_bytes, sources_json
-from livelatent.atlas.building.joined_obs import joined_obs, resolved_column
+from livelatent.atlas.building.joined_obs import check_identity, joined_obs, resolved_column
 from livelatent.atlas.building.memory import divided
 from livelatent.atlas.building.tables import shared_obsm
 from livelatent.atlas.building.target import refuse_existing, remove_leftovers
@@ -131,6 +131,12 @@ def ingest(
         "seed": seed,
         "layout": None if layout is None else dataclasses.asdict(layout),
     }
+    for source in opened:
+        if source.kind != "memory" and source.path.resolve().is_relative_to(target):
+            raise StoreExistsError(
+                f"{source.path} is among the sources, and would be gone with {target} once that is replaced. Name "
+                "another target."
+            )
     lock, what = target.with_name(f".{target.name}.lock"), f"the store {target}"
     finished = Work.placed(target, asked)
     if finished is not None:
@@ -203,6 +209,7 @@ def recipe_of(
     if not chosen:
         raise SourceError(f"{', '.join(str(source.path) for source in sources)}: there are no genes to ingest.")
     obs = joined_obs(sources)
+    check_identity(obs)
     carried = carried_layers(sources, layers)
     budget = divided(
         memory,

@@ -90,6 +90,7 @@ def renewed(store: Path, uuid: str) -> Iterator[None]:
 
     The block must have been prepared so that it only renames files into place and rewrites metadata.
     """
+    settle_what_stands(store)
     write_next(store, {"format": 1, "uuid": uuid, "files": {}, "open": True})
     yield
     write_next(store, describe(store, uuid, since=store))
@@ -115,6 +116,21 @@ def settle(store: Path) -> None:
     """Give the next manifest the manifest's name."""
     os.replace(next_path(store), manifest_path(store))
     sync_folder(store.parent)
+
+
+def settle_what_stands(store: Path) -> None:
+    """Settle the next manifest where the store is what it says already: its writer died between the two.
+
+    Announcing another write over it would leave the store with the manifest of an earlier one only.
+    """
+    try:
+        found = json.loads(next_path(store).read_bytes())
+        known = load(next_path(store), found["uuid"])
+        stands = known is not None and "open" not in known and not first_problem(store, [known], sorted(known["files"]))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return
+    if stands:
+        settle(store)
 
 
 def load(path: Path, uuid: str) -> Manifest | None:

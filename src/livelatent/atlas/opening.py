@@ -136,16 +136,16 @@ def group_in(group: zarr.Group, name: str) -> zarr.Group:
     return found
 
 
-def check_shards(path: Place, root: zarr.Group) -> None:
+def check_shards(path: Place, root: zarr.Group, matrix: str = "X") -> None:
     """Every shard of the matrix exists: Zarr would read a missing one as zeros."""
     wanted = []
-    for name in ("data", "indices"):
-        array = array_in(root, f"X/{name}")
+    for part in ("data", "indices"):
+        array = array_in(root, f"{matrix}/{part}")
         n_shards = -(-array.shape[0] // (array.shards or array.chunks)[0])
-        wanted += [f"X/{name}/c/{shard}" for shard in range(n_shards)]
+        wanted += [f"{matrix}/{part}/c/{shard}" for shard in range(n_shards)]
     found = sizes_of(path, wanted)
     for name in wanted:
-        if name not in found:
+        if not found.get(name):
             raise StoreError(
                 f"{path}: the file {name} is missing. Zarr would read it as zeros. "
                 "Copy the store again, or ingest its sources again."

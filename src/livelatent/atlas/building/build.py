@@ -44,7 +44,7 @@ from livelatent.atlas.layout import (
     split_names,
 )
 from livelatent.atlas.sources.source import Matrix, Source
-from livelatent.atomic import sync_file
+from livelatent.atomic import sync_file, sync_folder, sync_tree
 from livelatent.errors import CountsError
 
 
@@ -88,6 +88,11 @@ def matrix_of(source: Source, layer: str | None) -> Matrix:
     return source.counts if layer is None else source.layers[layer]
 
 
+def place_of(layer: str | None) -> str:
+    """Where the counts, or a layer, lie in the store; a layer may be called `X`."""
+    return "X" if layer is None else f"layers/{layer}"
+
+
 def build(work: Work, recipe: Recipe, report: Progress) -> None:
     """Write the whole store below `work.store`."""
     n_elements = sum(part.matrix.n_elements for part in recipe.parts(None))
@@ -96,10 +101,12 @@ def build(work: Work, recipe: Recipe, report: Progress) -> None:
     # Not by joined metadata, which a call killed at its very end has left.
     root = zarr.open_group(work.store, mode="a", zarr_format=3, use_consolidated=False)
     for layer in (None, *recipe.layers):
-        name = "X" if layer is None else layer
-        if name not in work.state.get("finished", []):
+        place = place_of(layer)
+        if place not in work.state.get("finished", []):
             build_matrix(work, recipe, root, layer, shuffle, report)
-            finished = [*work.state.get("finished", []), name]
+            sync_tree(work.store / place)
+            sync_folder((work.store / place).parent)
+            finished = [*work.state.get("finished", []), place]
             work.save(finished=finished, scattered={}, done=0)
             shutil.rmtree(work.scratch / "matrix")
             give_back()
@@ -133,7 +140,7 @@ def build_matrix(
                 f"{', '.join(str(source.path) for source in recipe.sources)}: every value is 0, so there is nothing "
                 "to learn."
             )
-        place = "X" if layer is None else f"layers/{layer}"
+        place = place_of(layer)
         kind, done = scratch.value_type(), int(work.state.get("done", 0))
         if layer is not None:
             layers_group(root)
@@ -141,6 +148,7 @@ def build_matrix(
         def after_shard(number: int, n_done: int) -> None:
             for part in ("data", "indices"):
                 sync_file(work.store / place / part / "c" / str(number))
+                sync_folder(work.store / place / part / "c")
             work.save(done=n_done)
 
         if recipe.base is not None:

@@ -13,6 +13,7 @@ from numpy import ndarray
 from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
 from livelatent.atlas.layout import Compression, index_type, matrix_codecs, wider
 from livelatent.atlas.opening import array_in, group_in, on_zarrs
+from livelatent.atomic import sync_tree
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def growing_writer(
         link_matrix(store, work, before)
         if both != before.kind:
             widen(store, work, before, both)
+        # A call that goes on after a power cut takes all this for written.
+        sync_tree(work / name)
     parent, _, leaf = name.rpartition("/")
     is_begun = whole > before.n_values
     writer = MatrixWriter(

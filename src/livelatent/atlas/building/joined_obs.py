@@ -11,7 +11,7 @@ from numpy import ndarray
 from livelatent.atlas.elements import text_categories
 from livelatent.atlas.layout import IDENTITY, KEPT, N_GENES, RESERVED, SPLIT, TOTAL
 from livelatent.atlas.sources.source import Source
-from livelatent.errors import ColumnError
+from livelatent.errors import ColumnError, SourceError
 
 REPLACED = (*IDENTITY, SPLIT, TOTAL, N_GENES)
 """Columns that every ingest writes anew; the rest of a store of ours (labels, masks) stays what it is."""
@@ -60,6 +60,32 @@ class JoinedObs:
         ), np.concatenate(rows)
 
 
+def check_identity(joined: JoinedObs) -> None:
+    """Raise where two cells have one identity: labels given to the one would be the other's too.
+
+    Raises
+    ------
+    SourceError
+        If a cell is there twice (a store and its export), or two stores were made of different files of one name.
+    """
+    if not any(keeps_identity(source) for source in joined.sources):
+        return  # each has a name of its own
+    source, row = joined.identity()
+    order = np.lexsort((row, source.codes))
+    same = (np.diff(source.codes[order]) == 0) & (np.diff(row[order]) == 0)
+    if not same.any():
+        return
+    one, other = sorted(order[int(np.argmax(same)) :][:2].tolist())
+    ends = np.cumsum([each.n_cells for each in joined.sources])
+    paths = [str(joined.sources[int(np.searchsorted(ends, cell, side="right"))].path) for cell in (one, other)]
+    where = paths[0] if paths[0] == paths[1] else " and ".join(paths)
+    raise SourceError(
+        f"{where}: {int(same.sum())} cells are there twice by their identity (first: row {row[one]} of "
+        f"{source[one]!r}). Leave one of the two out; if they are cells of different files of that name, rename one "
+        "file and ingest it again."
+    )
+
+
 def one_category(name: str, n_cells: int) -> pd.Categorical:
     """The same text for every cell."""
     return pd.Categorical.from_codes(np.zeros(n_cells, np.int8), categories=pd.Index([name], dtype=object))
@@ -105,7 +131,7 @@ def joined_column(parts: "Sequence[pd.Series[Any] | None]", sizes: Sequence[int]
         return joined_categories(parts, sizes)
     if all(pd.api.types.is_bool_dtype(part.dtype) for part in present):
         kind = "bool" if whole else "boolean"
-    elif all(pd.api.types.is_numeric_dtype(part.dtype) for part in present):
+    elif all(pd.api.types.is_numeric_dtype(part.dtype) for part in present) and fit_together(present):
         is_whole = all(pd.api.types.is_integer_dtype(part.dtype) for part in present)
         kind = "int64" if is_whole and whole else "Int64" if is_whole else "float64"
     else:
@@ -117,6 +143,13 @@ def joined_column(parts: "Sequence[pd.Series[Any] | None]", sizes: Sequence[int]
     if kind == "float64":
         filled = [pd.to_numeric(part, errors="coerce") for part in filled]
     return pd.concat([part.astype(pd.api.types.pandas_dtype(kind)) for part in filled], ignore_index=True)
+
+
+def fit_together(parts: "Sequence[pd.Series[Any]]") -> bool:
+    """Whether int64, or float64 where some are no whole numbers, holds every number; else they are kept as text."""
+    whole = [part.dropna() for part in parts if pd.api.types.is_integer_dtype(part.dtype)]
+    limit = 2**63 if len(whole) == len(parts) else 2**53
+    return all(-limit <= int(part.min()) and int(part.max()) < limit for part in whole if part.size)
 
 
 def joined_categories(parts: "Sequence[pd.Series[Any] | None]", sizes: Sequence[int]) -> "pd.Series[Any]":

@@ -55,7 +55,7 @@ def _survey(
                 fault = 1
             elif value < 0:
                 fault = 2
-            elif value > 9007199254740992.0:
+            elif data[k] > 9007199254740992:  # as it is: 2**53 + 1 is no float64
                 fault = 3
             elif value != np.floor(value):
                 fault = 4
@@ -95,7 +95,8 @@ def survey(
     Returns
     -------
     The first place (or the length of `data`) and the number of: indices outside, values not finite, negative, above
-    2**53, no whole numbers; whether the indices rise in every row; the largest value; whether float32 holds all.
+    2**53, no whole numbers; whether the indices rise in every row; the largest value; whether float32 holds
+    all.
     """
     first, number = np.full(5, data.size, np.int64), np.zeros(5, np.int64)
     facts = compiled(_survey)(data, indices, indptr, places, total, n_seen, n_kept, first, number)

@@ -21,7 +21,7 @@ def native(rows: Csr) -> Csr:
         data = data.astype(np.float64)
     elif data.dtype.kind == "f":
         data = data.astype(np.float64 if data.dtype.itemsize == 8 else np.float32, copy=False)
-    elif data.dtype == np.uint64:
+    elif data.dtype == np.uint64 and data.size and int(data.max()) >= 2**63:
         data = data.astype(np.float64)
     elif data.dtype != np.uint16:
         data = data.astype(np.int64, copy=False)
@@ -102,6 +102,7 @@ def looked_over_layer(
     source: Source, matrix: Matrix, start: int, rows: Csr, places: ndarray, n_genes: int
 ) -> tuple[Csr, ndarray, ndarray, "np.dtype[np.generic]"]:
     """A layer's rows, which may hold any numbers; see `looked_over_counts`."""
+    is_whole = rows.data.dtype.kind in "iu"
     rows = native(rows)
     n_kept = np.empty(rows.n_rows, np.int32)
     outside, is_sorted, largest, is_count, is_single = kernels.survey_any(
@@ -115,7 +116,7 @@ def looked_over_layer(
         outside, is_sorted, largest, is_count, is_single = kernels.survey_any(
             rows.data, rows.indices, rows.indptr, places, n_kept
         )
-    if rows.data.dtype.kind in "iu" and largest >= LARGEST:
+    if is_whole and largest >= LARGEST:
         raise SourceError(
             f"{source.path}: `{matrix.where}` holds whole numbers above 2**53, which no float64 tells apart. Leave it "
             "behind: pass `layers=` with the others."

@@ -9,7 +9,7 @@ import functools
 import itertools
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy import ndarray
@@ -17,6 +17,8 @@ from numpy import ndarray
 from livelatent.atlas.building import kernels
 from livelatent.atlas.layout import VALUE_TYPES, index_type, wider
 from livelatent.atlas.sources.source import Csr
+from livelatent.atomic import sync_folder
+from livelatent.errors import StoreError
 
 
 class Column:
@@ -27,7 +29,7 @@ class Column:
         self.values = np.zeros(n_cells, kind)
         self.n_saved = n_saved
         with open(path, "a+b") as file:
-            file.truncate(n_saved * self.values.itemsize)
+            cut_off(file, n_saved * self.values.itemsize)
             file.seek(0)
             self.values[:n_saved] = np.frombuffer(file.read(), kind)
 
@@ -37,6 +39,7 @@ class Column:
             file.write(self.values[self.n_saved : n_known].data)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(self.path.parent)
         self.n_saved = n_known
 
 
@@ -65,8 +68,12 @@ class Scratch:
         self._ends = [np.cumsum(self._sizes(a, b)) for a, b in itertools.pairwise(bounds)]
         self._files = {name: open(folder / name, "a+b") for name in ("values", "indices")}
         bytes_of = {"values": self._kind, "indices": [self.index_type] * len(self._kind)}
-        for name, file in self._files.items():
-            file.truncate(sum(int(e[-1]) * k.itemsize for e, k in zip(self._ends, bytes_of[name], strict=True)))
+        try:
+            for name, file in self._files.items():
+                cut_off(file, sum(int(e[-1]) * k.itemsize for e, k in zip(self._ends, bytes_of[name], strict=True)))
+        except StoreError:
+            self.close()
+            raise
 
     @property
     def lengths(self) -> ndarray:
@@ -105,6 +112,9 @@ class Scratch:
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
+        # A file that is durable in a folder that is not would be gone.
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)
         chunks = [(first, kind.name) for first, kind in zip(self._first, self._kind, strict=True)]
         return {"rows": self.n_rows, "chunks": chunks}
 
@@ -138,6 +148,23 @@ class Scratch:
         """Close the files; they stay."""
         for file in self._files.values():
             file.close()
+
+
+def cut_off(file: BinaryIO, n_bytes: int) -> None:
+    """Forget what lies behind what was saved.
+
+    Raises
+    ------
+    StoreError
+        If less is there (a disk that loses what it said was safe, a folder tidied up): zeros would be wrong counts.
+    """
+    n_there = os.fstat(file.fileno()).st_size
+    if n_there < n_bytes:
+        raise StoreError(
+            f"{file.name} has {n_there} bytes, {n_bytes} were saved: the work that a killed call left is damaged. "
+            "It is thrown away; the same call begins anew."
+        )
+    file.truncate(n_bytes)
 
 
 def read_into(array: ndarray, handle: int, offset: int) -> None:

@@ -2,12 +2,19 @@
 
 import json
 import uuid as uuids
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import zarr
+
 from livelatent.atlas import manifest
 from livelatent.atlas.layout import FORMAT
+from livelatent.atlas.opening import array_in, check_shards, damage_named
 from livelatent.atomic import put_in_place, remove_tree, write_json
+from livelatent.errors import StoreError
 
 
 class Work:
@@ -30,8 +37,12 @@ class Work:
             Everything that decides what the store will hold (plain JSON): sources and their fingerprints, options,
             seed.
         """
-        plan = read_json(folder_of(target) / "plan.json")
-        return cls(target, plan) if plan.get("asked") == plain(asked) else None
+        plan = plan_in(folder_of(target))
+        if plan is None or plan["asked"] != plain(asked):
+            return None
+        work = cls(target, plan)
+        # Once the exchange was announced, what lies in the folder may be the store that stood at the target.
+        return None if "placing" in work.state and not work.is_still_here() else work
 
     @classmethod
     def placed(cls, target: Path, asked: dict[str, Any], *, but: str = "") -> "Work | None":
@@ -42,9 +53,8 @@ class Work:
         but
             A key of `asked` that is another since the store is in place.
         """
-        plan = read_json(folder_of(target) / "plan.json")
-        was, now = dict(plan.get("asked", {})), plain(asked)
-        if {**was, but: None} != {**now, but: None}:
+        plan = plan_in(folder_of(target))
+        if plan is None or {**plan["asked"], but: None} != {**plain(asked), but: None}:
             return None
         work = cls(target, plan)
         return work if work.is_in_place() else None
@@ -78,9 +88,15 @@ class Work:
         """Whether the store stands at the target already, and the work was killed just after."""
         return self.target.exists() and self.state.get("placing") == identity(self.target)
 
+    def is_still_here(self) -> bool:
+        """Whether the store that was finished has not taken its place yet."""
+        return self.store.exists() and self.state["placing"] == identity(self.store)
+
     def finish(self) -> None:
         """Put the finished store in its place, whole, and its manifest beside it; remove the work."""
+        check_whole(self.store, self.state["finished"])
         self.save(placing=identity(self.store))
+        manifest.settle_what_stands(self.target)
         with manifest.next_or_none(self.target):
             manifest.write_next(self.target, manifest.describe(self.store, self.uuid, since=self.target))
             put_in_place(self.store, self.target)
@@ -108,10 +124,35 @@ def identity(folder: Path) -> list[int]:
     return [status.st_dev, status.st_ino]
 
 
+def check_whole(store: Path, matrices: Sequence[str]) -> None:
+    """Raise if a finished store lacks a matrix, a shard or a row: it must not replace one that is whole.
+
+    Raises
+    ------
+    StoreError
+        The work is of a call that was killed, and lost a file since.
+    """
+    root = zarr.open_group(store, mode="r", zarr_format=3)
+    with damage_named(store, lambda: "the work that a killed call left"):
+        n_cells = array_in(root, "obs/_index").shape[0]
+        for name in matrices:
+            check_shards(store, root, name)
+            indptr = array_in(root, f"{name}/indptr")
+            if indptr.shape != (n_cells + 1,) or int(np.asarray(indptr[-1])) != array_in(root, f"{name}/data").shape[0]:
+                raise StoreError(f"{store}: {name} is not whole. It is thrown away; the same call begins anew.")
+
+
 def plain(asked: dict[str, Any]) -> dict[str, Any]:
-    """The plan as it will be read back; a store of another format is another plan."""
-    result: dict[str, Any] = json.loads(json.dumps({**asked, "format": FORMAT}))
+    """The plan as it will be read back; of another format, or where an order may be drawn otherwise, another plan."""
+    made_by = {"format": FORMAT, "version": version("livelatent"), "numpy": np.__version__}
+    result: dict[str, Any] = json.loads(json.dumps({**asked, **made_by}))
     return result
+
+
+def plan_in(folder: Path) -> dict[str, Any] | None:
+    """The plan that lies there, or None where there is none that can be followed."""
+    plan = read_json(folder / "plan.json")
+    return plan if isinstance(plan.get("asked"), dict) and isinstance(plan.get("uuid"), str) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -49,8 +49,8 @@ class OneMessage(TyperGroup):
         except (LivelatentError, OSError) as error:
             stderr.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            stderr.print("stopped.")
+        except KeyboardInterrupt as stop:
+            stderr.print(escape(" ".join(["stopped.", *getattr(stop, "__notes__", [])])), soft_wrap=True)
             raise typer.Exit(130) from None
 
 

@@ -204,3 +204,16 @@ def test_names_of_genes_are_text_in_the_page(tmp_path: Path) -> None:
     adata.write_h5ad(tmp_path / "x.h5ad")
     page = qc(ingest(tmp_path / "x.h5ad", tmp_path / "x.zarr"), mitochondrial=("<b>",))._repr_html_()
     assert "<b>" not in page and "&lt;b&gt;" in page
+
+
+def test_files_that_measured_different_genes_are_warned_of(tmp_path: Path) -> None:
+    for name, n_genes in (("many", 60), ("few", 30)):
+        counts = np.random.default_rng(0).poisson(1, (40, n_genes)).astype(np.float32)
+        adata = anndata.AnnData(counts)
+        adata.var_names = [f"g{i}" for i in range(n_genes)]
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+    both = [tmp_path / "many.h5ad", tmp_path / "few.h5ad"]
+    outer = qc(ingest(both, tmp_path / "outer.zarr", join="outer", progress=False))
+    assert any("few.h5ad lacks 30" in note and "one cut" in note for note in outer.notes)
+    inner = qc(ingest(both, tmp_path / "inner.zarr", progress=False))
+    assert not any("lacks" in note for note in inner.notes)

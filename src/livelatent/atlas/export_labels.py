@@ -57,10 +57,16 @@ def export_labels(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str] | None,
     *,
+    home: Path,
     column: str,
     overwrite: bool,
 ) -> Exported:
     """Write the labels of the cells of one source into a copy of it; the source is never touched.
+
+    Parameters
+    ----------
+    home
+        Where the copy is written when `out` is None.
 
     Raises
     ------
@@ -72,7 +78,7 @@ def export_labels(
         If something stands where the copy is to be written, and `overwrite` is not given.
     """
     file = local_path(path, SourceError)
-    target = default_target(file) if out is None else local_path(out, SourceError)
+    target = default_target(file, home) if out is None else local_path(out, SourceError)
     if not is_storable(column):
         raise ColumnError(f"an obs column's name has no slash, and is none of Zarr's; got {column!r}.")
     if target.resolve() == file.resolve():
@@ -95,9 +101,9 @@ def export_labels(
     return Exported(target, len(names), int((~is_none(label)).sum()), matched_by, note)
 
 
-def default_target(file: Path) -> Path:
-    """`mine.labelled.h5ad` for `mine.h5ad`."""
-    return file.with_name(f"{file.stem}.labelled{file.suffix}")
+def default_target(file: Path, home: Path) -> Path:
+    """`mine.labelled.h5ad` for `mine.h5ad`, at home: a source may lie where many read and nobody should write."""
+    return home / f"{file.stem}.labelled{file.suffix}"
 
 
 def cells_of(file: Path) -> tuple[Shaped[ndarray, " cell"], "pd.DataFrame | None", dict[str, bool]]:

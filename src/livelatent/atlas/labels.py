@@ -243,13 +243,14 @@ class LabelJournal:
         path
             The source: an `.h5ad` file or a Zarr folder. It is never changed.
         out
-            The copy, `NAME.labelled.h5ad` beside it by default; or a `.csv` of names and labels.
+            The copy, `NAME.labelled.h5ad` beside the store by default; or a `.csv` of names and labels.
         column
             The new obs column: the label given by hand, else the source's own, else missing.
         """
         from livelatent.atlas.export_labels import export_labels
 
-        return export_labels(self._cells(), path, out, column=column, overwrite=overwrite)
+        home = Path.cwd() if self.folder is None else self.folder.parent
+        return export_labels(self._cells(), path, out, home=home, column=column, overwrite=overwrite)
 
     def _cells(self) -> "LabelledCells":
         from livelatent.atlas.export_labels import LabelledCells

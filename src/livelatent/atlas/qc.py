@@ -192,7 +192,7 @@ def qc(
         kept=kept,
         kept_genes=cells.n_seen - gone >= min_cells,
         min_cells=min_cells,
-        notes=tuple(f"{one.title}: skipped, {one.note}." for one in criteria if one.note),
+        notes=(*(f"{one.title}: skipped, {one.note}." for one in criteria if one.note), *uneven_sources(atlas)),
     )
     if apply:
         found.apply()
@@ -224,4 +224,16 @@ def _in_words(found: QualityControl) -> str:
     return (
         f"{found.atlas.path.name}: {n_cells:,} of {found.atlas.n_cells:,} cells and {n_genes:,} of "
         f"{found.atlas.n_genes:,} genes (seen in fewer than {found.min_cells} of the cells kept) are left out."
+    )
+
+
+def uneven_sources(atlas: Atlas) -> tuple[str, ...]:
+    """A warning where the sources measured different genes: one cut then holds for cells that can't be compared."""
+    lacking = [(entry["source"], int(entry.get("missing", 0))) for entry in atlas.report.to_dict("records")]
+    if not any(n for _, n in lacking):
+        return ()
+    uneven = ", ".join(f"{name} lacks {n:,}" for name, n in lacking if n)
+    return (
+        f"Of the store's {atlas.n_genes:,} genes {uneven}: numbers of genes and counts differ by file, and one cut for "
+        'all masks whole files rather than bad cells. Ingest with join="inner", or each file into a store of its own.',
     )

@@ -99,7 +99,8 @@ def labels_export(
         Path, typer.Argument(help="One of the files that the store was made of; it is not changed.", metavar="FILE")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The copy to write, or a .csv of names and labels; NAME.labelled.h5ad beside the store if none.")
+        Path | None,
+        typer.Option(help="The copy, or a .csv of names and labels [default: NAME.labelled.h5ad beside the store]."),
     ] = None,
     column: Annotated[str, typer.Option(help="The new obs column.")] = "livelatent_label",
     labels: Annotated[Path | None, typer.Option(help="Folder of the labels, where it is not beside the store.")] = None,

@@ -1,5 +1,7 @@
 """Shared by every room's tests: two tiny source files, and the store made of them."""
 
+import signal
+import threading
 from pathlib import Path
 
 import anndata
@@ -20,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:The 'future.infer_string' option")
     # The same, whenever a view of one is made.
     config.addinivalue_line("filterwarnings", "ignore:The 'mode.chained_assignment' option")
+    if threading.current_thread() is threading.main_thread():
+        # A shell that starts tests in the background has them ignore Ctrl-C, and all they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tiny_adata(n_cells: int, batches: list[str], seed: int) -> anndata.AnnData:

@@ -19,7 +19,7 @@ from livelatent.atlas.building.joined_obs import JoinedObs, cell_names, keeps_id
 from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
 from livelatent.atlas.building.memory import Budget, give_back
 from livelatent.atlas.building.scratch import Scratch
-from livelatent.atlas.building.shuffle import Part, Progress, Shuffle, Totals, scatter_matrix, write_matrix
+from livelatent.atlas.building.shuffle import Part, Shuffle, Totals, scatter_matrix, write_matrix
 from livelatent.atlas.building.tables import (
     finish,
     fresh_obs,
@@ -46,6 +46,7 @@ from livelatent.atlas.layout import (
 from livelatent.atlas.sources.source import Matrix, Source
 from livelatent.atomic import sync_file, sync_folder, sync_tree
 from livelatent.errors import CountsError
+from livelatent.progress import CellProgress
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def place_of(layer: str | None) -> str:
     return "X" if layer is None else f"layers/{layer}"
 
 
-def build(work: Work, recipe: Recipe, report: Progress) -> None:
+def build(work: Work, recipe: Recipe, report: CellProgress) -> None:
     """Write the whole store below `work.store`."""
     n_elements = sum(part.matrix.n_elements for part in recipe.parts(None))
     n_before = recipe.base.source.n_cells if recipe.base else 0
@@ -121,7 +122,7 @@ def build_matrix(
     root: zarr.Group,
     layer: str | None,
     shuffle: Shuffle,
-    report: Progress,
+    report: CellProgress,
 ) -> None:
     """Scatter and write the counts (`layer` None) or a layer."""
     of = "" if layer is None else f" {layer}"
@@ -181,7 +182,7 @@ def layers_group(root: zarr.Group) -> zarr.Group:
     return group
 
 
-def build_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, report: Progress) -> None:
+def build_tables(work: Work, recipe: Recipe, root: zarr.Group, order: ndarray, report: CellProgress) -> None:
     """Write obs, var, obsm and the facts, in the order that the matrices were written in."""
     total, n_seen = true_totals(recipe.sources, Totals.of(work.scratch, recipe.n_cells, recipe.n_cells))
     n_empty, n_new = int((total == 0).sum()), total.size

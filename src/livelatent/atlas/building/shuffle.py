@@ -5,7 +5,7 @@ goes on from there, to the same bytes: every draw follows from the seed and the 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,7 @@ from livelatent.atlas.building.matrix_writer import MatrixWriter
 from livelatent.atlas.building.scratch import Column, Scratch
 from livelatent.atlas.building.work import Work
 from livelatent.atlas.sources.source import Matrix, Source
-
-Progress = Callable[[int, int, str], None]
-"""Called often with cells done, cells in all, and what is being done."""
+from livelatent.progress import CellProgress
 
 SAVE_EVERY_S = 5.0
 """At most this much work is done twice after a kill, and a twentieth of the time goes into saving."""
@@ -97,7 +95,7 @@ def scatter_matrix(
     n_genes: int,
     chunk_elements: int,
     totals: Totals | None,
-    report: Progress,
+    report: CellProgress,
     what: str,
 ) -> None:
     """First pass: check every chunk and throw its rows into their buckets; counts where `totals` are given."""
@@ -145,7 +143,7 @@ def write_matrix(
     shuffle: Shuffle,
     kind: "np.dtype[Any]",
     n_written: int,
-    report: Progress,
+    report: CellProgress,
     what: str,
 ) -> None:
     """Second pass: every bucket in its order, behind one another.

@@ -13,8 +13,8 @@ from numpy import ndarray
 from scipy import sparse
 
 from livelatent.arrays import as_rows
+from livelatent.atlas.array_reader import ReadInto, array_reader
 from livelatent.atlas.opening import Place, array_in, damage_named, group_in, on_zarrs, open_root, zarr_of
-from livelatent.atlas.shards import Shards, is_ours
 from livelatent.errors import StoreError
 
 GAP_CELLS = 64
@@ -142,22 +142,44 @@ class StoredMatrix:
             If they can't be read, or another store stands in its place: its cells would be wrong ones.
         """
 
-        def values() -> tuple[ndarray, ndarray]:
+        first, last, _ = slice(first, last).indices(int(self.indptr[-1]))
+        data, indices = (np.empty(max(last - first, 0), kind) for kind in (self.data_type, self.index_type))
+        self.read_into(first, max(first, last), data, indices, what)
+        return data, indices
+
+    def read_into(self, first: int, last: int, data: ndarray, indices: ndarray, what: str = "") -> None:
+        """Fill two arrays of the stored types with what `values_between` gives; whoever reads much reuses them."""
+
+        def fill() -> None:
             read_data, read_indices = self._readers
-            return read_data(first, last), read_indices(first, last)
+            read_data(first, last, data)
+            read_indices(first, last, indices)
 
         with damage_named(self._standing.place, lambda: f"{what} {self.shards_of(first, last)}".strip()):
-            return self._standing.read(values, self._forget)
+            self._standing.read(fill, self._forget)
+
+    @property
+    def indptr(self) -> Int[ndarray, " pointer"]:
+        """Where each row's values begin."""
+        return self.csr().indptr
+
+    @property
+    def data_type(self) -> "np.dtype[Any]":
+        """Of the stored values."""
+        return self.csr().data.dtype
+
+    @property
+    def index_type(self) -> "np.dtype[Any]":
+        """Of the stored gene indices."""
+        return self.csr().indices.dtype
 
     @functools.cached_property
-    def _readers(self) -> tuple[Callable[[int, int], ndarray], Callable[[int, int], ndarray]]:
+    def _readers(self) -> tuple[ReadInto, ReadInto]:
         """Ways to read a stretch of the values, and of the indices."""
         place, arrays = self._standing.place, self.csr()
 
-        def reader(part: str, array: "zarr.Array[Any]") -> Callable[[int, int], ndarray]:
-            if isinstance(place, Path) and is_ours(array):
-                return Shards(place / self.name / part, array).read
-            return lambda first, last: np.asarray(array[first:last])
+        def reader(part: str, array: "zarr.Array[Any]") -> ReadInto:
+            return array_reader(array, place / self.name / part if isinstance(place, Path) else None)
 
         return reader("data", arrays.data), reader("indices", arrays.indices)
 

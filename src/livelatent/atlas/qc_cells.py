@@ -10,8 +10,8 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.building.kernels import compiled
 from livelatent.atlas.passes import map_cells
+from livelatent.compiled import compiled
 from livelatent.progress import CellProgress
 
 N_TOP = 20

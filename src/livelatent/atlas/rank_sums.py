@@ -14,9 +14,9 @@ from scipy import sparse
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.building.kernels import compiled
 from livelatent.atlas.building.memory import parse_memory
 from livelatent.atlas.passes import CHUNK_CELLS, logs_of, map_cells, n_local_threads
+from livelatent.compiled import compiled
 from livelatent.errors import MemoryLimitError
 from livelatent.progress import CellProgress
 

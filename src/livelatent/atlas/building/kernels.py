@@ -4,24 +4,15 @@ Each goes over every stored value once. scipy's own indexing of the same rows co
 it in checks and copies of what had been checked already (STREAM.md, 3e).
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from livelatent.compiled import compiled
+
 OUTSIDE, NOT_FINITE, NEGATIVE, TOO_LARGE, BROKEN = range(5)
 """What `survey` looks for: the place of the first of each, and how many there are."""
-
-
-@functools.cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as machine code that frees the GIL; made at its first use, since numba takes a second to import."""
-    import numba
-
-    result: Callable[..., Any] = numba.njit(nogil=True, cache=True)(function)
-    return result
 
 
 def _survey(

@@ -1,0 +1,45 @@
+"""Our stream, as it is measured."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from streaming.atlases import BATCH, LABEL, UNLABELLED
+
+BLOCK, BUFFER, MINIBATCH = 512, 16_384, 1_024
+"""Cells; the first two are annbatch's own defaults (`chunk_size=512, preload_nchunks=32`)."""
+TYPES = 16
+"""Of a balanced minibatch."""
+
+Epochs = Callable[[int], Iterator[Any]]
+"""Number of an epoch → what it delivers; each has a `shape` whose first number counts cells."""
+
+
+def our_epochs(path: Path, *, is_balanced: bool = False, minibatch_cells: int = MINIBATCH) -> Epochs:
+    """Of our stream, over our store or one of annbatch's."""
+    stream = our_stream(opened(path), is_balanced=is_balanced, minibatch_cells=minibatch_cells)
+    return lambda epoch: (minibatch.x for minibatch in stream.minibatches(epoch))
+
+
+def our_stream(atlas: Any, *, is_balanced: bool = False, minibatch_cells: int = MINIBATCH, **settings: Any) -> Any:
+    """Raw counts as CSR, cut up as every other loader's are."""
+    from livelatent.stream.balance import Balance
+    from livelatent.stream.plan import StreamConfig
+    from livelatent.stream.stream import Stream
+
+    config = StreamConfig(
+        minibatch_cells=minibatch_cells,
+        block_cells=BLOCK,
+        buffer_cells=BUFFER,
+        balance=Balance(types=TYPES) if is_balanced else None,
+    )
+    return Stream(atlas, None, config, **({"values": "counts", "sparse": True} | settings))
+
+
+def opened(path: Path) -> Any:
+    """Our store, or one of annbatch's, unchanged."""
+    import livelatent as ll
+
+    if (path / "X").exists():
+        return ll.Atlas.open(path)
+    return ll.open_foreign(path, label=LABEL, batch=BATCH, unlabelled=UNLABELLED)

@@ -1,0 +1,70 @@
+"""How busy a device is kept whose step takes as long as annbatch needs to load a minibatch."""
+
+import time
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from streaming.atlases import Bench
+from streaming.loaders import ANNBATCH, OURS, SETTLE_S, WARM_UP_BUFFERS, epochs_of
+from streaming.ours import BUFFER, MINIBATCH
+from streaming.process import measured
+
+EPOCHS = 2
+
+
+def figures(bench: Bench) -> dict[str, Any]:
+    """Medians over rounds, the worse atlas; the step is annbatch's load time of the same round."""
+    files = {name: bench.files(atlas) for name, atlas in bench.atlases.items()}
+    runs = []
+    for number in range(bench.rounds):
+        for name, paths in files.items():
+            loaded = measured("load", who=ANNBATCH, **paths._asdict())
+            step_s = loaded["wall_s"] / -(-loaded["cells"] // MINIBATCH)
+            for who in (OURS, ANNBATCH) if number % 2 == 0 else (ANNBATCH, OURS):
+                answer = measured("steps", who=who, step_s=step_s, **paths._asdict())
+                runs.append({"round": number, "atlas": name, "who": who, "step_ms": round(step_s * 1e3, 3)} | answer)
+    medians = {
+        who: {
+            name: {
+                what: round(median(run[what] for run in runs if (run["who"], run["atlas"]) == (who, name)), 3)
+                for what in ("busy", "worst_stall_steps", "first_wait_steps", "step_ms")
+            }
+            for name in files
+        }
+        for who in (OURS, ANNBATCH)
+    }
+    return {
+        "device_busy": min(of["busy"] for of in medians[OURS].values()),
+        "worst_stall_steps": max(of["worst_stall_steps"] for of in medians[OURS].values()),
+        "device_busy_annbatch": min(of["busy"] for of in medians[ANNBATCH].values()),
+        "worst_stall_steps_annbatch": max(of["worst_stall_steps"] for of in medians[ANNBATCH].values()),
+        "overlap": {"medians": medians, "runs": runs},
+    }
+
+
+def steps(who: str, step_s: float, source: str, ours: str, annbatch: str) -> dict[str, Any]:
+    """Two epochs in a row, each minibatch followed by a step that leaves the CPU alone."""
+    epochs = epochs_of(who, Path(source), Path(ours), Path(annbatch))
+    for _ in islice(epochs(0), WARM_UP_BUFFERS * BUFFER // MINIBATCH):
+        pass
+    time.sleep(SETTLE_S)
+    waits: list[float] = []
+    asked = started = time.perf_counter()
+    for epoch in range(1, 1 + EPOCHS):
+        for _ in epochs(epoch):
+            waits.append(time.perf_counter() - asked)
+            if len(waits) == 1:
+                # Before the first minibatch of a run nothing could be read ahead: start-up, told apart.
+                started = time.perf_counter()
+            time.sleep(step_s)
+            asked = time.perf_counter()
+    spent = time.perf_counter() - started
+    return {
+        # A step that slept too long counts as it was meant to be: a device would have been idle.
+        "busy": round(len(waits) * step_s / spent, 4),
+        "worst_stall_steps": round(max(waits[1:]) / step_s, 2),
+        "first_wait_steps": round(waits[0] / step_s, 2),
+        "minibatches": len(waits),
+    }

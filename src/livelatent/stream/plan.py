@@ -1,10 +1,14 @@
 """Which cells an epoch delivers, and in which order: pure arithmetic, no disk."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from livelatent.arrays import Int, Rows, ndarray
+from livelatent.stream.balance import Balance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +24,8 @@ class StreamConfig:
     """Groups read while the one before is trained on; the order of cells does not depend on it."""
     seed: int = 0
     shuffle: bool = True
+    balance: Balance | None = None
+    """None delivers each cell once an epoch; else minibatches are balanced over labels, as it says."""
 
     def __post_init__(self) -> None:
         for name in ("minibatch_cells", "block_cells", "buffer_cells"):
@@ -35,6 +41,37 @@ class StreamConfig:
                 "groups_ahead must not be negative and seed must lie in 0..2**64-1; "
                 f"got groups_ahead={self.groups_ahead}, seed={self.seed}."
             )
+        if self.balance is not None:
+            self._check_balance(self.balance)
+
+    def _check_balance(self, balance: Balance) -> None:
+        if not self.shuffle:
+            raise ValueError("balanced minibatches are drawn at random, so shuffle must be True; got False.")
+        if self.minibatch_cells < balance.types:
+            raise ValueError(
+                f"a balanced minibatch holds cells of {balance.types} types, so minibatch_cells must be at least "
+                f"that; got {self.minibatch_cells}. Ask for more cells, or for fewer types."
+            )
+        wanted = self.minibatch_cells // balance.types
+        if balance.ring_cells < wanted:
+            raise ValueError(
+                f"a balanced minibatch takes {wanted} cells of a type ({self.minibatch_cells} of {balance.types} "
+                f"types), so ring_cells must be at least that; got {balance.ring_cells}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. Without a balance it has no word of one, so that earlier versions read it."""
+        fields = dataclasses.asdict(self)
+        if self.balance is None:
+            del fields["balance"]
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave, of this version or an earlier one."""
+        fields = {**fields}
+        balance = fields.pop("balance", None)
+        return cls(**fields, balance=None if balance is None else Balance(**balance))
 
 
 @dataclass(frozen=True)

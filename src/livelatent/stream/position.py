@@ -29,7 +29,7 @@ class Position:
 
     def to_json(self) -> str:
         """The position as one JSON object."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({**dataclasses.asdict(self), "config": self.config.to_dict()})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -46,7 +46,7 @@ class Position:
                 epoch=int(value["epoch"]),
                 step=int(value["step"]),
                 rows_sha256=str(value["rows_sha256"]),
-                config=StreamConfig(**value["config"]),
+                config=StreamConfig.from_dict(value["config"]),
             )
         except (ValueError, TypeError, KeyError) as error:
             raise ResumeError(f"this is no saved position of a stream ({error!r}): {text[:80]!r}.") from error

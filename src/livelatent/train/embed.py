@@ -85,7 +85,7 @@ def latents(
 ) -> Iterator[Float[ndarray, "cell latent"]]:
     """One minibatch after the other, in ascending order of rows."""
     on = resolve_device(device)
-    config = dataclasses.replace(StreamConfig() if stream is None else stream, shuffle=False)
+    config = dataclasses.replace(StreamConfig() if stream is None else stream, shuffle=False, balance=None)
     # A model in training, or on another device, belongs to somebody: a copy does the work.
     if model.training or any(module.training for module in model.modules()) or device_of(model) != on:
         model = copy_to(model, on)

@@ -120,7 +120,7 @@ def _train_stage(
     optimizer = state.prepare(device)
     pace = _Pace()
     stream = Stream(atlas, used, config, genes=genes, mean_total=mean_total, device=device)
-    in_order = dataclasses.replace(config, shuffle=False)
+    in_order = dataclasses.replace(config, shuffle=False, balance=None)
     checks = Stream(atlas, held_out, in_order, genes=genes, mean_total=mean_total, device=device)
     with stream, checks:
         while state.stage is stage:

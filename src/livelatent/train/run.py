@@ -348,7 +348,7 @@ class Run:
             "atlas_uuid": self.atlas.uuid,
             "epochs": self.epochs,
             "device": str(self.device),
-            "stream": dataclasses.asdict(self.stream),
+            "stream": self.stream.to_dict(),
             "rows_sha256": None if self.rows is None else hash_rows(self.rows),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -376,7 +376,7 @@ def _open_run(folder: Path) -> Run:
                 f"{folder}: a run of format {config['format']!r}; this version of livelatent reads format {FORMAT}. "
                 "Resume with the version that wrote it."
             )
-        stream = StreamConfig(**config["stream"])
+        stream = StreamConfig.from_dict(config["stream"])
         epochs, uuid_then, device = config["epochs"], str(config["atlas_uuid"]), str(config["device"])
         rows = None
         if config["rows_sha256"] is not None:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from streaming.atlases import Bench
-from streaming.ours import BLOCK, BUFFER, MINIBATCH
+from streaming.ours import BLOCK, BUFFER, MINIBATCH, opened
 from streaming.process import measured, taking
 
 EPOCHS = 3
@@ -41,19 +41,22 @@ def figures(bench: Bench) -> dict[str, Any]:
 def groups(store: str, dask_first: bool) -> dict[str, Any]:
     """Median of three epochs each way, taken in turn, after one of each."""
     ways = {"dask": by_dask, "direct": directly} if dask_first else {"direct": directly, "dask": by_dask}
-    import livelatent as ll
+    from livelatent.stream.memory import needs_of
     from livelatent.stream.plan import StreamConfig, plan_epoch
     from livelatent.stream.read import group_spec
+    from livelatent.stream.slots import Slots
+    from livelatent.stream.together import Together
 
-    atlas = ll.Atlas.open(Path(store))
-    rows = atlas.rows(labelled=None)
+    together = Together([opened(Path(store))], BLOCK)
+    rows = together.rows(None)
     config = StreamConfig(minibatch_cells=MINIBATCH, block_cells=BLOCK, buffer_cells=BUFFER)
+    slots = Slots(needs_of(together, rows, BLOCK).group(BUFFER), AHEAD + 2)
     spent: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for epoch in range(EPOCHS + 1):
-        specs = [group_spec(group.rows(rows), BLOCK) for group in plan_epoch(rows, config, epoch)]
+        specs = [group_spec(group.rows(rows), BLOCK, together) for group in plan_epoch(rows, config, epoch)]
         for name, way in ways.items():
             with taking() as took:
-                way(atlas, specs)
+                way(specs, together, slots)
             if epoch:
                 spent[name].append(took)
     return {
@@ -63,24 +66,23 @@ def groups(store: str, dask_first: bool) -> dict[str, Any]:
     }
 
 
-def by_dask(atlas: Any, specs: list[Any]) -> None:
+def by_dask(specs: list[Any], together: Any, slots: Any) -> None:
     """As the stream does it."""
     from livelatent.stream.read import GroupReader
 
-    reader = GroupReader(atlas, AHEAD)
-    for _ in reader.groups(specs):
-        pass
-    reader.close()
+    with GroupReader(together, slots, AHEAD) as reader:
+        for group in reader.groups(specs):
+            group.result()
 
 
-def directly(atlas: Any, specs: list[Any]) -> None:
-    """The same, as far ahead, without Dask."""
-    from livelatent.stream.read import read_group
+def directly(specs: list[Any], together: Any, slots: Any) -> None:
+    """The same, on as many threads and as far ahead, without Dask."""
+    from livelatent.stream.read import n_readers, read_group
 
     waiting: deque[Any] = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
+    with ThreadPoolExecutor(AHEAD) as pool, ThreadPoolExecutor(n_readers(together)) as readers:
         for spec in specs:
-            waiting.append(pool.submit(read_group, spec, atlas))
+            waiting.append(pool.submit(read_group, spec, together, slots, readers))
             if len(waiting) > AHEAD:
                 waiting.popleft().result()
         while waiting:

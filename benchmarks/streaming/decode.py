@@ -1,6 +1,5 @@
 """The limit of any loader of a store: its blocks read and decoded, and nothing else."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streaming.ours import BLOCK, BUFFER, MINIBATCH, Epochs
+from streaming.ours import BLOCK, BUFFER, MINIBATCH, Epochs, opened
 
 
 class Delivered(NamedTuple):
@@ -20,35 +19,38 @@ class Delivered(NamedTuple):
 
 
 def decoded_epochs(path: Path) -> Epochs:
-    """The blocks of the stream's own plan, in its order, on every core; each thread decodes into arrays of its own."""
-    import livelatent as ll
+    """What the stream itself would read, in its order and on as many threads, each with arrays of its own."""
     from livelatent.atlas.shards import Shards
     from livelatent.stream.plan import StreamConfig, plan_epoch
+    from livelatent.stream.read import group_spec, n_readers
+    from livelatent.stream.together import Together
 
-    atlas = ll.Atlas.open(path)
+    atlas = opened(path)
+    together = Together([atlas], BLOCK)
     arrays = atlas.csr()
     indptr, rows = arrays.indptr, atlas.rows(labelled=None)
     config = StreamConfig(minibatch_cells=MINIBATCH, block_cells=BLOCK, buffer_cells=BUFFER)
     parts = [Shards(path / "X" / name, array) for name, array in (("data", arrays.data), ("indices", arrays.indices))]
-    most = int(np.max(indptr[BLOCK:] - indptr[:-BLOCK])) if atlas.n_cells > BLOCK else int(indptr[-1])
-    n_threads = len(os.sched_getaffinity(0))
-    slots = [[np.empty(most, part.dtype) for part in parts] for _ in range(n_threads)]
+    n_threads = n_readers(together)
+    slots: list[list[Any]] = [[np.empty(0, part.dtype) for part in parts] for _ in range(n_threads)]
 
-    def decode(slot: list[Any], blocks: Iterator[tuple[int, int]], lock: Any) -> None:
+    def decode(slot: list[Any], stretches: Iterator[tuple[int, int]], lock: Any) -> None:
         while True:
             with lock:
-                block = next(blocks, None)
-            if block is None:
+                stretch = next(stretches, None)
+            if stretch is None:
                 return
-            first, last = int(indptr[block[0]]), int(indptr[block[1]])
+            first, last = int(indptr[stretch[0]]), int(indptr[stretch[1]])
+            if last - first > slot[0].size:
+                slot[:] = [np.empty(last - first, part.dtype) for part in parts]
             for part, out in zip(parts, slot, strict=True):
                 part.read_into(first, last, out[: last - first])
 
     def epoch_of(epoch: int) -> Iterator[Delivered]:
-        plan = plan_epoch(rows, config, epoch)
-        blocks = iter([(int(rows[a]), int(rows[b - 1]) + 1) for group in plan for a, b in group.spans])
+        specs = [group_spec(group.rows(rows), BLOCK, together) for group in plan_epoch(rows, config, epoch)]
+        stretches = iter([stretch for spec in specs for stretch in spec.parts[0].stretches])
         with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(decode, slots, repeat(blocks), repeat(Lock())))
+            list(pool.map(decode, slots, repeat(stretches), repeat(Lock())))
         yield Delivered((len(rows),))
 
     return epoch_of

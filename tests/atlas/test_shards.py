@@ -82,7 +82,7 @@ def test_a_chunk_that_holds_less_or_more_is_an_error(tmp_path: Path, codecs) -> 
                                   shards=(7 * n_values,), compressors=codecs, fill_value=0)  # fmt: skip
         other[:] = np.random.default_rng(1).integers(1, 9, 7 * n_values)
         (tmp_path / "a/c/1").write_bytes((tmp_path / f"b{n_values}/c/0").read_bytes())
-        with pytest.raises(ShardError, match="c/1: chunk 0: .* belong there"):
+        with pytest.raises(ShardError, match=r"c/1: chunk 0: .* belong there"):
             Shards(tmp_path / "a", array).read(SHARD, SHARD + CHUNK)
 
 

@@ -18,6 +18,8 @@ import zarr
 from numcodecs import blosc, zstd
 from numpy import ndarray
 
+from livelatent.atlas.chunk_run import Run, can_run
+
 ENTRY_BYTES, CHECKSUM_BYTES = 16, 4
 """Of a shard's index: offset and length of a chunk, both u64; crc32c of all of them behind."""
 BLOSC_HEADER = struct.Struct("<BBBBIII")
@@ -48,7 +50,9 @@ class Shards:
         self.chunk = int(array.chunks[0])
         self.n_chunks = int(array.shards[0]) // self.chunk
         """In a shard."""
+        self._chunk_bytes = self.chunk * self.dtype.itemsize
         self._codecs = tuple(str(codec["name"]) for codec in _inner_codecs(array))[::-1]
+        self._run = Run(self._codecs, self._chunk_bytes) if can_run(self._codecs) else None
         self._indices: dict[int, ndarray] = {}
 
     def read(self, first: int, last: int) -> ndarray:
@@ -80,30 +84,44 @@ class Shards:
 
     def _decode(self, shard: int, begin: int, stop: int, first: int, out: ndarray) -> None:
         """Decode chunks `begin` to `stop` of a shard into `out`, whose first value is the array's value `first`."""
-        decode = _Decoder(self._codecs, self.chunk * self.dtype.itemsize)
         with self._opened(shard) as file:
             places = self._index(shard, file)[begin:stop]
-            bounds = np.cumsum(places[:, 1]) + places[0, 0]
-            is_run = bool((places[0, 0] >= 0) and (places[1:, 0] == bounds[:-1]).all() and (places[:, 1] >= 0).all())
-            run = memoryview(self._bytes(file, shard, int(places[0, 0]), int(bounds[-1]))) if is_run else None
-            for number, (offset, length) in enumerate(places.tolist(), start=begin):
-                at = (shard * self.n_chunks + number) * self.chunk
-                target = out[max(at - first, 0) : max(at - first + self.chunk, 0)]
-                if offset == length == -1:
-                    target[:] = self.fill_value
-                    continue
-                if run is not None:
-                    stored = run[offset - int(places[0, 0]) :][:length]
-                else:
-                    stored = memoryview(self._bytes(file, shard, offset, offset + length))
-                whole = target if target.size == self.chunk else np.empty(self.chunk, self.dtype)
-                try:
-                    decode(stored, memoryview(whole).cast("B"))
-                except (RuntimeError, ValueError, struct.error) as error:
-                    raise self._damage(shard, f"chunk {number}: {error}") from error
-                if whole is not target:
-                    skipped = max(first - at, 0)
-                    target[:] = whole[skipped : skipped + target.size]
+            bounds = np.append(0, np.cumsum(places[:, 1])) + places[0, 0]
+            is_run = bool((places[:, 0] == bounds[:-1]).all() and (places >= 0).all())
+            run = self._bytes(file, shard, int(bounds[0]), int(bounds[-1])) if is_run else None
+            if run is None or self._run is None or not self._decode_run(run, bounds, shard, begin, first, out):
+                self._decode_each(run, places, file, shard, begin, first, out)
+
+    def _decode_run(self, run: bytes, bounds: ndarray, shard: int, begin: int, first: int, out: ndarray) -> bool:
+        """Decode chunks that lie in a row; False where one is damaged, and `_decode_each` can say which, and why."""
+        assert self._run is not None
+        at = ((shard * self.n_chunks + begin) * self.chunk - first) * self.dtype.itemsize
+        target = out.view(np.uint8)[max(at, 0) : max(at, 0) + (len(bounds) - 1) * self._chunk_bytes]
+        between, whole = np.empty(frame_bytes(self._chunk_bytes), np.uint8), np.empty(self._chunk_bytes, np.uint8)
+        return self._run.decode(run, bounds - bounds[0], max(-at, 0), target, between, whole) < 0
+
+    def _decode_each(
+        self, run: bytes | None, places: ndarray, file: Any, shard: int, begin: int, first: int, out: ndarray
+    ) -> None:
+        decode = _Decoder(self._codecs, self._chunk_bytes)
+        for number, (offset, length) in enumerate(places.tolist(), start=begin):
+            at = (shard * self.n_chunks + number) * self.chunk
+            target = out[max(at - first, 0) : max(at - first + self.chunk, 0)]
+            if offset == length == -1:
+                target[:] = self.fill_value
+                continue
+            if run is not None:
+                stored = memoryview(run)[offset - int(places[0, 0]) :][:length]
+            else:
+                stored = memoryview(self._bytes(file, shard, offset, offset + length))
+            whole = target if target.size == self.chunk else np.empty(self.chunk, self.dtype)
+            try:
+                decode(stored, memoryview(whole).cast("B"))
+            except (RuntimeError, ValueError, struct.error) as error:
+                raise self._damage(shard, f"chunk {number}: {error}") from error
+            if whole is not target:
+                skipped = max(first - at, 0)
+                target[:] = whole[skipped : skipped + target.size]
 
     def _index(self, shard: int, file: Any) -> ndarray:
         """Offset and length of every chunk of a shard, -1 for one that holds the fill value only."""
@@ -137,6 +155,11 @@ class Shards:
         return ShardError(f"c/{shard}: {reason}")
 
 
+def frame_bytes(n_bytes: int) -> int:
+    """Room for a chunk that is decoded half: what can't be made smaller grows by a few headers and checksums."""
+    return n_bytes + n_bytes // 256 + 128
+
+
 class _Decoder:
     """Undoes the codecs of a chunk, the last one first; holds what lies between two of them."""
 
@@ -144,10 +167,8 @@ class _Decoder:
         self._steps: list[Callable[[memoryview, memoryview], memoryview]] = [
             {"blosc": _blosc, "zstd": _zstd, "crc32c": _crc32c}[name] for name in codecs
         ]
-        # What can't be made smaller grows by a few headers and checksums; a frame that says more is refused.
-        n_most = n_bytes + n_bytes // 256 + 128
         n_between = sum(name != "crc32c" for name in codecs) - 1
-        self._between = [memoryview(np.empty(n_most, np.uint8)) for _ in range(n_between)]
+        self._between = [memoryview(np.empty(frame_bytes(n_bytes), np.uint8)) for _ in range(n_between)]
 
     def __call__(self, stored: memoryview, target: memoryview) -> None:
         frames = iter([*self._between, target])

@@ -56,7 +56,8 @@ def balanced_epoch(
     label, batch
         Codes of each of `rows`; a label of -1 is none.
     before
-        The last group of the epoch before, where it is at hand: then nothing needs to be worked out again.
+        The group that came before the first one here, maybe the last of the epoch before: its candidates are gone on
+        from. Without it the plans are gone back over, once.
     """
     assert config.balance is not None
     plan = plan_epoch(rows, config, epoch, rank, world)
@@ -106,18 +107,28 @@ def balance_cost(
     batch: Int[ndarray, " row"],
     config: StreamConfig,
     epoch: int,
-    *,
-    rank: int = 0,
-    world: int = 1,
 ) -> BalanceCost:
-    """What a balanced epoch repeats, leaves out and can't fill. No data are read."""
+    """What a balanced epoch repeats, leaves out and can't fill. No data are read.
+
+    Parameters
+    ----------
+    label, batch
+        Codes of each of `rows`; a label of -1 is none.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+    """
     assert config.balance is not None
+    if len(rows) == 0:
+        raise ValueError("what a balance costs is a share of cells, so there must be some; got none.")
     n_cells = np.bincount(label + 1, minlength=1)[1:]
     times = np.zeros(len(rows), np.int64)
     asked, given = np.zeros_like(n_cells), np.zeros_like(n_cells)
     n_steps = most_carried = 0
-    for part in balanced_epoch(rows, label, batch, config, epoch, rank=rank, world=world):
-        times += np.bincount(part.candidates.place[part.draws.position], minlength=len(rows))
+    for part in balanced_epoch(rows, label, batch, config, epoch):
+        np.add.at(times, part.candidates.place[part.draws.position], 1)
         asked += part.draws.asked
         given += part.draws.given
         n_steps += part.n_steps

@@ -113,14 +113,14 @@ def candidates_at(
 
 def _places(group: Group) -> Int[ndarray, " cell"]:
     start, stop = _spans((group,))
-    n_before = np.cumsum(stop - start) - (stop - start)
-    return np.arange(group.n_cells) + np.repeat(start - n_before, stop - start)
+    n_cells = stop - start
+    place: ndarray = np.arange(group.n_cells) + np.repeat(start - np.cumsum(n_cells) + n_cells, n_cells)
+    return place
 
 
 def _count(label: Int[ndarray, " cell"], n_labels: int = 0) -> Int[ndarray, " label"]:
     # -1 is counted in front, and left out.
-    counts: ndarray = np.bincount(label + 1, minlength=n_labels + 1)[1:]
-    return counts
+    return np.bincount(label + 1, minlength=n_labels + 1)[1:]
 
 
 def _spans(groups: tuple[Group, ...]) -> tuple[Int[ndarray, " span"], Int[ndarray, " span"]]:

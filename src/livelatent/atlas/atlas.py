@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int32, Shaped
+from jaxtyping import Bool, Shaped
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.arrays import Rows, rows_or_all
+from livelatent.arrays import rows_or_all
 from livelatent.atlas import manifest
-from livelatent.atlas.columns import codes_of, is_none, text_or_none
+from livelatent.atlas.cells import Cells
+from livelatent.atlas.columns import codes_of, named
 from livelatent.atlas.elements import is_storable, quiet_anndata, read_element
 from livelatent.atlas.labels import LabelJournal, sources_of
-from livelatent.atlas.layout import KEPT, LABEL, SPLIT, TOTAL, beside, text_index
+from livelatent.atlas.layout import KEPT, LABEL, beside
+from livelatent.atlas.obs_columns import StoredObs
+from livelatent.atlas.obsm_rows import ObsmRows
 from livelatent.atlas.opening import (
     Place,
     array_in,
@@ -28,7 +31,6 @@ from livelatent.atlas.opening import (
     group_in,
     open_root,
     store_place,
-    warm,
 )
 from livelatent.atlas.stored_matrix import CsrArrays, Standing, StoredMatrix
 from livelatent.atlas.write import RowWriter, replace_element, streamed_obsm
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from livelatent.atlas.remote import Address
 
 
-class Atlas:
+class Atlas(Cells):
     """Cells x genes on disk, with their labels, batches and splits. Open one with `Atlas.open(path)`."""
 
     def __init__(self, path: Place, facts: dict[str, Any], n_cells: int, genes: Shaped[ndarray, " gene"]):
@@ -51,14 +53,15 @@ class Atlas:
         self.uuid = str(facts["uuid"])
         self.mean_total = float(facts["mean_total"])
         self.n_cells = n_cells
-        """Rows."""
         self.genes = genes
         self.label_column = str(facts["label"])
         self.batch_column = str(facts["batch"])
         self.unlabelled = tuple(str(name) for name in facts["unlabelled"])
         self._facts = facts
         self._standing = Standing(path, self.uuid)
+        self._stored_obs = StoredObs(n_cells, self._standing)
         self._matrices: dict[str, StoredMatrix] = {}
+        self._obsm: dict[str, ObsmRows] = {}
 
     @classmethod
     def open(
@@ -139,85 +142,40 @@ class Atlas:
     @functools.cached_property
     def obs(self) -> pd.DataFrame:
         """The table of cells, in the store's order; read once, when it is first asked for."""
+        return self._stored_obs.table()
 
-        def read() -> Any:
-            warm(self.path, "obs/")
-            return read_element(open_root(self.path)[0]["obs"])
+    def _column_names(self) -> tuple[str, ...]:
+        return self._stored_obs.names()
 
-        with damage_named(self.path, lambda: "a file of obs"):
-            if not self._standing.is_as_opened():
-                self._standing.check()
-            obs = self._standing.read(read)
-        if not isinstance(obs, pd.DataFrame) or not self._standing.fits(len(obs), self.n_cells):
-            raise StoreError(f"{self.path}: obs is no table of {self.n_cells} cells. Ingest the sources again.")
-        obs = obs.iloc[: self.n_cells]
-        obs.index = text_index(obs.index)
-        return obs
+    def _column_or_none(self, name: str) -> "pd.Series[Any] | None":
+        table = vars(self).get("obs")
+        if table is None:
+            return self._stored_obs.column(name)
+        return table[name] if name in table.columns else None
+
+    def columns_written(self, columns: Mapping[str, Any]) -> None:
+        """Take over what was just written into the store's obs."""
+        for name, values in columns.items() if "obs" in vars(self) else ():
+            self.obs[name] = values
+        vars(self).pop("kept", None)
+
+    def obsm_rows(self, name: str) -> ObsmRows:
+        """`obsm[name]`, to be read by rows.
+
+        Raises
+        ------
+        ColumnError
+            If there is none of that name, or it is no table of numbers.
+        """
+        held = self._obsm.get(name)
+        if held is None or not held.is_current():
+            held = self._obsm[name] = ObsmRows(name, self.n_cells, self._standing)
+        return held
 
     @property
     def n_genes(self) -> int:
         """Columns."""
         return len(self.genes)
-
-    # Labels, batches, splits
-
-    @functools.cached_property
-    def true_labels(self) -> Shaped[ndarray, " cell"]:
-        """The label column as it was written, unlabelled names too; None where missing."""
-        if not self.label_column:
-            return np.full(self.n_cells, None, dtype=object)
-        return text_or_none(self.obs[self.label_column])
-
-    @functools.cached_property
-    def label_names(self) -> tuple[str, ...]:
-        """Label names, sorted, without those that mean "no label"."""
-        return tuple(sorted({name for name in self.true_labels if name is not None} - set(self.unlabelled)))
-
-    @functools.cached_property
-    def label(self) -> Int32[ndarray, " cell"]:
-        """Label codes; -1 is "no label"."""
-        return codes_of(self.true_labels, self.label_names)
-
-    @property
-    def _written_labels(self) -> Shaped[ndarray, " cell"]:
-        """The name that each cell's own column gives it, None where it gives none."""
-        return np.asarray(np.array([*self.label_names, None], dtype=object)[self.label])
-
-    @functools.cached_property
-    def _batch(self) -> Shaped[ndarray, " cell"]:
-        """Batch names; cells without one are a batch of their own."""
-        names = text_or_none(self.obs[self.batch_column])
-        names[is_none(names)] = "(missing)"
-        return names
-
-    @functools.cached_property
-    def batch_names(self) -> tuple[str, ...]:
-        """Batch names, sorted; () without a batch column."""
-        return tuple(sorted(set(self._batch))) if self.batch_column else ()
-
-    @functools.cached_property
-    def batch(self) -> Int32[ndarray, " cell"]:
-        """Batch codes; all 0 without a batch column."""
-        if not self.batch_column:
-            return np.zeros(self.n_cells, np.int32)
-        return codes_of(self._batch, self.batch_names)
-
-    @functools.cached_property
-    def total(self) -> Float[ndarray, " cell"]:
-        """Total counts over all genes measured in the source; 0 for an empty cell."""
-        return np.asarray(self.obs[TOTAL], dtype=np.float64)
-
-    @functools.cached_property
-    def split(self) -> Shaped[ndarray, " cell"]:
-        """`"train"`, `"calibration"` or `"validation"`."""
-        return np.asarray(self.obs[SPLIT].astype(str), dtype=object)
-
-    @property
-    def kept(self) -> Bool[ndarray, " cell"]:
-        """Whether QC keeps each cell; all where `qc` has written no mask."""
-        if KEPT not in self.obs.columns:
-            return np.ones(self.n_cells, bool)
-        return np.array(self.obs[KEPT], dtype=bool)
 
     @functools.cached_property
     def kept_genes(self) -> Bool[ndarray, " gene"]:
@@ -227,15 +185,6 @@ class Atlas:
             return np.ones(self.n_genes, bool)
         with damage_named(self.path):
             return np.array(read_element(root[f"var/{KEPT}"]), dtype=bool)
-
-    def rows(self, split: str | None = None, *, labelled: bool | None = None) -> Rows:
-        """Sorted rows that QC keeps: of a split (None: all), with a label, without one, or (None) both."""
-        if split is not None and split not in ("train", "calibration", "validation"):
-            raise ValueError(f'split is "train", "calibration" or "validation"; got {split!r}.')
-        mask = self.kept if split is None else self.kept & (self.split == split)
-        if labelled is not None:
-            mask = mask & ((self.label >= 0) == labelled)
-        return np.flatnonzero(mask).astype(np.int64)
 
     # The matrix
 
@@ -340,7 +289,7 @@ class Atlas:
         if not is_storable(column):
             raise ColumnError(f"an obs column's name has no slash, and is none of Zarr's; got {column!r}.")
         ours = self.obs_columns_of_labels()
-        if column in self.obs.columns and column not in ours:
+        if column in self._column_names() and column not in ours:
             raise ColumnError(
                 f'{self.path}: obs column "{column}" came with the data and is not written over. Pass another name.'
             )
@@ -348,7 +297,7 @@ class Atlas:
         names = sorted({name for name in values if name is not None})
         cells = pd.Categorical.from_codes(codes_of(values, tuple(names)), categories=pd.Index(names, dtype=object))
         replace_element(self.folder, self.uuid, "obs", column, cells, marks={"livelatent": "labels"})
-        self.obs[column] = cells
+        self.columns_written({column: cells})
 
     def obs_columns_of_labels(self) -> tuple[str, ...]:
         """The obs columns that `write_labels` wrote."""
@@ -366,7 +315,7 @@ class Atlas:
             self._labels_folder or beside_it,
             np.asarray(self.obs["source"].astype(str), dtype=object),
             np.asarray(self.obs["source_row"], dtype=np.int64),
-            self._written_labels,
+            named(self.label, self.label_names),
             names=np.asarray(self.obs["barcode"] if "barcode" in self.obs else self.obs.index, dtype=object),
             sources=sources_of(self._facts),
         )

@@ -119,8 +119,7 @@ class QualityControl:
         elements = [Element("obs", name, value, marks) for name, value in columns.items()]
         elements.append(Element("var", KEPT, self.kept_genes, marks))
         replace_elements(self.atlas.folder, self.atlas.uuid, elements)
-        for name, value in columns.items():
-            self.atlas.obs[name] = value
+        self.atlas.columns_written(columns)
         self.atlas.kept_genes = self.kept_genes
 
     def __repr__(self) -> str:

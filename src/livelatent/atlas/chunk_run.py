@@ -8,14 +8,11 @@ can't be found (a build that hides them), `Shards` asks numcodecs chunk by chunk
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
-
-from livelatent.compiled import compiled
-
 
 STEPS = {"zstd": 0, "blosc": 1}
 MAY_BE = (("blosc",), ("zstd",), ("zstd", "blosc"))
@@ -35,7 +32,9 @@ class Run:
         self._steps = np.array([STEPS[name] for name in codecs], np.int64)
         self._chunk_bytes = chunk_bytes
 
-    def decode(self, run: bytes, bounds: ndarray, skipped: int, out: ndarray, between: ndarray, whole: ndarray) -> int:
+    def decode(
+        self, run: ndarray, bounds: ndarray, skipped: int, out: ndarray, between: ndarray, whole: ndarray
+    ) -> int:
         """Fill `out` with what the chunks hold but for the first `skipped` bytes.
 
         Parameters
@@ -51,8 +50,8 @@ class Run:
         """
         functions = functions_of_numcodecs()
         assert functions is not None
-        failed: int = compiled(_decode_run)(
-            np.frombuffer(run, np.uint8),
+        failed: int = _compiled_run()(
+            run,
             bounds,
             self._steps,
             self._chunk_bytes,
@@ -71,37 +70,36 @@ def can_run(codecs: Sequence[str]) -> bool:
 
 
 @functools.cache
-def functions_of_numcodecs() -> tuple[Any, Any] | None:
-    """`ZSTD_decompress` and `blosc_decompress_ctx` as compiled code can call them; None where they are hidden."""
-    import numba.experimental.function_type  # it makes the two below arguments of compiled code
-    from numba import types
+def functions_of_numcodecs() -> tuple[int, int] | None:
+    """Addresses of `ZSTD_decompress` and `blosc_decompress_ctx`; None where they are hidden."""
     from numcodecs import blosc
 
     try:
         library = ctypes.CDLL(blosc.__file__)
-        addresses = [
+        found = [
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value
             for name in ("ZSTD_decompress", "blosc_decompress_ctx")
         ]
     except (OSError, AttributeError):
         return None
-    size = types.intp
+    zstd, blosc_ctx = found
+    # Sizes are passed as 64 bits, and an error of Zstandard reads as negative then.
+    return None if zstd is None or blosc_ctx is None or ctypes.sizeof(ctypes.c_void_p) != 8 else (zstd, blosc_ctx)
 
-    class Native(types.WrapperAddressProtocol):  # type: ignore[misc]  # numba ships no types
-        def __init__(self, address: int | None, signature: Any) -> None:
-            self._address, self._signature = address, signature
 
-        def __wrapper_address__(self) -> Any:
-            return self._address
+@functools.cache
+def _compiled_run() -> Callable[..., int]:
+    import numba
 
-        def signature(self) -> Any:
-            return self._signature
+    from livelatent.atlas import native_call
 
-    # Sizes are unsigned there; ours are far below where that shows, and an error of Zstandard reads as negative.
-    return (
-        Native(addresses[0], size(size, size, size, size)),
-        Native(addresses[1], types.int32(size, size, size, types.int32)),
-    )
+    globals()["call_c"] = native_call.call_c
+    decode: Callable[..., int] = numba.njit(nogil=True, cache=True)(_decode_run)
+    return decode
+
+
+call_c: Any
+"""Comes with numba, see `_compiled_run`."""
 
 
 def _decode_run(
@@ -132,7 +130,7 @@ def _decode_run(
                 to = np.int64(whole.ctypes.data)
             source = np.int64(held.ctypes.data) + at
             if steps[step] == 0:
-                n = zstd(to, room, source, n)
+                n = call_c(zstd, to, room, source, n)
             else:
                 # Blosc believes its header; a chunk must not be read or written past its place.
                 if n < 16:
@@ -143,7 +141,8 @@ def _decode_run(
                     n_stored |= np.int64(held[at + 12 + byte]) << (8 * byte)
                 if n_bytes > room or n_stored > n or n_stored < 16:
                     return k
-                n = np.int64(blosc(source, to, room, np.int32(1)))
+                # An int of 32 bits comes back, its upper half undefined; the last argument is a number of threads.
+                n = np.int64(np.int32(call_c(blosc, source, to, room, 1) & 0xFFFFFFFF))
                 if n != n_bytes:
                     return k
             if n < 0 or n > room:

@@ -6,9 +6,11 @@ read here, our own stores first of all, and a shard that holds anything else is 
 Zarr.
 """
 
+import contextlib
 import os
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ class Shards:
     def __init__(self, folder: Path, array: "zarr.Array[Any]") -> None:
         assert array.shards is not None
         self.folder = folder
+        self._prefix = str(folder / "c") + os.sep
         self.dtype: np.dtype[Any] = array.dtype
         self.n_values = int(array.shape[0])
         self.fill_value = array.fill_value
@@ -86,23 +89,26 @@ class Shards:
         """Decode chunks `begin` to `stop` of a shard into `out`, whose first value is the array's value `first`."""
         with self._opened(shard) as file:
             places = self._index(shard, file)[begin:stop]
-            bounds = np.append(0, np.cumsum(places[:, 1])) + places[0, 0]
-            is_run = bool((places[:, 0] == bounds[:-1]).all() and (places >= 0).all())
-            run = self._bytes(file, shard, int(bounds[0]), int(bounds[-1])) if is_run else None
-            if run is None or self._run is None or not self._decode_run(run, bounds, shard, begin, first, out):
-                self._decode_each(run, places, file, shard, begin, first, out)
+            bounds = np.empty(len(places) + 1, np.int64)
+            bounds[:-1], bounds[-1] = places[:, 0], places[-1].sum()
+            if self._run is not None and bounds[0] >= 0 and bool((places.sum(axis=1) == bounds[1:]).all()):
+                run = self._bytes(
+                    file, shard, int(bounds[0]), int(bounds[-1]), _scratch("run", int(bounds[-1] - bounds[0]))
+                )
+                if self._decode_run(run, bounds - bounds[0], shard * self.n_chunks + begin, first, out):
+                    return
+            # It is asked chunk by chunk which one is damaged, and why.
+            self._decode_each(places, file, shard, begin, first, out)
 
-    def _decode_run(self, run: bytes, bounds: ndarray, shard: int, begin: int, first: int, out: ndarray) -> bool:
-        """Decode chunks that lie in a row; False where one is damaged, and `_decode_each` can say which, and why."""
+    def _decode_run(self, run: ndarray, bounds: ndarray, chunk: int, first: int, out: ndarray) -> bool:
+        """Decode chunks that lie in a row, from `chunk` on; whether all are whole."""
         assert self._run is not None
-        at = ((shard * self.n_chunks + begin) * self.chunk - first) * self.dtype.itemsize
+        at = (chunk * self.chunk - first) * self.dtype.itemsize
         target = out.view(np.uint8)[max(at, 0) : max(at, 0) + (len(bounds) - 1) * self._chunk_bytes]
-        between, whole = np.empty(frame_bytes(self._chunk_bytes), np.uint8), np.empty(self._chunk_bytes, np.uint8)
-        return self._run.decode(run, bounds - bounds[0], max(-at, 0), target, between, whole) < 0
+        between, whole = _scratch("between", frame_bytes(self._chunk_bytes)), _scratch("whole", self._chunk_bytes)
+        return self._run.decode(run, bounds, max(-at, 0), target, between, whole) < 0
 
-    def _decode_each(
-        self, run: bytes | None, places: ndarray, file: Any, shard: int, begin: int, first: int, out: ndarray
-    ) -> None:
+    def _decode_each(self, places: ndarray, file: int, shard: int, begin: int, first: int, out: ndarray) -> None:
         decode = _Decoder(self._codecs, self._chunk_bytes)
         for number, (offset, length) in enumerate(places.tolist(), start=begin):
             at = (shard * self.n_chunks + number) * self.chunk
@@ -110,10 +116,7 @@ class Shards:
             if offset == length == -1:
                 target[:] = self.fill_value
                 continue
-            if run is not None:
-                stored = memoryview(run)[offset - int(places[0, 0]) :][:length]
-            else:
-                stored = memoryview(self._bytes(file, shard, offset, offset + length))
+            stored = memoryview(self._bytes(file, shard, offset, offset + length))
             whole = target if target.size == self.chunk else np.empty(self.chunk, self.dtype)
             try:
                 decode(stored, memoryview(whole).cast("B"))
@@ -123,12 +126,12 @@ class Shards:
                 skipped = max(first - at, 0)
                 target[:] = whole[skipped : skipped + target.size]
 
-    def _index(self, shard: int, file: Any) -> ndarray:
+    def _index(self, shard: int, file: int) -> ndarray:
         """Offset and length of every chunk of a shard, -1 for one that holds the fill value only."""
         if shard not in self._indices:
-            size = os.fstat(file.fileno()).st_size
+            size = os.fstat(file).st_size
             n_bytes = self.n_chunks * ENTRY_BYTES
-            raw = self._bytes(file, shard, size - n_bytes - CHECKSUM_BYTES, size)
+            raw = self._bytes(file, shard, size - n_bytes - CHECKSUM_BYTES, size).tobytes()
             if google_crc32c.value(raw[:n_bytes]) != int.from_bytes(raw[n_bytes:], "little"):
                 raise self._damage(shard, "the checksum of its index differs")
             places = np.frombuffer(raw[:n_bytes], "<u8").astype(np.int64).reshape(-1, 2)
@@ -138,18 +141,24 @@ class Shards:
             self._indices[shard] = places
         return self._indices[shard]
 
-    def _opened(self, shard: int) -> Any:
+    @contextlib.contextmanager
+    def _opened(self, shard: int) -> Iterator[int]:
         try:
-            return open(self.folder / "c" / str(shard), "rb", buffering=0)
+            file = os.open(f"{self._prefix}{shard}", os.O_RDONLY)
         except OSError as error:
             raise self._damage(shard, str(error.strerror)) from error
+        try:
+            yield file
+        finally:
+            os.close(file)
 
-    def _bytes(self, file: Any, shard: int, first: int, last: int) -> bytes:
-        """Bytes `first` to `last` of a shard."""
-        found = os.pread(file.fileno(), last - first, first) if 0 <= first <= last else b""
-        if len(found) != last - first:
+    def _bytes(self, file: int, shard: int, first: int, last: int, room: ndarray | None = None) -> ndarray:
+        """Bytes `first` to `last` of a shard, in the room given."""
+        wanted = max(last - first, 0)
+        out = np.empty(wanted, np.uint8) if room is None else room[:wanted]
+        if not 0 <= first <= last or os.preadv(file, [out], first) != wanted:
             raise self._damage(shard, f"it ends before byte {last}")
-        return found
+        return out
 
     def _damage(self, shard: int, reason: str) -> "ShardError":
         return ShardError(f"c/{shard}: {reason}")
@@ -158,6 +167,18 @@ class Shards:
 def frame_bytes(n_bytes: int) -> int:
     """Room for a chunk that is decoded half: what can't be made smaller grows by a few headers and checksums."""
     return n_bytes + n_bytes // 256 + 128
+
+
+_held = threading.local()
+
+
+def _scratch(name: str, n_bytes: int) -> ndarray:
+    """A piece of memory of this thread, used again by its next call."""
+    room: ndarray | None = getattr(_held, name, None)
+    if room is None or room.size < n_bytes:
+        room = np.empty(n_bytes + n_bytes // 4, np.uint8)
+        setattr(_held, name, room)
+    return room[:n_bytes]
 
 
 class _Decoder:

@@ -141,7 +141,6 @@ class StoredMatrix:
         StoreError
             If they can't be read, or another store stands in its place: its cells would be wrong ones.
         """
-
         first, last, _ = slice(first, last).indices(int(self.indptr[-1]))
         data, indices = (np.empty(max(last - first, 0), kind) for kind in (self.data_type, self.index_type))
         self.read_into(first, max(first, last), data, indices, what)

@@ -74,6 +74,16 @@ def test_an_epoch_gone_on_with_draws_what_the_whole_one_draws(world):
         last = straight[-1]
 
 
+def test_a_rank_draws_a_label_of_which_it_meets_only_a_part():
+    rows = np.arange(4000, dtype=np.int64)
+    label = (rows % 100 == 7).astype(np.int32)
+    config = StreamConfig(minibatch_cells=60, block_cells=20, buffer_cells=200, balance=Balance(types=2, ring_cells=30))
+    # 40 cells in all; a minibatch takes 30, and no rank of four ever has as many at hand.
+    for rank in range(4):
+        parts = balanced_epoch(rows, label, np.zeros_like(label), config, 1, rank=rank, world=4)
+        assert sum(part.draws.given[1] for part in parts) > 40
+
+
 def test_seeds_epochs_and_ranks_draw_otherwise():
     rows, label, batch, config = small_stream()
     other = StreamConfig.from_dict({**config.to_dict(), "seed": 12})

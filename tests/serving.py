@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import unquote
 
 KEY, SECRET = "AKIDTESTUSER", "s3cr3tS3CR3Ts3cr3t"
 
@@ -70,7 +71,7 @@ class Ranged(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         self.server.served.requests.append(f"{self.command} {path}")  # type: ignore[attr-defined]
-        file = self.folder / path.lstrip("/")
+        file = self.folder / unquote(path).lstrip("/")
         if self.token is not None and query != f"token={self.token}":
             return self._answer(403, b"")
         if not file.is_file():

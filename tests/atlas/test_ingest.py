@@ -144,6 +144,14 @@ def test_columns_that_sources_do_not_share_are_missing_where_absent(tmp_path: Pa
     assert atlas.obs["source_original"][~a].tolist() == ["mine"] * 6
 
 
+def test_nullable_numbers_of_several_sources_keep_what_is_missing(tmp_path: Path) -> None:
+    for name in "ab":
+        n, flag = pd.array([1, None, 3, 4, 5, 6], dtype="Int64"), pd.array([True, None] * 3, dtype="boolean")
+        small(n=n, flag=flag).write_h5ad(tmp_path / f"{name}.h5ad")
+    atlas = ingest([tmp_path / "a.h5ad", tmp_path / "b.h5ad"], tmp_path / "x.zarr")
+    assert sorted(atlas.obs["n"].dropna()) == [1, 1, 3, 3, 4, 4, 5, 5, 6, 6] and atlas.obs["flag"].isna().sum() == 6
+
+
 def test_splits_are_the_last_tenths(tiny_atlas: Atlas) -> None:
     split = tiny_atlas.split
     assert (split[:487] == "train").all() and (split[487:547] == "calibration").all()

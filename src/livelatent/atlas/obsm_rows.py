@@ -14,6 +14,8 @@ from livelatent.atlas.opening import damage_named, group_in, on_zarrs, zarr_of
 from livelatent.atlas.stored_matrix import Standing
 from livelatent.errors import ColumnError, StoreError
 
+Inode = tuple[int, int] | None
+
 
 class ObsmRows:
     """`obsm/NAME`, opened once, read by rows."""
@@ -35,7 +37,10 @@ class ObsmRows:
         start, stop, _ = slice(start, stop).indices(self.n_cells)
 
         def rows() -> ndarray:
-            array, folder = self._opened
+            # Whoever read last may have met the store that has grown, and this array is still of the one before.
+            if self._standing.now() != self._opened[2]:
+                self._forget()
+            array, folder, _ = self._opened
             found = np.asarray(array[start : max(start, stop)])
             # Another array of the same name has its own chunks, and this one's description may fit them.
             if self._folder() != folder or found.shape[1] != self.n_dims:
@@ -46,15 +51,19 @@ class ObsmRows:
             return found.astype(np.float32, copy=False)
 
         with damage_named(self._standing.place, lambda: f"obsm/{self.name}, rows {start} to {stop - 1},"):
-            return self._standing.read(rows, lambda: vars(self).pop("_opened", None))
+            return self._standing.read(rows, self._forget)
 
     def is_current(self) -> bool:
         """Whether what lies under the name is what was opened."""
         return self._folder() == self._opened[1]
 
+    def _forget(self) -> None:
+        vars(self).pop("_opened", None)
+
     @functools.cached_property
-    def _opened(self) -> tuple["zarr.Array[Any]", tuple[int, int] | None]:
-        place = self._standing.place
+    def _opened(self) -> tuple["zarr.Array[Any]", Inode, Inode]:
+        """The array; and what its folder, and the store's, were then."""
+        place, store = self._standing.place, self._standing.now()
         if not self._standing.is_as_opened():
             self._standing.check()
         folder = self._folder()
@@ -71,9 +80,9 @@ class ObsmRows:
                 f"{place}: obsm/{self.name} has {array.shape[0]} rows for {self.n_cells} cells. Write it again with "
                 "`atlas.write_obsm`."
             )
-        return array, folder
+        return array, folder, store
 
-    def _folder(self) -> tuple[int, int] | None:
+    def _folder(self) -> Inode:
         """What a folder keeps for as long as it is not exchanged; None where it is remote, and never written over."""
         place = self._standing.place
         if not isinstance(place, Path):

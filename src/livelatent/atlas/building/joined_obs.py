@@ -129,6 +129,7 @@ def joined_column(parts: "Sequence[pd.Series[Any] | None]", sizes: Sequence[int]
         return present[0]
     if all(isinstance(part.dtype, pd.CategoricalDtype) for part in present):
         return joined_categories(parts, sizes)
+    whole = whole and not any(bool(part.isna().any()) for part in present)
     if all(pd.api.types.is_bool_dtype(part.dtype) for part in present):
         kind = "bool" if whole else "boolean"
     elif all(pd.api.types.is_numeric_dtype(part.dtype) for part in present) and fit_together(present):

@@ -18,6 +18,8 @@ _HOME = {
     "simulate_h5ad": "livelatent.simulated.simulate",
     "Stream": "livelatent.stream.stream",
     "StreamConfig": "livelatent.stream.plan",
+    # Not in __all__: a star import must not need Lightning.
+    "StreamDataModule": "livelatent.stream.lightning_data",
     "Cellular": "livelatent.models.cellular",
     "load_model": "livelatent.models.weights",
     "Run": "livelatent.train.run",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import load_model
     from livelatent.simulated.simulate import simulate, simulate_h5ad
+    from livelatent.stream.lightning_data import StreamDataModule as StreamDataModule
     from livelatent.stream.plan import StreamConfig
     from livelatent.stream.stream import Stream
     from livelatent.train.embed import embed, embed_into

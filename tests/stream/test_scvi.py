@@ -91,7 +91,7 @@ def test_covariates_come_along_as_obs(atlas):
     assert model.module.z_encoder.encoder.fc_layers[0][0].in_features == 150 + 3 + 5 + 1
 
 
-def test_scanvi_names_the_cells_that_have_no_label(atlas):
+def test_scanvi_names_the_cells_that_have_no_label_loaded_too(atlas, tmp_path):
     scvi.settings.seed = 0
     data = ll.StreamDataModule(atlas, SMALL, form="scanvi")
     model = scvi.model.SCANVI(registry=data.registry, datamodule=data)
@@ -101,3 +101,15 @@ def test_scanvi_names_the_cells_that_have_no_label(atlas):
     unlabelled = atlas.label < 0
     assert unlabelled.mean() > 0.2
     assert (named == atlas.obs["true_label"].to_numpy())[unlabelled].mean() > 0.9
+    model.save(tmp_path / "model", datamodule=data)
+    loaded = scvi.model.SCANVI.load(tmp_path / "model", adata=False, accelerator="cpu", datamodule=data)
+    np.testing.assert_array_equal(loaded.predict(dataloader=data.inference_dataloader()), named)
+
+
+def test_scanvi_goes_on_from_an_scvi(atlas, trained):
+    data = ll.StreamDataModule(atlas, SMALL, form="scanvi")
+    model = scvi.model.SCANVI.from_scvi_model(
+        trained[1], "Unknown", labels_key="cell_type", registry=data.registry, datamodule=data
+    )
+    model.train(datamodule=data, **quiet(1))
+    assert set(model.predict(dataloader=data.inference_dataloader())) <= set(atlas.label_names)

@@ -209,8 +209,8 @@ class StreamDataModule(LightningDataModule):
 
     @property
     def n_labels(self) -> int:
-        """Labels, and the one for cells without."""
-        return len(self._facts.labels)
+        """Labels, and the one for cells without, which is no class of scANVI's where there are such cells."""
+        return len(self._facts.labels) - int(self.form == "scanvi" and UNLABELLED in self.labels_)
 
     @property
     def n_samples(self) -> int:

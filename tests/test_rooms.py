@@ -9,7 +9,7 @@ import livelatent
 
 ROOT = Path(livelatent.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"arrays", "atomic", "errors", "paths", "progress", "threads", "__version__"}
+GROUND = {"arrays", "atomic", "compiled", "errors", "paths", "progress", "threads", "__version__"}
 MAY_IMPORT = {
     "atlas": set(),
     "stream": {"atlas"},

@@ -1,5 +1,6 @@
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from livelatent.errors import GeneMismatchError, StoreError
 from livelatent.stream.plan import StreamConfig, plan_epoch
 from livelatent.stream.read import group_spec, read_group
+from livelatent.stream.slots import Slots
 from livelatent.stream.stream import Stream
+from livelatent.stream.together import Together
 
 SMALL = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=120, seed=3)
 
@@ -122,11 +125,17 @@ def test_a_global_dask_setting_changes_nothing(tiny_atlas):
 
 
 def test_a_group_spec_survives_pickling(tiny_atlas):
-    spec = group_spec(np.array([1, 2, 30, 47, 48, 300]), block_cells=16)
-    assert spec.stretches == ((1, 3), (30, 31), (47, 49), (300, 301))
-    here, there = read_group(spec, tiny_atlas), read_group(*pickle.loads(pickle.dumps((spec, tiny_atlas))))
-    for name in ("rows", "start", "stop", "indices", "data"):
+    together = Together([tiny_atlas], block_cells=16)
+    spec = group_spec(np.array([1, 2, 30, 47, 48, 300]), 16, together)
+    assert spec.parts[0].stretches == ((1, 3), (30, 31), (47, 49), (300, 301))
+    with ThreadPoolExecutor(2) as pool:
+        here, there = (
+            read_group(one, together, Slots(10**6, 1), pool) for one in (spec, pickle.loads(pickle.dumps(spec)))
+        )
+    for name in ("rows", "start", "stop"):
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
+    np.testing.assert_array_equal(here.parts[0].indices, there.parts[0].indices)
+    np.testing.assert_array_equal(here.parts[0].data, there.parts[0].data)
 
 
 def test_close_stops_the_threads(tiny_atlas):

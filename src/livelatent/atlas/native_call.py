@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
 def call_c(typing: Any, address: Any, first: Any, second: Any, third: Any, fourth: Any) -> Any:
     """`int64 f(int64, int64, int64, int64)` at `address`: pointers and sizes of 64 bits.
 

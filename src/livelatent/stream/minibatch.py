@@ -1,15 +1,25 @@
-"""Counts of a group → one dense, normalised minibatch."""
+"""Cells of one or two groups → a minibatch on its device."""
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy import ndarray
 from torch import Tensor
 
 from livelatent.arrays import Float, Int
+from livelatent.atlas.passes import size_factor
+from livelatent.stream import kernels
+from livelatent.stream.cells import Cells, Take, cells_by_part
+from livelatent.stream.columns import Columns
+from livelatent.stream.device import OnDevice
+from livelatent.stream.health import Mixture, mixture
+from livelatent.stream.slots import Slots, carve, room_for
+from livelatent.stream.together import Together
+
+Values = Literal["log1p", "counts"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +27,7 @@ class Minibatch:
     """The cells of one optimiser step."""
 
     x: Float[Tensor, "cell gene"]
-    """log1p(count * mean_total / total)"""
+    """log1p(count * mean_total / total), or counts; dense, or sparse CSR where the stream was asked for it."""
     label: Int[Tensor, " cell"]
     """Codes; -1 is no label."""
     batch: Int[Tensor, " cell"]
@@ -25,6 +35,11 @@ class Minibatch:
     """Store rows."""
     total: Float[Tensor, " cell"]
     """Total counts, over all genes measured in the source."""
+    atlas: Int[Tensor, " cell"] | None = None
+    """Which of the stream's atlases the row is of; None where there is one."""
+    obs: dict[str, Tensor] = field(default_factory=dict)
+    """Columns asked for: codes (-1 missing) of text and categories, float32 of numbers."""
+    obsm: dict[str, Float[Tensor, "cell dim"]] = field(default_factory=dict)
 
     @property
     def n_cells(self) -> int:
@@ -32,51 +47,128 @@ class Minibatch:
         return len(self.cell)
 
 
-def scatter_log(
-    data: NDArray[Any],
-    indices: NDArray[Any],
-    start: NDArray[np.int64],
-    stop: NDArray[np.int64],
-    gene_map: NDArray[np.int32],
-    scale: NDArray[np.float64],
-    out: NDArray[np.float32],
-) -> None:
-    """Write log1p(count * scale) of each cell's counts to its row of `out`, which must hold zeros.
+@dataclass(frozen=True)
+class Form:
+    """What a minibatch is made into."""
+
+    genes: tuple[str, ...]
+    gene_maps: tuple[Int[ndarray, " gene"], ...]
+    """Per atlas: column of each of its genes, -1 where it is not wanted."""
+    mean_total: float
+    values: Values
+    is_sparse: bool
+
+    def is_every_gene(self, atlas: int) -> bool:
+        """Whether the genes are the atlas's own, in its order."""
+        own = self.gene_maps[atlas]
+        return len(own) == len(self.genes) and bool((own == np.arange(len(own))).all())
+
+
+class Assembly:
+    """Makes minibatches; several threads may at once.
 
     Parameters
     ----------
-    data, indices
-        Counts and gene numbers; cell i's are those from `start[i]` to `stop[i]`.
-    gene_map
-        Column of `out` per gene of the store; -1 leaves the gene out.
+    slots
+        For `x`: each holds the largest minibatch.
     """
-    _compiled()(data, indices, start, stop, gene_map, scale, out)
+
+    def __init__(self, together: Together, form: Form, columns: Columns, slots: Slots, device: torch.device) -> None:
+        self._together, self._form, self._columns, self._slots = together, form, columns, slots
+        self._map = [None if form.is_every_gene(k) else form.gene_maps[k] for k in range(len(together.atlases))]
+
+        self._device = device
+        on_cpu = device.type == "cpu" or form.is_sparse
+        self._on_device = None if on_cpu else OnDevice(device, form.gene_maps, len(form.genes))
+
+    def __call__(self, takes: Sequence[Take]) -> tuple[Minibatch, Mixture]:
+        """One minibatch of the cells taken, in the order given."""
+        device = self._device
+        rows = np.concatenate([take.group.rows[take.cells] for take in takes] or [np.empty(0, np.int64)])
+        together, form = self._together, self._form
+        atlas = together.atlas_of(rows)
+        total = together.per_cell(rows, together.total)
+        scale = size_factor(total, form.mean_total) if form.values == "log1p" else None
+        parts = cells_by_part(takes)
+        if form.is_sparse:
+            x = self._sparse(parts, scale, len(rows)).to(device)
+        elif self._on_device is None:
+            x = self._dense(parts, scale, len(rows))
+        else:
+            x = self._on_device.dense(parts, scale, len(rows))
+        label, batch = together.per_cell(rows, together.label), together.per_cell(rows, together.batch)
+        minibatch = Minibatch(
+            x=x,
+            label=_tensor(label, np.int64, device),
+            batch=_tensor(batch, np.int64, device),
+            cell=_tensor(rows - together.first[atlas], np.int64, device),
+            total=_tensor(total, np.float32, device),
+            atlas=None if len(together.atlases) == 1 else _tensor(atlas, np.int64, device),
+            obs={
+                name: _tensor(together.per_cell(rows, values), values[0].dtype, device)
+                for name, values in self._columns.values.items()
+            },
+            obsm={
+                name: _tensor(np.concatenate([take.group.obsm[name][take.cells] for take in takes]), np.float32, device)
+                for name in self._columns.obsm
+            },
+        )
+        return minibatch, mixture(label, batch)
+
+    def _dense(self, parts: list[Cells], scale: ndarray | None, n_cells: int) -> Tensor:
+        n_genes = len(self._form.genes)
+        (flat,) = carve(self._slots.take(), (np.dtype(np.float32), n_cells * n_genes))
+        flat[:] = 0
+        x = flat.reshape(n_cells, n_genes)
+        for cells in parts:
+            own = (cells.part.data, cells.part.indices, cells.start, cells.stop, self._form.gene_maps[cells.part.atlas])
+            if scale is None:
+                kernels.scatter_counts(*own, cells.at, x)
+            else:
+                kernels.scatter_logs(*own, scale[cells.at], cells.at, x)
+        return torch.from_numpy(x)
+
+    def _sparse(self, parts: list[Cells], scale: ndarray | None, n_cells: int) -> Tensor:
+        lengths = np.zeros(n_cells, np.int64)
+        for cells in parts:
+            gene_map = self._map[cells.part.atlas]
+            lengths[cells.at] = (
+                cells.stop - cells.start
+                if gene_map is None
+                else kernels.n_wanted(cells.part.indices, cells.start, cells.stop, gene_map)
+            )
+        indptr = np.zeros(n_cells + 1, np.int64)
+        np.cumsum(lengths, out=indptr[1:])
+        kinds = sparse_parts(int(indptr[-1]), n_cells)
+        needed = room_for(*kinds)
+        data, indices, pointers = carve(
+            self._slots.take() if needed <= self._slots.n_bytes else np.empty(needed, np.uint8), *kinds
+        )
+        pointers[:] = indptr
+        is_sorted = True
+        for cells in parts:
+            gene_map, at = self._map[cells.part.atlas], indptr[cells.at]
+            own = (cells.part.data, cells.part.indices, cells.start, cells.stop)
+            is_sorted &= kernels.gather(*own, at, data, indices, gene_map)
+        if not is_sorted:
+            kernels.sort_columns(indptr, indices, data)
+        if scale is not None:
+            kernels.log_rows(indptr, data, scale)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(pointers),
+            torch.from_numpy(indices),
+            torch.from_numpy(data),
+            size=(n_cells, len(self._form.genes)),
+            check_invariants=False,
+        )
 
 
-def _scatter_log(
-    data: NDArray[Any],
-    indices: NDArray[Any],
-    start: NDArray[np.int64],
-    stop: NDArray[np.int64],
-    gene_map: NDArray[np.int32],
-    scale: NDArray[np.float64],
-    out: NDArray[np.float32],
-) -> None:
-    # Gene map, scatter, scaling and log1p in one pass. Single precision after the product: a logarithm in double
-    # costs more than the rest and changes nothing that float32 can show.
-    for cell in range(start.size):
-        row = out[cell]
-        for k in range(start[cell], stop[cell]):
-            column = gene_map[indices[k]]
-            if column >= 0:
-                row[column] = np.log1p(np.float32(data[k] * scale[cell]))
+def sparse_parts(n_values: int, n_cells: int) -> list[tuple["np.dtype[Any]", int]]:
+    """Types and lengths of a sparse minibatch: values, columns, pointers (32 bits, as torch likes best)."""
+    wide = np.dtype(np.int64) if n_values >= 2**31 else np.dtype(np.int32)
+    return [(np.dtype(np.float32), n_values), (wide, n_values), (wide, n_cells + 1)]
 
 
-@functools.cache
-def _compiled() -> Callable[..., None]:
-    # numba takes a second to import, so it waits until the first minibatch. Not `parallel`: numba's workqueue
-    # aborts the process when two threads enter it (DESIGN, decision 4).
-    import numba
-
-    compiled: Callable[..., None] = numba.njit(nogil=True, cache=True)(_scatter_log)
-    return compiled
+def _tensor(values: ndarray, kind: Any, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=kind))
+    return tensor.to(device)

@@ -8,14 +8,17 @@ from typing import Self
 
 import numpy as np
 
-from livelatent.arrays import Rows
+from livelatent.arrays import Int, Rows, ndarray
 from livelatent.errors import ResumeError
 from livelatent.stream.plan import StreamConfig
 
 
-def hash_rows(rows: Rows) -> str:
-    """Sha256 of row numbers, the same on every byte order."""
-    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<i8").tobytes()).hexdigest()
+def hash_rows(rows: Rows, *facts: Int[ndarray, " cell"]) -> str:
+    """Sha256 of row numbers and what else decides the order of cells, the same on every byte order."""
+    found = hashlib.sha256()
+    for numbers in (rows, *facts):
+        found.update(np.ascontiguousarray(numbers, dtype="<i8").data)
+    return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,15 @@ class Position:
         except (ValueError, TypeError, KeyError) as error:
             raise ResumeError(f"this is no saved position of a stream ({error!r}): {text[:80]!r}.") from error
 
-    def check(self, rows: Rows, config: StreamConfig) -> None:
-        """Refuse to go on over other cells or in another order.
+    def check(self, rows: Rows, config: StreamConfig, *facts: Int[ndarray, " cell"]) -> None:
+        """Refuse to go on over other cells or in another order; `facts` as in `hash_rows`.
 
         Raises
         ------
         ResumeError
             If rows or configuration differ from those that the position counts in.
         """
-        if hash_rows(rows) != self.rows_sha256:
+        if hash_rows(rows, *facts) != self.rows_sha256:
             raise ResumeError(
                 f"the stream was at epoch {self.epoch}, step {self.step} of other cells than the {len(rows)} given "
                 "now: the store, its labels or its splits have changed since. Start a new run on the store as it is."

@@ -1,22 +1,46 @@
 """Groups of blocks from disk, one Dask task each, read ahead on threads."""
 
 import functools
+import os
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
+from numpy import ndarray
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import StoreError
+from livelatent.stream.kernels import gather
+from livelatent.stream.slots import Slots, carve, room_for
+from livelatent.stream.together import Together
 
 REMOTE_AT_ONCE = 8
-"""Stretches of a remote store that are read at a time."""
+"""Stretches of a remote store that are read at a time: a request takes tens of milliseconds whatever its size."""
+MERGED_BLOCKS = 4
+"""Neighbouring blocks in one stretch at most. A stretch decodes the chunks at its two ends for other cells' sake, so
+longer is cheaper; shorter ones share out better over threads."""
+DENSE_ENOUGH = 0.75
+"""Share of the values read that are wanted, below which they alone are kept: a subset of cells that lie scattered
+would fill the memory with its neighbours."""
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """What a group holds of one atlas."""
+
+    atlas: int
+    """Number of the atlas."""
+    rows: Rows
+    """Its rows to deliver, ascending."""
+    stretches: tuple[tuple[int, int], ...]
+    """(start, stop) rows to read: each holds some of `rows`, and all lie in one."""
 
 
 @dataclass(frozen=True)
@@ -24,117 +48,232 @@ class GroupSpec:
     """What one task reads; small, and picklable, so that a task can go anywhere."""
 
     rows: Rows
-    """Rows to deliver, ascending."""
-    stretches: tuple[tuple[int, int], ...]
-    """(start, stop) rows to read: each holds some of `rows`, and all lie in one."""
+    """Rows of all atlases to deliver, ascending."""
+    parts: tuple[PartSpec, ...]
 
 
 @dataclass(frozen=True)
 class CsrGroup:
-    """The counts of one group; cell i's are those from `start[i]` to `stop[i]`."""
+    """The counts of one group; cell i's are those from `start[i]` to `stop[i]` of its part."""
 
     rows: Rows
-    start: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    indices: NDArray[Any]
-    data: NDArray[Any]
+    start: Int[ndarray, " cell"]
+    stop: Int[ndarray, " cell"]
+    part: Int[ndarray, " cell"] | None
+    """Which of `parts` each cell is in; None where there is one."""
+    parts: tuple["Part", ...]
+    obsm: dict[str, Float[ndarray, "cell dim"]] = field(default_factory=dict)
+
+    def of_part(self, number: int, cells: Int[ndarray, " cell"]) -> Int[ndarray, " cell"] | None:
+        """Places among `cells` that lie in a part; None means all of them."""
+        return None if self.part is None else np.flatnonzero(self.part[cells] == number)
 
 
-def group_spec(rows: Rows, block_cells: int) -> GroupSpec:
+@dataclass(frozen=True)
+class Part:
+    """Stored values and gene indices of one atlas, as they are on disk."""
+
+    atlas: int
+    data: Any
+    indices: Any
+
+
+def group_spec(rows: Rows, block_cells: int, together: Together) -> GroupSpec:
     """Read each block of `rows` from its first to its last row wanted; neighbours are merged into one request."""
-    first = np.flatnonzero(np.diff(rows // block_cells, prepend=-1))
-    last = np.append(first[1:], len(rows)) - 1
+    parts = []
+    bounds = np.append(np.searchsorted(rows, together.first), len(rows)).tolist()
+    for number, first in enumerate(together.first.tolist()):
+        own = rows[bounds[number] : bounds[number + 1]] - first
+        if len(own):
+            parts.append(PartSpec(number, own, _stretches(own, block_cells)))
+    return GroupSpec(rows, tuple(parts))
+
+
+def _stretches(rows: Rows, block_cells: int) -> tuple[tuple[int, int], ...]:
+    begins = np.flatnonzero(np.diff(rows // block_cells, prepend=-1))
+    ends = np.append(begins[1:], len(rows)) - 1
+    whole = (rows[ends] - rows[begins] == ends - begins).tolist()
     stretches: list[tuple[int, int]] = []
-    for start, stop in zip(rows[first].tolist(), (rows[last] + 1).tolist(), strict=True):
-        if stretches and stretches[-1][1] == start:
+    can_grow = False
+    for start, stop, is_whole in zip(rows[begins].tolist(), (rows[ends] + 1).tolist(), whole, strict=True):
+        is_next = can_grow and is_whole and stretches[-1][1] == start
+        if is_next and stop - stretches[-1][0] <= MERGED_BLOCKS * block_cells:
             stretches[-1] = (stretches[-1][0], stop)
         else:
             stretches.append((start, stop))
-    return GroupSpec(rows, tuple(stretches))
+        can_grow = is_whole
+    return tuple(stretches)
 
 
-def read_group(spec: GroupSpec, atlas: Atlas) -> CsrGroup:
-    """Read one group and check all that a kernel will trust; the row pointers `atlas.csr()` has checked.
+@dataclass(frozen=True)
+class Stretch:
+    """Neighbouring rows that are read together, and where their values go."""
+
+    atlas: Atlas
+    rows: Rows
+    """Those to deliver."""
+    start: int
+    stop: int
+    into: slice
+    """Of the part's values."""
+    is_dense: bool
+    """Kept as it is read; else the rows to deliver alone."""
+
+
+def read_group(
+    spec: GroupSpec, together: Together, slots: Slots, pool: ThreadPoolExecutor, obsm: Sequence[str] = ()
+) -> CsrGroup:
+    """Read one group and check all that a kernel will trust; the row pointers each matrix has checked.
 
     Raises
     ------
     StoreError
         If a stretch can't be read, is short, or names a gene that the store does not have.
     """
-    ptr = atlas.csr().indptr
-    indices, data = [], []
-    start = np.empty(len(spec.rows), np.int64)
-    stop = np.empty(len(spec.rows), np.int64)
-    done = 0
-    bounds = [(int(ptr[a]), int(ptr[b])) for a, b in spec.stretches]
-    read = values_of(
-        atlas, [(*pair, f"rows {a} to {b - 1} of") for pair, (a, b) in zip(bounds, spec.stretches, strict=True)]
-    )
-    for (a, b), (low, high) in zip(spec.stretches, bounds, strict=True):
-        where = f"{atlas.path}, rows {a} to {b - 1} ({atlas.shards_of(low, high)})"
-        values, genes = next(read)
-        data.append(values)
-        indices.append(genes)
-        if len(indices[-1]) != high - low or len(data[-1]) != high - low:
-            raise StoreError(f"{where}: {len(data[-1])} values came, {high - low} were wanted; the store is damaged.")
-        inside = slice(*np.searchsorted(spec.rows, (a, b)).tolist())
-        start[inside] = ptr[spec.rows[inside]] - low + done
-        stop[inside] = ptr[spec.rows[inside] + 1] - low + done
-        if high > low and not 0 <= int(indices[-1].min()) <= int(indices[-1].max()) < atlas.n_genes:
-            raise StoreError(f"{where}: names genes outside 0..{atlas.n_genes - 1}; the store is damaged.")
-        done += high - low
-    return CsrGroup(spec.rows, start, stop, np.concatenate(indices), np.concatenate(data))
+    start, stop = np.empty(len(spec.rows), np.int64), np.empty(len(spec.rows), np.int64)
+    kinds, plans, cell = [], [], 0
+    for part in spec.parts:
+        atlas = together.atlases[part.atlas]
+        plan = _laid_out(part, atlas, start[cell : cell + len(part.rows)], stop[cell : cell + len(part.rows)])
+        plans.append(plan)
+        n_values = plan[-1].into.stop
+        kinds += [(atlas.matrix().data_type, n_values), (atlas.matrix().index_type, n_values)]
+        cell += len(part.rows)
+    needed = room_for(*kinds)
+    arrays = carve(slots.take() if needed <= slots.n_bytes else np.empty(needed, np.uint8), *kinds)
+    parts = [Part(part.atlas, *arrays[2 * k : 2 * k + 2]) for k, part in enumerate(spec.parts)]
+    jobs = [(stretch, part) for part, plan in zip(parts, plans, strict=True) for stretch in plan]
+    # Whatever goes wrong is raised here; what is still being filled then belongs to nobody.
+    for _ in pool.map(lambda job: _fill(*job), jobs):
+        pass
+    lengths = [len(part.rows) for part in spec.parts]
+    part_of = np.repeat(np.arange(len(lengths)), lengths) if len(lengths) > 1 else None
+    return CsrGroup(spec.rows, start, stop, part_of, tuple(parts), {name: _obsm(spec, together, name) for name in obsm})
 
 
-def values_of(atlas: Atlas, asks: Sequence[tuple[int, int, str]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Stored values and their gene indices between each pair of bounds, in order; texts name them in messages."""
-    if isinstance(atlas.path, Path):
-        yield from (atlas.values_between(*ask) for ask in asks)
-        return
-    # A request to a bucket takes tens of milliseconds whatever its size, and a group some fifty of them.
-    with ThreadPoolExecutor(REMOTE_AT_ONCE, thread_name_prefix="livelatent-remote") as pool:
-        yield from pool.map(lambda ask: atlas.values_between(*ask), asks)
+def _laid_out(part: PartSpec, atlas: Atlas, start: ndarray, stop: ndarray) -> list[Stretch]:
+    """The stretches one behind the other; writes where each cell's values will begin and end."""
+    ptr, done, plan = atlas.matrix().indptr, 0, []
+    for a, b in part.stretches:
+        inside = slice(*np.searchsorted(part.rows, (a, b)).tolist())
+        rows = part.rows[inside]
+        n_read = int(ptr[b] - ptr[a])
+        lengths = ptr[rows + 1] - ptr[rows]
+        n_wanted = int(lengths.sum())
+        is_dense = n_wanted >= DENSE_ENOUGH * n_read
+        ends = ptr[rows + 1] - ptr[a] if is_dense else np.cumsum(lengths)
+        stop[inside], start[inside] = ends + done, ends - lengths + done
+        plan.append(Stretch(atlas, rows, a, b, slice(done, done + (n_read if is_dense else n_wanted)), is_dense))
+        done = plan[-1].into.stop
+    return plan
+
+
+def _fill(stretch: Stretch, part: Part) -> None:
+    atlas, ptr = stretch.atlas, stretch.atlas.matrix().indptr
+    low, high = int(ptr[stretch.start]), int(ptr[stretch.stop])
+    data, indices = part.data[stretch.into], part.indices[stretch.into]
+    if not stretch.is_dense:
+        data, indices = np.empty(high - low, data.dtype), np.empty(high - low, indices.dtype)
+    where = f"rows {stretch.start} to {stretch.stop - 1}"
+    atlas.matrix().read_into(low, high, data, indices, f"{where} of")
+    is_signed = indices.dtype.kind != "u"
+    if high > low and not (int(indices.max()) < atlas.n_genes and not (is_signed and int(indices.min()) < 0)):
+        raise StoreError(
+            f"{atlas.path}, {where} ({atlas.shards_of(low, high)}): names genes outside 0..{atlas.n_genes - 1}; "
+            "the store is damaged."
+        )
+    if not stretch.is_dense:
+        first, last = ptr[stretch.rows] - low, ptr[stretch.rows + 1] - low
+        at = np.cumsum(last - first) - (last - first)
+        gather(data, indices, first, last, at, part.data[stretch.into], part.indices[stretch.into])
+
+
+def _obsm(spec: GroupSpec, together: Together, name: str) -> Float[ndarray, "cell dim"]:
+    found = []
+    for part in spec.parts:
+        vectors = together.atlases[part.atlas].obsm_rows(name)
+        for a, b in part.stretches:
+            inside = slice(*np.searchsorted(part.rows, (a, b)).tolist())
+            found.append(vectors.read(a, b)[part.rows[inside] - a])
+    return np.concatenate(found)
 
 
 class GroupReader:
     """Reads groups in order, `groups_ahead` of them before they are asked for.
 
     Each group is one `dask.delayed` task run by Dask's threaded scheduler, named in the call: buffers must not
-    cross processes, so neither a global Dask setting nor an active Client moves it elsewhere.
+    cross processes, so neither a global Dask setting nor an active Client moves it elsewhere. Inside the task the
+    stretches are read and decoded on threads of their own.
     """
 
-    def __init__(self, atlas: Atlas, groups_ahead: int) -> None:
-        self._atlas = atlas
+    def __init__(self, together: Together, slots: Slots, groups_ahead: int, obsm: Sequence[str] = ()) -> None:
+        self._together, self._slots, self._obsm = together, slots, tuple(obsm)
         self._ahead = groups_ahead
-        self._pool = ThreadPoolExecutor(max(groups_ahead, 1), thread_name_prefix="livelatent-read")
-        self._waiters = ThreadPoolExecutor(max(groups_ahead, 1), thread_name_prefix="livelatent-ahead")
+        n = max(groups_ahead, 1)
+        self._tasks = ThreadPoolExecutor(n, thread_name_prefix="livelatent-group")
+        self._waiters = ThreadPoolExecutor(n, thread_name_prefix="livelatent-ahead")
+        self._stretches = ThreadPoolExecutor(n_readers(together), thread_name_prefix="livelatent-read")
+        self.makers = ThreadPoolExecutor(1, thread_name_prefix="livelatent-minibatch")
+        """For what is made of groups."""
+        self._waiting: deque[Future[CsrGroup]] = deque()
+        self._lock = threading.Lock()
+        self.is_closed = False
+        self.bytes_read = 0
+        """Decoded so far."""
 
-    def groups(self, specs: Sequence[GroupSpec]) -> Iterator[CsrGroup]:
-        """Read `specs` in their order; a reader's exception is raised here."""
-        waiting: deque[Future[CsrGroup]] = deque()
-        rest = iter(specs)
+    def groups(self, specs: Iterable[GroupSpec]) -> "Iterator[Future[CsrGroup]]":
+        """Futures of the groups in their order: asking for one sets those after it going."""
+        waiting = self._waiting
         try:
-            for spec in rest:
-                if self._ahead == 0:
-                    yield self._compute(spec)
-                    continue
-                waiting.append(self._waiters.submit(self._compute, spec))
+            for spec in specs:
+                waiting.append(self.read(spec))
                 if len(waiting) > self._ahead:
-                    yield waiting.popleft().result()
+                    yield waiting.popleft()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()
         finally:
             for future in waiting:
                 future.cancel()
 
-    def close(self) -> None:
-        """Stop the threads; a group that is being read is finished first."""
-        self._waiters.shutdown(wait=True, cancel_futures=True)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def read(self, spec: GroupSpec, slots: Slots | None = None) -> "Future[CsrGroup]":
+        """Begin to read one group; into other slots than the reader's, if they are given."""
+        return self._waiters.submit(self._compute, spec, slots or self._slots)
 
-    def _compute(self, spec: GroupSpec) -> CsrGroup:
+    @property
+    def ready_share(self) -> float:
+        """Share of the groups begun ahead that are read."""
+        waiting = list(self._waiting)
+        return sum(future.done() for future in waiting) / len(waiting) if waiting else 1.0
+
+    def close(self) -> None:
+        """Stop the threads; a stretch that is being read is finished first."""
+        self.is_closed = True
+        # In this order: stretches that nobody has begun fail, so the tasks that wait for them end. A task taken from
+        # Dask before it has begun would leave its caller waiting for ever.
+        self._stretches.shutdown(wait=True, cancel_futures=True)
+        self._waiters.shutdown(wait=True, cancel_futures=True)
+        self._tasks.shutdown(wait=True)
+        self.makers.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _compute(self, spec: GroupSpec, slots: Slots) -> CsrGroup:
         import dask
 
-        task = dask.delayed(functools.partial(read_group, spec, self._atlas), pure=False)()
-        group: CsrGroup = task.compute(scheduler="threads", pool=self._pool)
+        read = functools.partial(read_group, spec, self._together, slots, self._stretches, self._obsm)
+        group: CsrGroup = dask.delayed(read, pure=False)().compute(scheduler="threads", pool=self._tasks)
+        with self._lock:
+            self.bytes_read += sum(part.data.nbytes + part.indices.nbytes for part in group.parts)
         return group
+
+
+def n_readers(together: Together) -> int:
+    """Threads that read and decode stretches of a group."""
+    if any(not isinstance(atlas.path, Path) for atlas in together.atlases):
+        return REMOTE_AT_ONCE
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, min(cores, 8))

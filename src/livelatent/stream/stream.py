@@ -1,44 +1,78 @@
 """The store as a resumable run of minibatches."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import functools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import pandas as pd
 import torch
 
-from livelatent.arrays import Rows, as_rows
+from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.genes import missing_genes
-from livelatent.atlas.passes import size_factor
-from livelatent.errors import GeneMismatchError
-from livelatent.stream.minibatch import Minibatch, scatter_log
-from livelatent.stream.plan import StreamConfig, plan_epoch, step_bounds
+from livelatent.errors import LabelError
+from livelatent.stream.ahead import ahead
+from livelatent.stream.balanced_epoch import BalanceCost, BalancedGroup, balance_cost, balanced_epoch, steps_of_groups
+from livelatent.stream.carry import carry, in_order
+from livelatent.stream.cells import Take
+from livelatent.stream.columns import columns_of
+from livelatent.stream.health import Health, Meter, Mixture
+from livelatent.stream.memory import MINIBATCHES_AHEAD, needs_of, within
+from livelatent.stream.minibatch import Assembly, Form, Minibatch, Values
+from livelatent.stream.plan import Group, StreamConfig, plan_epoch, step_bounds
 from livelatent.stream.position import Position, hash_rows
 from livelatent.stream.read import CsrGroup, GroupReader, group_spec
+from livelatent.stream.slots import Slots
+from livelatent.stream.together import Together
+
+type Job = Callable[[], tuple[Minibatch, Mixture]]
 
 
 class Stream:
-    """Minibatches of an atlas, epoch by epoch, in an order that seed and epoch fix.
+    """Minibatches of one or several atlases, epoch by epoch, in an order that seed and epoch fix.
 
     Parameters
     ----------
     rows
-        Store rows to deliver, or a mask; each comes once per epoch.
+        Store rows to deliver, or a mask (of several atlases: one of each); each comes once per epoch. None means all
+        that QC keeps.
     genes
-        Names of the genes to deliver, in that order; None means the store's. One that the store lacks comes as 0.
+        Names of the genes to deliver, in that order; None means the store's (of several: those that all have). One
+        that an atlas lacks comes as 0.
     mean_total
         L of METHODS 1; None means the atlas's own. A query is given its model's.
+    config
+        How an epoch is cut up, and whether minibatches are balanced; cells without a label are in no balanced one.
+    memory
+        Limit such as `"1GB"` on what the stream holds; the buffer becomes as large as it allows, and stands in
+        `config` then. None keeps the buffer of `config`, whatever it takes.
+    values
+        `"log1p"`: log1p(count * mean_total / total); or `"counts"`.
+    sparse
+        Deliver `x` as a `torch.sparse_csr` tensor.
+    obs, obsm
+        Names of columns and arrays that come along with each cell.
 
     Raises
     ------
     GeneMismatchError
-        If more than half of `genes` are missing from the atlas, or one is named twice.
+        If more than half of `genes` are missing from an atlas, or one is named twice.
+    ColumnError
+        If an atlas has no such column or array.
+    LabelError
+        If minibatches are to be balanced and no cell has a label.
+    MemoryLimitError
+        If `memory` is too little; it says how much would do.
     """
 
     def __init__(
         self,
-        atlas: Atlas,
-        rows: Rows,
+        atlas: Atlas | Sequence[Atlas],
+        rows: "Rows | Sequence[Rows] | None" = None,
         config: StreamConfig | None = None,
         *,
         genes: Sequence[str] | np.ndarray | None = None,
@@ -46,20 +80,81 @@ class Stream:
         device: str | torch.device = "cpu",
         rank: int = 0,
         world: int = 1,
+        memory: int | str | None = None,
+        values: Values = "log1p",
+        sparse: bool = False,
+        obs: Sequence[str] = (),
+        obsm: Sequence[str] = (),
     ) -> None:
-        self.atlas = atlas
-        self.rows = as_rows(rows, atlas.n_cells)
-        self.config = StreamConfig() if config is None else config
+        if values not in ("log1p", "counts"):
+            raise ValueError(f'values is "log1p" or "counts"; got {values!r}.')
+        config = StreamConfig() if config is None else config
+        together = Together([atlas] if isinstance(atlas, Atlas) else atlas, config.block_cells)
+        self._together = together
+        self.atlases = together.atlases
+        self.rows = together.rows(rows)
+        """Sorted; of several atlases, those of the k-th lie `first_row[k]` higher."""
+        if config.balance is not None:
+            self.rows = self.rows[self._of_rows(together.label) >= 0]
+            if not len(self.rows):
+                raise LabelError(
+                    f"{together.atlases[0].path}: none of the cells has a label, and minibatches were to be balanced "
+                    "over labels. Name a label column at ingest, or leave out `balance`."
+                )
+        self.first_row = together.first
+        self.values = values
         self.device = torch.device(device)
-        self.mean_total = float(atlas.mean_total if mean_total is None else mean_total)
         self.rank, self.world = rank, world
-        self.n_genes = atlas.n_genes if genes is None else len(genes)
-        # `missing`: names of wanted genes that the atlas lacks.
-        self._gene_map, self.missing = _gene_map(atlas, genes)
-        self._bounds = step_bounds(len(self.rows), self.config, rank, world)
-        self._reader: GroupReader | None = None
-        self._rows_sha256 = hash_rows(self.rows)
-        self._only_group: CsrGroup | None = None
+        self.genes = together.genes(genes)
+        maps, missing = together.gene_maps(self.genes)
+        self.missing = tuple(dict.fromkeys(name for names in missing for name in names))
+        """Names of wanted genes that an atlas lacks."""
+        self.mean_total = float(together.mean_total if mean_total is None else mean_total)
+        columns = columns_of(together, obs, obsm)
+        self._obsm = columns.obsm
+        self.obs_names = columns.names
+        """What the codes of each column of `obs` mean; None for numbers."""
+        needs = needs_of(
+            together,
+            self.rows,
+            config.block_cells,
+            n_labels=len(together.label_names) if config.balance else 0,
+            n_obs=columns.n_numbers,
+        )
+        if memory is not None:
+            config = within(memory, config, needs, self.n_genes, is_sparse=sparse)
+        self.config = config
+        """Resolved: with the buffer that `memory` has bought."""
+        self._bounds = step_bounds(len(self.rows), config, rank, world)
+        # Balanced order follows from labels and batches too.
+        self._order_facts: list[np.ndarray] = []
+        if config.balance is not None:
+            self._order_facts = [self._of_rows(together.label), self._of_rows(together.batch)]
+        self._rows_sha256 = hash_rows(self.rows, *self._order_facts)
+        n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
+        self._group_slots = Slots(needs.group(config.buffer_cells), config.groups_ahead + 2)
+        self._assembly = Assembly(
+            together,
+            Form(tuple(self.genes.tolist()), tuple(maps), self.mean_total, values, sparse),
+            columns,
+            Slots(needs.minibatch(config.minibatch_cells, self.n_genes, is_sparse=sparse), n_ahead + 2),
+            self.device,
+        )
+        self._carried_slots = Slots(needs.carried(config), 3)
+        self._last: _Standing | None = None
+        self._readers: weakref.WeakSet[GroupReader] = weakref.WeakSet()
+        self._only_group: Future[CsrGroup] | None = None
+        self._meter, self._bytes_read = Meter(), 0
+
+    @property
+    def atlas(self) -> Atlas:
+        """The atlas; the first of several."""
+        return self.atlases[0]
+
+    @property
+    def n_genes(self) -> int:
+        """Columns of a minibatch."""
+        return len(self.genes)
 
     @property
     def n_steps(self) -> int:
@@ -68,23 +163,83 @@ class Stream:
 
     @property
     def missing_share(self) -> float:
-        """Share of the wanted genes that the atlas lacks; they come as 0."""
+        """Share of the wanted genes that an atlas lacks; they come as 0."""
         return len(self.missing) / max(self.n_genes, 1)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What label codes mean."""
+        return self._together.label_names
+
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """What batch codes mean."""
+        return self._together.batch_names
+
+    def health(self) -> Health:
+        """How fast it delivers, how long the consumer waits, and what minibatches hold."""
+        return self._meter.health(self._bytes_read + sum(reader.bytes_read for reader in self._readers))
 
     def minibatches(self, epoch: int, first_step: int = 0) -> Iterator[Minibatch]:
         """Deliver one epoch, from `first_step` on."""
-        for group, cells, size in self._takes(epoch, first_step):
-            yield self._assemble(group, cells, size)
+        if first_step >= self.n_steps:
+            return
+        n_ahead = MINIBATCHES_AHEAD if self.config.groups_ahead else 0
+        with GroupReader(self._together, self._group_slots, self.config.groups_ahead, self._obsm) as reader:
+            self._readers.add(reader)
+            minibatches = ahead(self._jobs(reader, epoch, first_step), reader.makers, n_ahead)
+            try:
+                self._meter.begins()
+                while True:
+                    self._meter.asked()
+                    ready = reader.ready_share
+                    minibatch, held = next(minibatches)
+                    self._meter.gives(held, ready)
+                    yield minibatch
+                    del minibatch
+            except StopIteration:
+                return
+            except (CancelledError, RuntimeError) as error:
+                if not reader.is_closed:
+                    raise
+                raise RuntimeError("the stream was closed within this epoch; ask for its minibatches again.") from error
+            finally:
+                minibatches.close()
+                self._bytes_read += reader.bytes_read
+                self._readers.discard(reader)
 
     def position(self, epoch: int, step: int) -> Position:
         """Where the stream stands when `step` minibatches of `epoch` are done."""
         return Position(epoch, step, self._rows_sha256, self.config)
 
+    def check(self, position: Position) -> None:
+        """Refuse a position in other cells, or in another order.
+
+        Raises
+        ------
+        ResumeError
+            If rows, buffer or seed differ from those that it counts in; for a balanced stream labels and batches too.
+        """
+        position.check(self.rows, self.config, *self._order_facts)
+
+    def balance_cost(self, epoch: int = 0) -> BalanceCost:
+        """What a balanced epoch repeats, leaves out and can't fill, by label name; from index work alone.
+
+        Raises
+        ------
+        ValueError
+            If the stream is not balanced.
+        """
+        if self.config.balance is None:
+            raise ValueError("each cell comes once an epoch: there is no balance in this stream's config.")
+        label, batch = self._order_facts
+        cost = balance_cost(self.rows, label, batch, self.config, epoch)
+        return dataclasses.replace(cost, labels=cost.labels.set_axis(pd.Index(self.label_names, name="label")))
+
     def close(self) -> None:
         """Stop the reading threads. The stream can be used again: they start anew."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        for reader in list(self._readers):
+            reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -92,78 +247,111 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _takes(self, epoch: int, first_step: int) -> Iterator[tuple[list[CsrGroup], list[np.ndarray], int]]:
-        """Per minibatch: the groups it draws from (two where it straddles), and which of their cells."""
-        if first_step >= self.n_steps:
-            return
+    def _jobs(self, reader: GroupReader, epoch: int, first_step: int) -> Iterator[Job]:
+        natural = self.config.balance is None
+        for takes in (self._takes if natural else self._balanced_takes)(reader, epoch, first_step):
+            yield functools.partial(self._made, takes)
+
+    def _made(self, takes: "list[tuple[Future[CsrGroup], np.ndarray]]") -> tuple[Minibatch, Mixture]:
+        return self._assembly([Take(group.result(), cells) for group, cells in takes])
+
+    def _takes(
+        self, reader: GroupReader, epoch: int, first_step: int
+    ) -> "Iterator[list[tuple[Future[CsrGroup], np.ndarray]]]":
+        """Per minibatch: the groups it draws from (more than one where it straddles), and which of their cells."""
         plan = plan_epoch(self.rows, self.config, epoch, self.rank, self.world)
         first_cell = int(self._bounds[first_step])
         plan = tuple(group for group in plan if group.first_cell + group.n_cells > first_cell)
-        groups = self._groups([group.rows(self.rows) for group in plan])
+        groups = self._groups(reader, plan)
         orders = (group.order() for group in plan)
         group, order = next(groups), next(orders)
         at = first_cell - plan[0].first_cell
         for size in np.diff(self._bounds[first_step:]).tolist():
-            parts, cells, wanted = [], [], size
+            takes, wanted = [], size
             while wanted:
                 if at == len(order):
                     group, order, at = next(groups), next(orders), 0
-                cells.append(order[at : at + wanted])
-                parts.append(group)
-                at += len(cells[-1])
-                wanted -= len(cells[-1])
-            yield parts, cells, size
+                takes.append((group, order[at : at + wanted]))
+                at += len(takes[-1][1])
+                wanted -= len(takes[-1][1])
+            yield takes
 
-    def _groups(self, rows_of_groups: list[Rows]) -> Iterator[CsrGroup]:
+    def _balanced_takes(
+        self, reader: GroupReader, epoch: int, first_step: int
+    ) -> "Iterator[list[tuple[Future[CsrGroup], np.ndarray]]]":
+        """Per minibatch: cells of its group, and of those that the group carries from earlier ones."""
+        label, batch = self._order_facts
+        plan = plan_epoch(self.rows, self.config, epoch, self.rank, self.world)
+        first_group = int(np.searchsorted(steps_of_groups(plan, self._bounds), first_step, side="right")) - 1
+        before = self._last if self._last is not None and self._last.comes_before(epoch, first_group) else None
+        self._last = None
+        groups = self._groups(reader, plan[first_group:])
+        epochs = balanced_epoch(
+            self.rows,
+            label,
+            batch,
+            self.config,
+            epoch,
+            rank=self.rank,
+            world=self.world,
+            first_group=first_group,
+            before=None if before is None else before.balanced,
+        )
+        for own, balanced in zip(groups, epochs, strict=True):
+            candidates = balanced.candidates
+            if before is None or candidates.came_from is None:
+                carried = self._read_carried(reader, self.rows[candidates.carried])
+            else:
+                carried = reader.makers.submit(_carry, before, candidates.came_from, self._carried_slots)
+            n_own = candidates.group.n_cells
+            for step in range(max(first_step - balanced.first_step, 0), balanced.n_steps):
+                cells = balanced.draws.step(step)
+                yield [(own, cells[cells < n_own]), (carried, cells[cells >= n_own] - n_own)]
+            before = _Standing(epoch, candidates.group.number == len(plan) - 1, balanced, own, carried)
+        self._last = before
+
+    def _read_carried(self, reader: GroupReader, rows: np.ndarray) -> "Future[CsrGroup]":
+        """Cells that groups before have left, where a run is resumed."""
+        spec = group_spec(np.sort(rows), self.config.block_cells, self._together)
+        group = reader.read(spec, self._carried_slots)
+        return reader.makers.submit(lambda: in_order(group.result(), rows))
+
+    def _of_rows(self, of_atlas: "list[np.ndarray]") -> np.ndarray:
+        return self._together.per_cell(self.rows, of_atlas)
+
+    def _groups(self, reader: GroupReader, plan: tuple[Group, ...]) -> "Iterator[Future[CsrGroup]]":
         # Rows that fit in one buffer are the same group in every epoch, so it is read once and kept.
-        if self._only_group is not None:
+        if self._only_group is not None and not _has_failed(self._only_group):
             yield self._only_group
             return
-        if self._reader is None:
-            self._reader = GroupReader(self.atlas, self.config.groups_ahead)
-        specs = [group_spec(rows, self.config.block_cells) for rows in rows_of_groups]
-        for group in self._reader.groups(specs):
-            if len(group.rows) == len(self.rows):
-                self._only_group = group
-            yield group
-
-    def _assemble(self, groups: list[CsrGroup], cells: list[np.ndarray], size: int) -> Minibatch:
-        x = np.zeros((size, self.n_genes), np.float32)
-        rows = np.concatenate([group.rows[cell] for group, cell in zip(groups, cells, strict=True)] or [_NONE])
-        total = self.atlas.total[rows]
-        scale = size_factor(total, self.mean_total)
-        done = 0
-        for group, cell in zip(groups, cells, strict=True):
-            part = slice(done, done + len(cell))
-            scatter_log(
-                group.data,
-                group.indices,
-                group.start[cell],
-                group.stop[cell],
-                self._gene_map,
-                scale[part],
-                x[part],
-            )
-            done += len(cell)
-        return Minibatch(
-            x=torch.from_numpy(x).to(self.device),
-            label=torch.from_numpy(self.atlas.label[rows].astype(np.int64)).to(self.device),
-            batch=torch.from_numpy(self.atlas.batch[rows].astype(np.int64)).to(self.device),
-            cell=torch.from_numpy(rows).to(self.device),
-            total=torch.from_numpy(total.astype(np.float32)).to(self.device),
-        )
+        specs = (group_spec(group.rows(self.rows), self.config.block_cells, self._together) for group in plan)
+        for number, future in enumerate(reader.groups(specs)):
+            if plan[number].n_cells == len(self.rows):
+                self._only_group = future
+            yield future
 
 
-_NONE = np.empty(0, np.int64)
+def _has_failed(future: "Future[CsrGroup]") -> bool:
+    return future.cancelled() or (future.done() and future.exception() is not None)
 
 
-def _gene_map(atlas: Atlas, genes: Sequence[str] | np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Place of each store gene among `genes` (-1: not wanted), and the names the store lacks."""
-    if genes is None:
-        return np.arange(atlas.n_genes, dtype=np.int32), ()
-    place = {str(name): column for column, name in enumerate(genes)}
-    if len(place) != len(genes):
-        raise GeneMismatchError(f"{len(genes) - len(place)} of the {len(genes)} genes to deliver are named twice.")
-    names = [str(name) for name in atlas.genes]
-    missing = missing_genes(atlas.path, list(place), names)
-    return np.array([place.get(name, -1) for name in names], dtype=np.int32), missing
+@dataclass(frozen=True)
+class _Standing:
+    """A group of a balanced epoch whose minibatches have all been given out."""
+
+    epoch: int
+    is_last: bool
+    """Of its epoch."""
+    balanced: BalancedGroup
+    own: "Future[CsrGroup]"
+    carried: "Future[CsrGroup]"
+
+    def comes_before(self, epoch: int, group: int) -> bool:
+        """Whether that group is the next."""
+        if group == 0:
+            return self.is_last and self.epoch == epoch - 1
+        return self.epoch == epoch and self.balanced.candidates.group.number == group - 1
+
+
+def _carry(before: _Standing, came_from: np.ndarray, slots: Slots) -> CsrGroup:
+    return carry(before.own.result(), before.carried.result(), came_from, slots)

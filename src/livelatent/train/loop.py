@@ -114,14 +114,14 @@ def _train_stage(
             f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell has a label that the "
             "model knows."
         )
-    if state.position is not None:
-        state.position.check(used, config)
     genes, mean_total = model.genes, model.mean_total
     optimizer = state.prepare(device)
     pace = _Pace()
     stream = Stream(atlas, used, config, genes=genes, mean_total=mean_total, device=device)
     in_order = dataclasses.replace(config, shuffle=False, balance=None)
     checks = Stream(atlas, held_out, in_order, genes=genes, mean_total=mean_total, device=device)
+    if state.position is not None:
+        stream.check(state.position)
     with stream, checks:
         while state.stage is stage:
             epoch, loss_sum = state.epoch, torch.zeros((), device=device)

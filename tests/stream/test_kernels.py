@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from livelatent.atlas.passes import size_factor
-from livelatent.stream.minibatch import scatter_log
+from livelatent.stream import kernels
 
 
 @pytest.mark.parametrize("counts", [np.uint16, np.uint32, np.float32, np.float64])
@@ -20,7 +20,8 @@ def test_scatter_equals_dense_numpy(counts, genes):
     gene_map[wanted_genes] = np.arange(4)
     scale = size_factor(dense.sum(1).astype(np.float64), 8.0)[pick]
     out = np.zeros((4, 5), np.float32)  # its last column is a gene that the store lacks
-    scatter_log(dense[rows, columns], columns.astype(genes), start[pick], stop[pick], gene_map, scale, out)
+    own = (dense[rows, columns], columns.astype(genes), start[pick], stop[pick], gene_map)
+    kernels.scatter_logs(*own, scale, np.arange(4), out)
     total = np.maximum(dense.sum(1, keepdims=True, dtype=np.float64), 1)
     wanted = np.log1p(dense * 8.0 / total)[pick][:, wanted_genes]
     np.testing.assert_allclose(out[:, :4], wanted, rtol=1e-6)

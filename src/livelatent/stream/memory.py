@@ -1,0 +1,179 @@
+"""What a stream holds in memory, and the largest buffer that a limit allows."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from livelatent.arrays import Rows
+from livelatent.atlas.building.memory import parse_memory
+from livelatent.errors import MemoryLimitError
+from livelatent.stream.minibatch import sparse_parts
+from livelatent.stream.plan import StreamConfig
+from livelatent.stream.read import DENSE_ENOUGH, MERGED_BLOCKS, n_readers
+from livelatent.stream.slots import room_for
+from livelatent.stream.together import Together
+
+MINIBATCHES_AHEAD = 2
+"""Made before they are asked for; besides, one is being made and one is the caller's."""
+MOST_CELLS = 65_536
+"""Cells of a buffer beyond which more mix no better (STREAM.md, 3c)."""
+AT_HAND = 48_000_000
+"""Threads, Dask, Zarr's metadata, what the allocator keeps: above imports and warm kernels, on every size alike."""
+PER_CELL = 64
+"""Bytes per cell of an atlas: its pointer, label, batch, total and row, and what reading those holds for a moment."""
+CHUNK_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What decides the memory of a stream over some rows."""
+
+    block_bytes: Int[ndarray, " block"]
+    """Of each block's values and indices in a slot."""
+    block_cells: Int[ndarray, " block"]
+    """Delivered by each block."""
+    n_of_length: Int[ndarray, " length"]
+    """How many of the rows have so many values: by length."""
+    value_bytes: int
+    """Of one value and its index as stored."""
+    largest_stretch: int
+    """Bytes that a thread reads at a time."""
+    n_readers: int
+    n_cells: int
+    """Of the atlases, whatever the rows."""
+    n_labels: int
+    n_obs: int
+    """Columns and dimensions that come along, four bytes each per cell."""
+
+    def group(self, buffer_cells: int) -> int:
+        """Bytes of the largest group that such a buffer can hold, whatever the epoch."""
+        # The blocks with most bytes per cell, and one more: no choice of blocks within the buffer holds more.
+        order = np.argsort(-self.block_bytes / np.maximum(self.block_cells, 1), kind="stable")
+        held = np.cumsum(self.block_cells[order])
+        n = int(np.searchsorted(held, buffer_cells, side="right")) + 1
+        return int(self.block_bytes[order[:n]].sum())
+
+    def cells(self, n_cells: int) -> int:
+        """Values of the `n_cells` cells that have most."""
+        lengths = np.arange(len(self.n_of_length))[::-1]
+        taken = np.minimum(np.cumsum(self.n_of_length[::-1]), n_cells)
+        return int((np.diff(taken, prepend=0) * lengths).sum())
+
+    def minibatch(self, n_cells: int, n_genes: int, *, is_sparse: bool) -> int:
+        """Bytes of the largest minibatch's `x`."""
+        n_cells = min(n_cells, int(self.n_of_length.sum()))
+        if is_sparse:
+            return room_for(*sparse_parts(self.cells(n_cells), n_cells))
+        return room_for((np.dtype(np.float32), n_cells * n_genes))
+
+    def carried(self, config: StreamConfig) -> int:
+        """Bytes of the cells that a balanced stream carries from group to group."""
+        if config.balance is None:
+            return 0
+        return self.value_bytes * self.cells(config.balance.ring_cells * self.n_labels) + 128 * MERGED_BLOCKS
+
+    def total(self, config: StreamConfig, n_genes: int, *, is_sparse: bool) -> int:
+        """Bytes that the whole stream holds at most."""
+        n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
+        return (
+            AT_HAND
+            + self.n_cells * (PER_CELL + 4 * self.n_obs)
+            + (config.groups_ahead + 2) * self.group(config.buffer_cells)
+            + (n_ahead + 2) * self.minibatch(config.minibatch_cells, n_genes, is_sparse=is_sparse)
+            + 2 * self.n_readers * self.largest_stretch
+            + 3 * self.carried(config)
+        )
+
+
+def needs_of(together: Together, rows: Rows, block_cells: int, *, n_labels: int = 0, n_obs: int = 0) -> Needs:
+    """Look at the row pointers of the cells to deliver, in chunks."""
+    block_bytes, cells_of_block, n_of_length, widest, largest = [], [], np.zeros(1, np.int64), 0, 0
+    bounds = np.append(np.searchsorted(rows, together.first), len(rows)).tolist()
+    for number, atlas in enumerate(together.atlases):
+        matrix = atlas.matrix()
+        per_value = matrix.data_type.itemsize + matrix.index_type.itemsize
+        widest = max(widest, per_value)
+        own = rows[bounds[number] : bounds[number + 1]]
+        for chunk in _whole_blocks(own, block_cells):
+            local = chunk - together.first[number]
+            lengths = matrix.indptr[local + 1] - matrix.indptr[local]
+            counted = np.bincount(lengths)
+            n_of_length = _added(n_of_length, counted)
+            begins = np.flatnonzero(np.diff(chunk // block_cells, prepend=-1))
+            ends = np.append(begins[1:], len(chunk)) - 1
+            wanted = np.add.reduceat(lengths, begins)
+            read = matrix.indptr[local[ends] + 1] - matrix.indptr[local[begins]]
+            block_bytes.append(np.minimum(read, np.ceil(wanted / DENSE_ENOUGH).astype(np.int64)) * per_value + 128)
+            cells_of_block.append(ends - begins + 1)
+            largest = max(largest, int(read.max()) * per_value * MERGED_BLOCKS)
+    none = np.empty(0, np.int64)
+    return Needs(
+        block_bytes=np.concatenate(block_bytes or [none]),
+        block_cells=np.concatenate(cells_of_block or [none]),
+        n_of_length=n_of_length,
+        value_bytes=widest,
+        largest_stretch=largest,
+        n_readers=n_readers(together),
+        n_cells=sum(atlas.n_cells for atlas in together.atlases),
+        n_labels=n_labels,
+        n_obs=n_obs,
+    )
+
+
+def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *, is_sparse: bool) -> StreamConfig:
+    """The configuration with the largest buffer, up to `MOST_CELLS`, that keeps a stream within a limit.
+
+    What is left for smaller limits: fewer groups ahead, then a buffer of a single minibatch.
+
+    Raises
+    ------
+    MemoryLimitError
+        If not even that fits; it says what would.
+    """
+    allowed = parse_memory(limit)
+    block = config.block_cells
+    least = -(-config.minibatch_cells // block) * block
+    n_rows = int(needs.block_cells.sum())
+    most = max(least, min(MOST_CELLS, -(-n_rows // block) * block))
+
+    def total(buffer_cells: int, groups_ahead: int) -> int:
+        tried = dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead)
+        return needs.total(tried, n_genes, is_sparse=is_sparse)
+
+    for groups_ahead in sorted({config.groups_ahead, min(config.groups_ahead, 1), 0}, reverse=True):
+        if total(least, groups_ahead) <= allowed:
+            low, high = least // block, most // block
+            while low < high:
+                middle = -(-(low + high) // 2)
+                low, high = (middle, high) if total(middle * block, groups_ahead) <= allowed else (low, middle - 1)
+            return dataclasses.replace(config, buffer_cells=low * block, groups_ahead=groups_ahead)
+    least_bytes = total(least, 0)
+    raise MemoryLimitError(
+        f"memory={limit!r} is too little for minibatches of {config.minibatch_cells} cells x {n_genes} genes in blocks "
+        f"of {block}: it takes at least {-(-least_bytes // 10**6)} MB. Give that much, or choose fewer minibatch_cells "
+        "or block_cells" + (", fewer genes, or sparse=True." if not is_sparse else ".")
+    )
+
+
+def _whole_blocks(rows: Rows, block_cells: int) -> Iterator[Rows]:
+    """Rows in chunks that cut no block in two."""
+    done = 0
+    while done < len(rows):
+        stop = min(done + CHUNK_ROWS, len(rows))
+        if stop < len(rows):
+            begin = int(np.searchsorted(rows, rows[stop] // block_cells * block_cells))
+            # A block longer than a chunk is taken whole.
+            stop = begin if begin > done else int(np.searchsorted(rows, (rows[stop] // block_cells + 1) * block_cells))
+        yield rows[done:stop]
+        done = stop
+
+
+def _added(one: ndarray, other: ndarray) -> ndarray:
+    out = np.zeros(max(len(one), len(other)), np.int64)
+    out[: len(one)] += one
+    out[: len(other)] += other
+    return out

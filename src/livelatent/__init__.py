@@ -14,6 +14,7 @@ _HOME = {
     "Atlas": "livelatent.atlas.atlas",
     "ingest": "livelatent.atlas.ingest",
     "append": "livelatent.atlas.append",
+    "open_foreign": "livelatent.atlas.foreign",
     "simulate": "livelatent.simulated.simulate",
     "simulate_h5ad": "livelatent.simulated.simulate",
     "Stream": "livelatent.stream.stream",
@@ -55,6 +56,7 @@ __all__ = [
     "highly_variable_genes",
     "ingest",
     "load_model",
+    "open_foreign",
     "qc",
     "rank_genes",
     "simulate",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from livelatent.atlas.append import append
     from livelatent.atlas.atlas import Atlas
     from livelatent.atlas.centroids import centroid_distances
+    from livelatent.atlas.foreign import open_foreign
     from livelatent.atlas.hvg import highly_variable_genes
     from livelatent.atlas.ingest import ingest
     from livelatent.atlas.qc import qc

@@ -64,9 +64,15 @@ def test_an_ingest_that_is_refused_leaves_nothing_and_one_that_is_not_holds_what
     assert {line["came"] for line in found} == {"refused", "same"}
 
 
+def test_what_is_streamed_as_it_is_is_refused_by_name_or_what_anndata_reads(folder):
+    found = outcomes(folder, "stream", 2, "0::3")
+    check(found, folder)
+    assert {line["came"] for line in found} == {"refused", "same"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(("how", "n_random"), [("read", 70), ("ingest", 8)])
+@pytest.mark.parametrize(("how", "n_random"), [("read", 70), ("ingest", 8), ("stream", 30)])
 def test_thousands_of_sources_are_refused_by_name_or_read_as_anndata_reads_them(folder, how, n_random):
     found = outcomes(folder, how, n_random)
     # HDF5 2.0 never comes back from some damaged heaps of strings, whoever asks it; nothing else may.

@@ -22,7 +22,7 @@ from livelatent.atlas.elements import is_storable, quiet_anndata, read_element
 from livelatent.atlas.labels import LabelJournal, sources_of
 from livelatent.atlas.layout import KEPT, LABEL, beside
 from livelatent.atlas.obs_columns import StoredObs
-from livelatent.atlas.obsm_rows import ObsmRows
+from livelatent.atlas.obsm_rows import ObsmRows, Vectors
 from livelatent.atlas.opening import (
     Place,
     array_in,
@@ -50,8 +50,6 @@ class Atlas(Cells):
     def __init__(self, path: Place, facts: dict[str, Any], n_cells: int, genes: Shaped[ndarray, " gene"]):
         self.path = path
         self._labels_folder: Path | None = None
-        self.uuid = str(facts["uuid"])
-        self.mean_total = float(facts["mean_total"])
         self.n_cells = n_cells
         self.genes = genes
         self.label_column = str(facts["label"])
@@ -127,7 +125,8 @@ class Atlas(Cells):
     def __repr__(self) -> str:
         batches = f"{len(self.batch_names)} batches" if self.batch_names else "no batch column"
         labels = f"{len(self.label_names)} labels" if self.label_names else "no labels"
-        return f"Atlas({self.path.name}: {self.n_cells:,} cells x {self.n_genes:,} genes, {labels}, {batches})"
+        kind = type(self).__name__
+        return f"{kind}({self.path.name}: {self.n_cells:,} cells x {self.n_genes:,} genes, {labels}, {batches})"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -159,7 +158,7 @@ class Atlas(Cells):
             self.obs[name] = values
         vars(self).pop("kept", None)
 
-    def obsm_rows(self, name: str) -> ObsmRows:
+    def obsm_rows(self, name: str) -> Vectors:
         """`obsm[name]`, to be read by rows.
 
         Raises
@@ -171,6 +170,16 @@ class Atlas(Cells):
         if held is None or not held.is_current():
             held = self._obsm[name] = ObsmRows(name, self.n_cells, self._standing)
         return held
+
+    @property
+    def uuid(self) -> str:
+        """Which store this is, wherever it lies."""
+        return str(self._facts["uuid"])
+
+    @property
+    def mean_total(self) -> float:
+        """L of METHODS 1: mean total count of a cell."""
+        return float(self._facts["mean_total"])
 
     @property
     def n_genes(self) -> int:

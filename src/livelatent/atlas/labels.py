@@ -38,7 +38,7 @@ class LabelJournal:
     Parameters
     ----------
     folder
-        Where the journal lies; made at the first write. None (a remote store): nothing can be labelled.
+        Where the journal lies; made at the first write. None (a store that is only read): nothing can be labelled.
     source, source_row
         Where each cell comes from: the journal names cells by that, so that it outlives a reshuffled store.
     written
@@ -75,21 +75,21 @@ class LabelJournal:
         Raises
         ------
         LabelError
-            If the store is remote and no folder was named.
+            If the store is only read, and no folder was named.
         """
         return self._its_file.folder
 
     @property
     def is_homeless(self) -> bool:
-        """Whether a folder must be named before the first label: the store is remote."""
+        """Whether a folder must be named before the first label: the store is only read."""
         return self._file is None
 
     @property
     def _its_file(self) -> JournalFile:
         if self._file is None:
             raise LabelError(
-                "a remote store keeps no labels, so a folder on this machine must be named first: "
-                'Atlas.open(address, labels="my-labels").'
+                "a store that is only read (a remote one, or a file of another's) keeps no labels, so a folder on this "
+                'machine must be named first: open it with labels="my-labels".'
             )
         return self._file
 

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
@@ -15,6 +15,19 @@ from livelatent.atlas.stored_matrix import Standing
 from livelatent.errors import ColumnError, StoreError
 
 Inode = tuple[int, int] | None
+
+
+class Vectors(Protocol):
+    """A vector per cell."""
+
+    @property
+    def n_dims(self) -> int:
+        """Numbers per cell."""
+        ...
+
+    def read(self, start: int, stop: int) -> Float32[ndarray, "cell dim"]:
+        """Rows `start` to `stop`."""
+        ...
 
 
 class ObsmRows:

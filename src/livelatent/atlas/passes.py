@@ -101,7 +101,7 @@ def _on_chunk[R](function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas,
 def _on_threads[R](function: Callable[[sparse.csr_matrix, Rows], R], atlas: Atlas, chunks: list[Rows]) -> Generator[R]:
     """On local threads."""
     n_threads = n_local_threads()
-    atlas.csr()
+    _ = atlas.matrix().indptr  # read once, before the threads ask for it
     for start in range(0, len(chunks), n_threads):
         tasks = [dask.delayed(_on_chunk, pure=False)(function, atlas, c) for c in chunks[start : start + n_threads]]
         yield from dask.compute(*tasks, scheduler="threads", num_workers=n_threads)

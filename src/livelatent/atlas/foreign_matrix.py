@@ -1,0 +1,161 @@
+"""The counts of files that we did not write, by places: read where they lie, checked as they are read."""
+
+import functools
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numpy import ndarray
+from scipy import sparse
+
+from livelatent.atlas.foreign_check import check_counts, row_sums
+from livelatent.atlas.foreign_parts import PIECE, Untouched, part_of
+from livelatent.atlas.sources.source import Csr, Source
+from livelatent.atlas.stored_matrix import CsrArrays, StoredMatrix
+from livelatent.errors import SourceError, StoreError
+from livelatent.progress import CellProgress, shown
+
+
+class ForeignMatrix(StoredMatrix):
+    """Cells x genes of one file, or of several behind one another.
+
+    Parameters
+    ----------
+    sources
+        Of the same genes in the same order.
+    progress
+        Told of the one pass over all counts that `totals` takes, and `indptr` where a matrix is dense.
+
+    Notes
+    -----
+    A dense matrix is read as if its zeros were not stored. Whatever is read has been checked: `CountsError` and
+    `SourceError` are those of ingest, but that a gene which comes twice in a cell is refused.
+    """
+
+    def __init__(self, path: Path, sources: Sequence[Source], progress: CellProgress | bool | None) -> None:
+        self.path = path
+        self.sources = tuple(sources)
+        self.name = sources[0].counts.where
+        self.n_cells = sum(source.n_cells for source in sources)
+        self.n_genes = len(sources[0].genes)
+        self._first_row = np.cumsum([0, *(source.n_cells for source in sources)])
+        self._progress = progress
+        self._untouched = [Untouched(source.path, source.counts.where) for source in sources]
+        self._parts = [part_of(source, functools.partial(self._lengths, k)) for k, source in enumerate(sources)]
+        self._lock = threading.Lock()
+
+    @property
+    def totals(self) -> Float64[ndarray, " cell"]:
+        """Sum of each cell's counts, over all genes: one pass over all counts, when it is first asked for."""
+        return self._pass[0]
+
+    @property
+    def _pass(self) -> tuple[Float64[ndarray, " cell"], Int64[ndarray, " cell"]]:
+        with self._lock:
+            return self._passed
+
+    @functools.cached_property
+    def _passed(self) -> tuple[Float64[ndarray, " cell"], Int64[ndarray, " cell"]]:
+        """Sum of each cell's counts, and how many of them are stored (of a dense matrix: are not 0)."""
+        totals, lengths = np.zeros(self.n_cells), np.zeros(self.n_cells, np.int64)
+        with shown(self._progress) as report:
+            for source, untouched, first in zip(self.sources, self._untouched, self._first_row.tolist(), strict=False):
+                for start, rows in source.counts.chunks(PIECE, scratch=Path()):
+                    check_counts(source, start, rows)
+                    cells = slice(first + start, first + start + rows.n_rows)
+                    totals[cells], lengths[cells] = row_sums(rows.data, rows.indptr), np.diff(rows.indptr)
+                    report(cells.stop, self.n_cells, f"counts per cell of {self.path.name}")
+                untouched.check()
+        return totals, lengths
+
+    def _lengths(self, number: int) -> Int64[ndarray, " cell"]:
+        return self._pass[1][self._first_row[number] : self._first_row[number + 1]]
+
+    @functools.cached_property
+    def indptr(self) -> Int64[ndarray, " pointer"]:
+        """Where each row's values begin."""
+        if len(self._parts) == 1:
+            return self._parts[0].indptr
+        ends = np.cumsum([0, *(part.indptr[-1] for part in self._parts)])
+        parts = [part.indptr[1:] + end for part, end in zip(self._parts, ends.tolist(), strict=False)]
+        return np.concatenate([[0], *parts]).astype(np.int64)
+
+    @functools.cached_property
+    def data_type(self) -> "np.dtype[Any]":
+        """Of the values that are read."""
+        return np.result_type(*(part.data_type for part in self._parts))
+
+    @functools.cached_property
+    def index_type(self) -> "np.dtype[Any]":
+        """Of the gene indices that are read."""
+        return np.result_type(*(part.index_type for part in self._parts))
+
+    def check_untouched(self) -> None:
+        """Raise where a file is not the one that was opened."""
+        for untouched in self._untouched:
+            untouched.check()
+
+    def csr(self) -> CsrArrays:
+        """None of ours: StoreError."""
+        raise StoreError(
+            f"{self.path} was not written by livelatent, and its counts lie in it in a way of their own; "
+            "`values_between` and `read_rows` read them. Ingest it to have the arrays themselves."
+        )
+
+    def read_into(self, first: int, last: int, data: ndarray, indices: ndarray, what: str = "") -> None:
+        """Fill two arrays of `data_type` and `index_type` with what `values_between` gives.
+
+        Raises
+        ------
+        SourceError, CountsError
+            If they can't be read, are no counts, or name a gene that is none, or one twice in a cell.
+        StoreError
+            If the file is not the one that was opened.
+        """
+        if not 0 <= first <= last <= self.indptr[-1] or not data.shape == indices.shape == (last - first,):
+            raise ValueError(f"values {first} to {last} of {self.indptr[-1]} do not fit in {data.shape}.")
+        for number, part in enumerate(self._parts):
+            begin = int(self.indptr[self._first_row[number]])
+            low, high = max(first - begin, 0), min(last - begin, int(part.indptr[-1]))
+            if low >= high:
+                continue
+            out = slice(begin + low - first, begin + high - first)
+            values, genes = (
+                array[out] if array.dtype == kind else np.empty(high - low, kind)
+                for array, kind in ((data, part.data_type), (indices, part.index_type))
+            )
+            start = int(np.searchsorted(part.indptr, low, side="right")) - 1
+            stop = int(np.searchsorted(part.indptr, high, side="left"))
+            pointers = np.clip(part.indptr[start : stop + 1], low, high) - low
+            try:
+                part.read_into(low, high, values, genes)
+            except SourceError as error:
+                raise SourceError(f"{error} (Rows {start} to {stop - 1} of `{self.name}` were read.)") from error
+            check_counts(part.source, start, Csr(values, genes, pointers))
+            self._untouched[number].check()
+            if values.dtype != data.dtype:
+                data[out] = values
+            if genes.dtype != indices.dtype:
+                indices[out] = genes
+
+    def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Rows `start` to `stop` as they are stored; of a dense matrix without its zeros."""
+        start, stop, _ = slice(start, stop).indices(self.n_cells)
+        stop = max(start, stop)
+        first, last = int(self.indptr[start]), int(self.indptr[stop])
+        data, indices = self.values_between(first, last)
+        pointers = self.indptr[start : stop + 1] - first
+        return sparse.csr_matrix((data, indices.astype(np.int32), pointers), shape=(stop - start, self.n_genes))
+
+    def shards_of(self, first: int, last: int) -> str:
+        """The files that hold stored values `first` to `last`, for a message."""
+        begin = self.indptr[self._first_row]
+        names = [
+            f"{source.path.name}/{source.counts.where}"
+            for source, low, high in zip(self.sources, begin, begin[1:], strict=False)
+            if low < max(last, first + 1) and first < high
+        ]
+        return " or ".join(names)

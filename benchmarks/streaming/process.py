@@ -71,6 +71,6 @@ def peak_above_now() -> Iterator[dict[str, int]]:
     gc.collect()
     give_back_memory()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = memory_of("VmRSS")
+    found["before_bytes"] = before = memory_of("VmRSS")
     yield found
     found["peak_bytes"] = memory_of("VmHWM") - before

@@ -1,5 +1,6 @@
 """Cells of one or two groups → a minibatch on its device."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -154,13 +155,16 @@ class Assembly:
             kernels.sort_columns(indptr, indices, data)
         if scale is not None:
             kernels.log_rows(indptr, data, scale)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(pointers),
-            torch.from_numpy(indices),
-            torch.from_numpy(data),
-            size=(n_cells, len(self._form.genes)),
-            check_invariants=False,
-        )
+        with warnings.catch_warnings():
+            # Once a process, that its interface may change.
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+            return torch.sparse_csr_tensor(
+                torch.from_numpy(pointers),
+                torch.from_numpy(indices),
+                torch.from_numpy(data),
+                size=(n_cells, len(self._form.genes)),
+                check_invariants=False,
+            )
 
 
 def sparse_parts(n_values: int, n_cells: int) -> list[tuple["np.dtype[Any]", int]]:

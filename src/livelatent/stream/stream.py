@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,9 @@ from livelatent.stream.position import Position, hash_rows
 from livelatent.stream.read import CsrGroup, GroupReader, group_spec
 from livelatent.stream.slots import Slots
 from livelatent.stream.together import Together
+
+if TYPE_CHECKING:
+    from livelatent.stream.torch_data import StreamDataset, TorchForm
 
 type Job = Callable[[], tuple[Minibatch, Mixture]]
 
@@ -211,6 +214,12 @@ class Stream:
     def position(self, epoch: int, step: int) -> Position:
         """Where the stream stands when `step` minibatches of `epoch` are done."""
         return Position(epoch, step, self._rows_sha256, self.config)
+
+    def as_torch(self, form: "TorchForm" = "livelatent") -> "StreamDataset":
+        """A `torch.utils.data.IterableDataset` of minibatches as dicts, for `DataLoader(dataset, batch_size=None)`."""
+        from livelatent.stream.torch_data import StreamDataset
+
+        return StreamDataset(self, form=form)
 
     def check(self, position: Position) -> None:
         """Refuse a position in other cells, or in another order.

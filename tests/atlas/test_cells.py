@@ -50,6 +50,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def store(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    """Its store, which no test changes."""
+    return ingest(source, tmp_path_factory.mktemp("store") / "a.zarr", layout=TINY_LAYOUT)
+
+
 def oracle(table: pd.DataFrame, column: str) -> list[str | None]:
     """The text of each cell, one after the other, as it was read before columns were."""
     series = table[column]
@@ -59,33 +65,30 @@ def oracle(table: pd.DataFrame, column: str) -> list[str | None]:
     return [None if gone else str(value) or None for value, gone in zip(series, series.isna(), strict=True)]
 
 
-@pytest.mark.parametrize("is_read_before", [False, True])
 @pytest.mark.parametrize("column", KINDS)
-def test_what_each_column_says_is_what_the_whole_table_says(
-    source: Path, tmp_path: Path, column: str, is_read_before: bool
-) -> None:
-    path = ingest(
-        source, tmp_path / "a.zarr", label=column, batch=column, unlabelled=["a", "10"], layout=TINY_LAYOUT
-    ).path
-    atlas, table = Atlas.open(path), anndata.read_zarr(path).obs
-    if is_read_before:
-        assert len(atlas.obs) == N
+def test_what_each_column_says_is_what_the_whole_table_says(store: Atlas, column: str) -> None:
+    facts = {**store.facts, "label": column, "batch": column, "unlabelled": ["a", "10"]}
+    table = anndata.read_zarr(store.path).obs
     written = oracle(table, column)
     known = sorted({name for name in written if name is not None} - {"a", "10"})
     batches = sorted({name or "(missing)" for name in written})
-    assert atlas.label_names == tuple(known) and atlas.batch_names == tuple(batches)
-    assert atlas.label.tolist() == [known.index(name) if name in known else -1 for name in written]
-    assert atlas.batch.tolist() == [batches.index(name or "(missing)") for name in written]
-    assert atlas.label.dtype == atlas.batch.dtype == np.int32
-    assert atlas.true_labels.tolist() == written and atlas.true_labels.dtype == object
-    assert atlas.total.dtype == np.float64 and (atlas.total == table["livelatent_total"]).all()
-    assert atlas.split.tolist() == table["livelatent_split"].tolist()
-    assert atlas.kept.all() and atlas.rows("validation").tolist() == list(range(81, 90))
-    assert ("obs" in vars(atlas)) == is_read_before
+    for is_read_before in (False, True):
+        atlas = Atlas(store.path, facts, N, store.genes)
+        if is_read_before:
+            assert len(atlas.obs) == N
+        assert atlas.label_names == tuple(known) and atlas.batch_names == tuple(batches)
+        assert atlas.label.tolist() == [known.index(name) if name in known else -1 for name in written]
+        assert atlas.batch.tolist() == [batches.index(name or "(missing)") for name in written]
+        assert atlas.label.dtype == atlas.batch.dtype == np.int32
+        assert atlas.true_labels.tolist() == written and atlas.true_labels.dtype == object
+        assert atlas.total.dtype == np.float64 and (atlas.total == table["livelatent_total"]).all()
+        assert atlas.split.tolist() == table["livelatent_split"].tolist()
+        assert atlas.kept.all() and atlas.rows("validation").tolist() == list(range(81, 90))
+        assert ("obs" in vars(atlas)) == is_read_before
 
 
-def test_columns_come_one_by_one(source: Path, tmp_path: Path) -> None:
-    atlas = ingest(source, tmp_path / "a.zarr", layout=TINY_LAYOUT)
+def test_columns_come_one_by_one(store: Atlas) -> None:
+    atlas = Atlas.open(store.path)
     table = anndata.read_zarr(atlas.path).obs
     for name in KINDS:
         found = atlas.obs_column(name)

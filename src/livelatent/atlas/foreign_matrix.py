@@ -35,6 +35,8 @@ class ForeignMatrix(StoredMatrix):
     `SourceError` are those of ingest, but that a gene which comes twice in a cell is refused.
     """
 
+    ascends = False
+
     def __init__(self, path: Path, sources: Sequence[Source], progress: CellProgress | bool | None) -> None:
         self.path = path
         self.sources = tuple(sources)

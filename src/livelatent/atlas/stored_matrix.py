@@ -98,6 +98,9 @@ class CsrArrays:
 class StoredMatrix:
     """`X` or a layer: cells x genes in CSR, in number types as small as they go."""
 
+    ascends = True
+    """Whether the genes of each row are known to ascend: ingest has put them in order."""
+
     def __init__(self, name: str, n_cells: int, n_genes: int, standing: Standing) -> None:
         self.name, self.n_cells, self.n_genes = name, n_cells, n_genes
         self._standing = standing

@@ -59,6 +59,11 @@ class Form:
     values: Values
     is_sparse: bool
 
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether a sparse minibatch holds all that is stored of its cells, columns as they are."""
+        return self.is_sparse and all(self.is_every_gene(atlas) for atlas in range(len(self.gene_maps)))
+
     def is_every_gene(self, atlas: int) -> bool:
         """Whether the genes are the atlas's own, in its order."""
         own = self.gene_maps[atlas]
@@ -78,6 +83,8 @@ class Assembly:
         self._together, self._form, self._columns, self._slots = together, form, columns, slots
         self._map = [None if form.is_every_gene(k) else form.gene_maps[k] for k in range(len(together.atlases))]
 
+        # Ours are in order as stored; of others, and where genes are picked, each minibatch is looked at.
+        self._ascends = form.is_as_stored and all(atlas.matrix().ascends for atlas in together.atlases)
         self._device = device
         on_cpu = device.type == "cpu" or form.is_sparse
         self._on_device = None if on_cpu else OnDevice(device, form.gene_maps, len(form.genes))
@@ -146,12 +153,10 @@ class Assembly:
             self._slots.take() if needed <= self._slots.n_bytes else np.empty(needed, np.uint8), *kinds
         )
         pointers[:] = indptr
-        is_sorted = True
         for cells in parts:
-            gene_map, at = self._map[cells.part.atlas], indptr[cells.at]
             own = (cells.part.data, cells.part.indices, cells.start, cells.stop)
-            is_sorted &= kernels.gather(*own, at, data, indices, gene_map)
-        if not is_sorted:
+            kernels.gather(*own, indptr[cells.at], data, indices, self._map[cells.part.atlas])
+        if not self._ascends and not kernels.ascend(indptr, indices):
             kernels.sort_columns(indptr, indices, data)
         if scale is not None:
             kernels.log_rows(indptr, data, scale)

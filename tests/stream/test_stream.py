@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +7,10 @@ import dask
 import numpy as np
 import pytest
 import torch
+
+from streamed import LARGEST, bits, held, planned_cells
+from streamed import SMALL as UNEVEN
+from streamed import dense as dense_of
 
 from livelatent.errors import GeneMismatchError, StoreError
 from livelatent.stream.plan import StreamConfig, plan_epoch
@@ -174,3 +179,43 @@ def test_a_gene_number_outside_the_store_never_reaches_a_kernel(own_atlas):
         pytest.raises(StoreError, match=r"genes outside 0\.\.49"),
     ):
         list(stream.minibatches(0))
+
+
+MANY = [f"GENE{g}" for g in (36, 3, 50, 0, 17, 5, 99, 2, 30, 30_000, 12)]
+"""In no order, three of which no atlas has."""
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("genes", [None, MANY], ids=["own genes", "other genes"])
+@pytest.mark.parametrize("values", ["log1p", "counts"])
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("kind", LARGEST)
+def test_minibatches_hold_what_anndata_reads(uneven, kind, is_sparse, values, genes, shuffle):
+    atlas = uneven(kind)
+    assert atlas.matrix().data_type == kind
+    # Whole blocks, blocks with holes, and cells that lie alone.
+    rows = np.union1d(np.arange(0, 211, 3), np.arange(48, 131))
+    config = dataclasses.replace(UNEVEN, shuffle=shuffle)
+    with Stream(atlas, rows, config, genes=genes, values=values, sparse=is_sparse) as stream:
+        for epoch in (0, 1):
+            got = list(stream.minibatches(epoch))
+            cells = np.concatenate([m.cell for m in got])
+            np.testing.assert_array_equal(cells, planned_cells(rows, config, epoch) if shuffle else rows)
+            assert [m.n_cells for m in got] == [23] * (len(rows) // 23) + [len(rows) % 23]
+            for m in got:
+                wanted = held(atlas).x(m.cell, genes, values, atlas.mean_total)
+                if values == "counts":
+                    np.testing.assert_array_equal(dense_of(m), wanted.astype(np.float32))
+                else:
+                    np.testing.assert_allclose(dense_of(m), wanted, rtol=1e-6)
+                np.testing.assert_array_equal(m.label, atlas.label[m.cell])
+                np.testing.assert_array_equal(m.batch, atlas.batch[m.cell])
+                np.testing.assert_allclose(m.total, held(atlas).counts.to_numpy()[m.cell].sum(axis=1))
+
+
+def test_a_sparse_minibatch_holds_no_more_than_is_stored(uneven):
+    atlas = uneven("uint16")
+    for genes in (None, MANY):
+        with Stream(atlas, None, UNEVEN, genes=genes, sparse=True) as stream:
+            for m in stream.minibatches(0):
+                assert m.x.values().numel() == np.count_nonzero(held(atlas).x(m.cell, genes, "counts"))

@@ -12,7 +12,7 @@ from numpy import ndarray
 from scipy import sparse
 
 from livelatent.atlas.foreign_check import check_counts, row_sums
-from livelatent.atlas.foreign_parts import PIECE, Untouched, part_of
+from livelatent.atlas.foreign_parts import PIECE, DensePart, Untouched, part_of
 from livelatent.atlas.sources.source import Csr, Source
 from livelatent.atlas.stored_matrix import CsrArrays, StoredMatrix
 from livelatent.errors import SourceError, StoreError
@@ -61,14 +61,17 @@ class ForeignMatrix(StoredMatrix):
 
     @functools.cached_property
     def _passed(self) -> tuple[Float64[ndarray, " cell"], Int64[ndarray, " cell"]]:
-        """Sum of each cell's counts, and how many of them are stored (of a dense matrix: are not 0)."""
-        totals, lengths = np.zeros(self.n_cells), np.zeros(self.n_cells, np.int64)
+        """Sum of each cell's counts; and, where a matrix is dense, how many of them are not 0."""
+        has_dense = any(isinstance(part, DensePart) for part in self._parts)
+        totals, lengths = np.zeros(self.n_cells), np.zeros(self.n_cells if has_dense else 0, np.int64)
         with shown(self._progress) as report:
             for source, untouched, first in zip(self.sources, self._untouched, self._first_row.tolist(), strict=False):
                 for start, rows in source.counts.chunks(PIECE, scratch=Path()):
                     check_counts(source, start, rows)
                     cells = slice(first + start, first + start + rows.n_rows)
-                    totals[cells], lengths[cells] = row_sums(rows.data, rows.indptr), np.diff(rows.indptr)
+                    totals[cells] = row_sums(rows.data, rows.indptr)
+                    if has_dense:
+                        lengths[cells] = np.diff(rows.indptr)
                     report(cells.stop, self.n_cells, f"counts per cell of {self.path.name}")
                 untouched.check()
         return totals, lengths

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOME = {
     "write_example": "livelatent.example",
     "Atlas": "livelatent.atlas.atlas",
+    "Balance": "livelatent.stream.balance",
     "ingest": "livelatent.atlas.ingest",
     "append": "livelatent.atlas.append",
     "open_foreign": "livelatent.atlas.foreign",
@@ -39,6 +40,7 @@ _HOME = {
 
 __all__ = [
     "Atlas",
+    "Balance",
     "Cellular",
     "LiveView",
     "Run",
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import load_model
     from livelatent.simulated.simulate import simulate, simulate_h5ad
+    from livelatent.stream.balance import Balance
     from livelatent.stream.lightning_data import StreamDataModule as StreamDataModule
     from livelatent.stream.plan import StreamConfig
     from livelatent.stream.stream import Stream

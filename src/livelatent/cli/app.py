@@ -53,6 +53,7 @@ def train(
     epochs: Epochs = 50,
     genes: Annotated[int, typer.Option(min=2, help="Highly variable genes to learn from.")] = 2000,
     device: Device = "auto",
+    memory: Annotated[str | None, typer.Option(help='What reading may hold, such as "1GB".')] = None,
     as_json: Json = False,
 ) -> None:
     """Train CELLULAR's Model 1 on a store, and fit what annotation and novelty need."""
@@ -70,7 +71,7 @@ def train(
         model = Cellular(atlas, n_genes=genes)
         for note in model.notes:
             stderr.print(escape(note))
-        run = Run(model, atlas, epochs=epochs, device=device)
+        run = Run(model, atlas, epochs=epochs, device=device, memory=memory)
         try:
             follow(run, progress)
         except KeyboardInterrupt:

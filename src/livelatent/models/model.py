@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from livelatent.arrays import Float, Int, ndarray
+from livelatent.stream.balance import Balance
 from livelatent.stream.minibatch import Minibatch
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Model(torch.nn.Module):
     """Where the model is saved, or its run keeps it."""
     notes: tuple[str, ...] = ()
     """Facts a user should read once, such as a loss term that is off."""
+    balance: Balance | None = None
+    """The minibatches that its losses need, where the user names no stream; None takes each cell once an epoch."""
 
     @property
     def genes(self) -> ndarray:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from livelatent.arrays import Int, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.building.memory import parse_memory
 from livelatent.errors import LabelError
 from livelatent.models.model import Losses, Model, codes_in
+from livelatent.stream.health import Health
 from livelatent.stream.minibatch import Minibatch
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream
@@ -45,6 +47,8 @@ class Step:
     cells_per_s: float
     wait_share: float
     """Share of the time that the loop waited for the stream."""
+    health: Health
+    """What minibatches hold, and how the stream does."""
 
 
 def default_stream(n_cells: int) -> StreamConfig:
@@ -55,6 +59,31 @@ def default_stream(n_cells: int) -> StreamConfig:
     """
     wanted = 2 ** round(math.log2(max(n_cells, 1) / 8)) if n_cells > 8 else 1
     return StreamConfig(minibatch_cells=min(max(wanted, 128), 1024))
+
+
+def choose_stream(
+    model: Model,
+    atlas: Atlas,
+    config: StreamConfig | None = None,
+    rows: Rows | None = None,
+    memory: int | str | None = None,
+) -> StreamConfig:
+    """What a run streams by: the configuration given, or a default, with the buffer that a limit allows.
+
+    Raises
+    ------
+    MemoryLimitError
+        If `memory` is too little for one stream to train on and one to validate on; it says how much would do.
+    """
+    used = [stage_rows(model, atlas, stage, "train", rows) for stage in model.stages]
+    if config is None:
+        config = dataclasses.replace(default_stream(len(used[0])), balance=model.balance)
+    if memory is None:
+        return config
+    # Training and validation have a stream each.
+    half = parse_memory(memory) // 2
+    resolved = [Stream(atlas, own, config, genes=model.genes, memory=half).config for own in used if len(own)]
+    return min(resolved, key=lambda one: (one.buffer_cells, one.groups_ahead), default=config)
 
 
 def train(
@@ -90,6 +119,7 @@ def train(
         If `state` stands in the middle of an epoch over other cells, or cut up otherwise.
     """
     state = TrainState.start(model, epochs) if state is None else state
+    config = choose_stream(model, atlas, None, rows) if config is None else config
     on = resolve_device(device)
     while (stage := state.stage) is not None:
         yield from _train_stage(model, atlas, config, stage, state, rows, on)
@@ -99,7 +129,7 @@ def train(
 def _train_stage(
     model: Model,
     atlas: Atlas,
-    config: StreamConfig | None,
+    config: StreamConfig,
     stage: Stage,
     state: TrainState,
     rows: Rows | None,
@@ -108,7 +138,6 @@ def _train_stage(
     codes = _Codes(model, atlas)
     used = stage_rows(model, atlas, stage, "train", rows)
     held_out = stage_rows(model, atlas, stage, "validation", rows)[:VALIDATION_CELLS]
-    config = default_stream(len(used)) if config is None else config
     if len(used) == 0:
         raise LabelError(
             f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell has a label that the "
@@ -157,6 +186,7 @@ def _train_stage(
                     ends_epoch=ends_epoch,
                     cells_per_s=pace.cells_per_s,
                     wait_share=pace.wait_share,
+                    health=stream.health(),
                 )
                 pace.begins_step()
 

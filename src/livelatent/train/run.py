@@ -3,13 +3,12 @@
 import asyncio
 import atexit
 import contextlib
-import dataclasses
 import json
 import threading
 import time
 import uuid
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +23,12 @@ from livelatent.errors import LivelatentError, ResumeError, StoreError
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to, load_model
 from livelatent.paths import is_address
+from livelatent.stream.health import Health
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.position import hash_rows
 from livelatent.train.devices import cpu_threads, device_of, resolve_device
 from livelatent.train.history import History
-from livelatent.train.loop import Step, default_stream, stage_rows, train
+from livelatent.train.loop import Step, choose_stream, train
 from livelatent.train.state import TrainState
 from livelatent.train.turnstile import Turnstile
 
@@ -58,11 +58,17 @@ class RunStatus:
     """Share of the time that training waits for the stream."""
     message: str
     """Why it failed, or what was said at the end."""
+    health: Health = field(default_factory=Health)
+    """Of the stream that it trains on."""
 
     def __repr__(self) -> str:
         text = f"{self.state}: epoch {self.epoch} of {self.epochs}, step {self.step:,} ({self.stage})"
         if self.cells_per_s:
             text += f", {self.cells_per_s:,.0f} cells/s, {self.wait_share:.0%} of the time waiting for data"
+        if self.health.types:
+            text += f", {self.health.types:.0f} labels and {self.health.batches:.0f} batches a minibatch"
+        if self.health.lone_cells >= 0.5:
+            text += f", {self.health.lone_cells:.0f} of its cells alone with their label"
         return f"RunStatus({text}{'. ' + self.message if self.message else ''})"
 
 
@@ -85,9 +91,12 @@ class Run:
     folder
         Where config, history, state and model are kept; None means `NAME.runs/ID` beside the store.
     stream
-        How epochs are cut up; None chooses a minibatch by the number of training cells.
+        How epochs are cut up; None chooses a minibatch by the number of training cells, and the model's own balance.
     rows
         Cells that may be used: their training split trains, their validation split validates. None means all.
+    memory
+        Limit such as `"1GB"` on what the streams of training and validation hold together: it decides the buffer,
+        which stands in `stream` then. The model's own memory is not counted.
 
     Examples
     --------
@@ -105,20 +114,21 @@ class Run:
         device: str = "auto",
         *,
         rows: Rows | None = None,
+        memory: int | str | None = None,
     ) -> None:
         self.atlas = atlas
         self.folder = _fresh_folder(atlas) if folder is None else Path(folder)
         self.device = resolve_device(device)
         self.epochs = epochs
         self.rows = None if rows is None else as_rows(rows, atlas.n_cells)
-        first = model.stages[0]
-        self.stream = default_stream(len(stage_rows(model, atlas, first, "train", rows))) if stream is None else stream
+        self.stream = choose_stream(model, atlas, stream, rows, memory)
         self.history = History()
         self._model = model
         self._state = TrainState.start(model, epochs)
         self._phase: State = "ready"
         self._message = ""
         self._pace = (0.0, 0.0)
+        self._health = Health()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._turnstile = Turnstile()
@@ -132,7 +142,9 @@ class Run:
         """Where the run stands: a frozen copy."""
         state, stages = self._state, self._state.stages
         stage = stages[min(state.stage_index, len(stages) - 1)]
-        return RunStatus(self._phase, stage.name, state.epoch, state.epochs, state.step, *self._pace, self._message)
+        return RunStatus(
+            self._phase, stage.name, state.epoch, state.epochs, state.step, *self._pace, self._message, self._health
+        )
 
     @property
     def model(self) -> Model:
@@ -331,6 +343,7 @@ class Run:
         if step.validation is not None:
             self.history.add(step.number, step.validation, "validation")
         self._pace = (step.cells_per_s, step.wait_share)
+        self._health = step.health
 
     def _save(self) -> None:
         # History first: what is newer than the state is cut when the run goes on.

@@ -436,7 +436,7 @@ def is_link(fd: str) -> bool:
 
 
 def test_labels_by_hand_go_to_a_folder_that_was_named(sound: Path, tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match="open it with labels="):
+    with pytest.raises(LabelError, match=r"open_foreign\(file, labels="):
         opened(sound).labels.label([3], "mine")
     atlas = opened(sound, labels=tmp_path / "labels")
     atlas.labels.label([3, 9], "mine")

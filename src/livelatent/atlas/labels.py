@@ -89,7 +89,7 @@ class LabelJournal:
         if self._file is None:
             raise LabelError(
                 "a store that is only read (a remote one, or a file of another's) keeps no labels, so a folder on this "
-                'machine must be named first: open it with labels="my-labels".'
+                'machine must be named first: Atlas.open(address, labels="my-labels"), or open_foreign(file, labels=...).'
             )
         return self._file
 

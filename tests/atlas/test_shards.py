@@ -6,7 +6,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livelatent.atlas import Atlas
+from livelatent.atlas import Atlas, chunk_run
 from livelatent.atlas.layout import matrix_codecs
 from livelatent.atlas.shards import ShardError, Shards, is_readable
 
@@ -84,6 +84,18 @@ def test_a_chunk_that_holds_less_or_more_is_an_error(tmp_path: Path, codecs) -> 
         (tmp_path / "a/c/1").write_bytes((tmp_path / f"b{n_values}/c/0").read_bytes())
         with pytest.raises(ShardError, match=r"c/1: chunk 0: .* belong there"):
             Shards(tmp_path / "a", array).read(SHARD, SHARD + CHUNK)
+
+
+@pytest.mark.parametrize("codecs", [[BLOSC], [ZSTD], matrix_codecs(np.dtype("uint16"))], ids=str)
+def test_without_the_libraries_own_functions_the_same_is_read(tmp_path: Path, codecs, monkeypatch) -> None:
+    fast, array, values = written(tmp_path, compressors=codecs)
+    monkeypatch.setattr(chunk_run, "functions_of_numcodecs", lambda: None)
+    slow = Shards(tmp_path / "a", array)
+    assert fast._run is not None and slow._run is None
+    for first, last in ((0, N_VALUES), (49, 951), (60, 61), (2_299, N_VALUES)):
+        assert (fast.read(first, last) == values[first:last]).all() and (
+            slow.read(first, last) == values[first:last]
+        ).all()
 
 
 def test_a_slot_of_another_size_or_type_is_refused(stored) -> None:

@@ -31,6 +31,9 @@ class Run:
     def __init__(self, codecs: Sequence[str], chunk_bytes: int) -> None:
         self._steps = np.array([STEPS[name] for name in codecs], np.int64)
         self._chunk_bytes = chunk_bytes
+        functions = functions_of_numcodecs()
+        assert functions is not None
+        self._functions = functions
 
     def decode(
         self, run: ndarray, bounds: ndarray, skipped: int, out: ndarray, between: ndarray, whole: ndarray
@@ -48,8 +51,6 @@ class Run:
         -------
         The number of the first chunk that is damaged; -1 where none is.
         """
-        functions = functions_of_numcodecs()
-        assert functions is not None
         failed: int = _compiled_run()(
             run,
             bounds,
@@ -59,7 +60,7 @@ class Run:
             out,
             between,
             whole,
-            *functions,
+            *self._functions,
         )
         return failed
 

@@ -88,8 +88,8 @@ class LabelJournal:
     def _its_file(self) -> JournalFile:
         if self._file is None:
             raise LabelError(
-                "a store that is only read (remote, or not ingested) keeps no labels, so a folder on this machine must be "
-                'named first: Atlas.open(address, labels="my-labels"), or open_foreign(file, labels=...).'
+                "a store that is only read (remote, or not ingested) keeps no labels, so a folder of this machine is "
+                'to be named first: Atlas.open(address, labels="my-labels"), or open_foreign(file, labels=...).'
             )
         return self._file
 

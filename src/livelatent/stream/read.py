@@ -189,7 +189,8 @@ def _fill(stretch: Stretch, part: Part) -> None:
 
 
 def _obsm(spec: GroupSpec, together: Together, name: str) -> Float[ndarray, "cell dim"]:
-    found = []
+    # With none in front, since there may be no cell: the first group of a balanced stream carries none.
+    found = [np.empty((0, together.atlases[0].obsm_rows(name).n_dims), np.float32)]
     for part in spec.parts:
         vectors = together.atlases[part.atlas].obsm_rows(name)
         for a, b in part.stretches:

@@ -344,6 +344,10 @@ def _has_failed(future: "Future[CsrGroup]") -> bool:
     return future.cancelled() or (future.done() and future.exception() is not None)
 
 
+def _is_read(future: "Future[CsrGroup]") -> bool:
+    return future.done() and not _has_failed(future)
+
+
 @dataclass(frozen=True)
 class _Standing:
     """A group of a balanced epoch whose minibatches have all been given out."""
@@ -356,7 +360,10 @@ class _Standing:
     carried: "Future[CsrGroup]"
 
     def comes_before(self, epoch: int, group: int) -> bool:
-        """Whether that group is the next."""
+        """Whether that group is the next, and can go on from this one."""
+        # One of which the epoch's last minibatches took nothing may not have been read when its threads were stopped.
+        if not (_is_read(self.own) and _is_read(self.carried)):
+            return False
         if group == 0:
             return self.is_last and self.epoch == epoch - 1
         return self.epoch == epoch and self.balanced.candidates.group.number == group - 1

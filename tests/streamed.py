@@ -1,6 +1,7 @@
 """Small stores of every number type for the stream, and what its minibatches must hold, by way of plain anndata."""
 
 import functools
+import itertools
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def dense(minibatch: Minibatch) -> np.ndarray:
     assert x.shape[0] == minibatch.n_cells
     values, columns, pointers = x.values().numpy(), x.col_indices().numpy(), x.crow_indices().numpy()
     assert values.dtype == np.float32 and pointers[0] == 0 and pointers[-1] == len(values) == len(columns)
-    for first, last in zip(pointers[:-1], pointers[1:], strict=True):
+    for first, last in itertools.pairwise(pointers):
         assert np.all(np.diff(columns[first:last]) > 0)
     return sparse.csr_matrix((values, columns, pointers), shape=tuple(x.shape)).toarray()
 

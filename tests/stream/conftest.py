@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from streamed import LAYOUT, uneven_adata, uneven_atlas
 
 from livelatent.atlas import Atlas, ingest
+from streamed import LAYOUT, uneven_adata, uneven_atlas
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from streamed import SMALL, bits, dense, held
 
 from livelatent.errors import LabelError, ResumeError
 from livelatent.stream.balance import Balance
 from livelatent.stream.balanced_epoch import balanced_epoch
 from livelatent.stream.stream import Stream
+from streamed import SMALL, bits, dense, held
 
 BALANCED = dataclasses.replace(SMALL, minibatch_cells=22, balance=Balance(types=2, ring_cells=14))
 ROWS = np.union1d(np.arange(0, 211, 3), np.arange(48, 171))

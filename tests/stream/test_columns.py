@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from streamed import LAYOUT, SMALL, held, uneven_adata
 
 from livelatent.atlas import ingest
 from livelatent.errors import ColumnError, StoreError
 from livelatent.stream.columns import columns_of
 from livelatent.stream.stream import Stream
 from livelatent.stream.together import Together
+from streamed import LAYOUT, SMALL, held, uneven_adata
 
 EVERY = ["stage", "sex", "donor", "age", "score", "is_smoker"]
 ROWS = np.union1d(np.arange(0, 211, 3), np.arange(48, 131))

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from streamed import LARGEST, bits, held, planned_cells
-from streamed import SMALL as UNEVEN
-from streamed import dense as dense_of
-
 from livelatent.errors import GeneMismatchError, StoreError
 from livelatent.stream.plan import StreamConfig, plan_epoch
 from livelatent.stream.read import group_spec, read_group
 from livelatent.stream.slots import Slots
 from livelatent.stream.stream import Stream
 from livelatent.stream.together import Together
+from streamed import LARGEST, held, planned_cells
+from streamed import SMALL as UNEVEN
+from streamed import dense as dense_of
 
 SMALL = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=120, seed=3)
 

@@ -2,12 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from streamed import SMALL, bits, dense, held
 
 from livelatent.errors import GeneMismatchError, ResumeError
 from livelatent.stream.plan import StreamConfig, plan_epoch
 from livelatent.stream.stream import Stream
 from livelatent.stream.together import Together
+from streamed import SMALL, bits, dense, held
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def test_every_cell_of_both_comes_once_with_what_is_its_own(pair, chosen, order,
             got = list(stream.minibatches(epoch))
             assert [m.n_cells for m in got[:-1]] == [23] * (stream.n_steps - 1)
             assert any(len(set(m.atlas.tolist())) == 2 for m in got)
-            for number, atlas in enumerate(atlases):
+            for number, wanted in enumerate(rows):
                 cells = np.concatenate([m.cell[m.atlas == number] for m in got])
-                assert sorted(cells) == rows[number].tolist()
+                assert sorted(cells) == wanted.tolist()
                 assert cells.tolist() != sorted(cells)
             for m in got:
                 x = dense(m)

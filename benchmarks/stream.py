@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,26 @@ def main() -> None:
         return
 
     from ingest import about
+    from streaming.process import MeasurementError
 
     bench = module("atlases").Bench(args.work.resolve(), 1 if args.quick else args.rounds, args.quick)
     bench.work.mkdir(parents=True, exist_ok=True)
     facts = about(args) | {"rounds": bench.rounds, "is_quick": bench.is_quick, "commit": commit()}
     facts["versions"] |= {name: version(name) for name in ("torch", "scDataset", "scipy")}
     result: dict[str, Any] = {}
+    failed: dict[str, str] = {}
     for name in args.only:
-        result |= module(SECTIONS[name]).figures(bench)
+        try:
+            result |= module(SECTIONS[name]).figures(bench)
+        except MeasurementError as error:
+            # An hour of other sections is not thrown away for it.
+            failed[name] = str(error)
+            print(error, file=sys.stderr)
     # Figures first, then what they come from.
     ordered = dict(sorted(result.items(), key=lambda item: isinstance(item[1], dict)))
-    print(json.dumps(ordered | facts, indent=None if args.json else 1))
+    print(json.dumps(ordered | facts | {"failed": failed}, indent=None if args.json else 1))
+    if failed:
+        raise SystemExit(1)
 
 
 def module(name: str) -> Any:

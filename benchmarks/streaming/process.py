@@ -16,6 +16,10 @@ from ingest import give_back_memory, memory_of
 ENTRY = Path(__file__).parents[1] / "stream.py"
 
 
+class MeasurementError(Exception):
+    """A process that measures has failed."""
+
+
 def measured(task: str, *, one_core: bool = False, **asked: Any) -> dict[str, Any]:
     """What `task` answers, in a fresh process.
 
@@ -33,7 +37,7 @@ def measured(task: str, *, one_core: bool = False, **asked: Any) -> dict[str, An
         preexec_fn=(lambda: os.sched_setaffinity(0, core)) if one_core else None,
     )
     if done.returncode:
-        raise SystemExit(f"{task} {asked} failed:\n{done.stderr[-3000:]}")
+        raise MeasurementError(f"{task} {asked} failed:\n{done.stderr[-3000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps({"task": task} | asked | {"one_core": one_core} | answer, default=str), file=sys.stderr)
     return answer

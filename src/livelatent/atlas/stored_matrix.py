@@ -104,6 +104,7 @@ class StoredMatrix:
     def __init__(self, name: str, n_cells: int, n_genes: int, standing: Standing) -> None:
         self.name, self.n_cells, self.n_genes = name, n_cells, n_genes
         self._standing = standing
+        self._opened_in = standing.now()
 
     def csr(self) -> CsrArrays:
         """The matrix's arrays, opened once; decoding runs on the zarrs pipeline, in threads."""
@@ -112,6 +113,7 @@ class StoredMatrix:
     @functools.cached_property
     def _csr(self) -> CsrArrays:
         place = self._standing.place
+        self._opened_in = self._standing.now()
         if not self._standing.is_as_opened():
             self._standing.check()
         with damage_named(place), on_zarrs(place):
@@ -153,8 +155,17 @@ class StoredMatrix:
         """Fill two arrays of the stored types with what `values_between` gives; whoever reads much reuses them."""
 
         def fill() -> None:
+            # Somebody else may have seen that the store has grown: what is held of it here is of the folder before.
+            if self._opened_in != self._standing.now():
+                self._forget()
             read_data, read_indices = self._readers
-            read_data(first, last, data)
+            if data.dtype == self.data_type:
+                read_data(first, last, data)
+            else:
+                # It has grown by cells with larger counts; these ones' are what they were.
+                wider = np.empty(last - first, self.data_type)
+                read_data(first, last, wider)
+                data[:] = wider
             read_indices(first, last, indices)
 
         with damage_named(self._standing.place, lambda: f"{what} {self.shards_of(first, last)}".strip()):

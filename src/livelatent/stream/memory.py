@@ -1,6 +1,7 @@
 """What a stream holds in memory, and the largest buffer that a limit allows."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,6 +49,8 @@ class Needs:
     n_labels: int
     n_obs: int
     """Columns and dimensions that come along, four bytes each per cell."""
+    n_cut: int
+    """Blocks of which a group may hold a part: where a rank's share begins and ends."""
 
     def group(self, buffer_cells: int) -> int:
         """Bytes of the largest group that such a buffer can hold, whatever the epoch."""
@@ -55,7 +58,14 @@ class Needs:
         order = np.argsort(-self.block_bytes / np.maximum(self.block_cells, 1), kind="stable")
         held = np.cumsum(self.block_cells[order])
         n = int(np.searchsorted(held, buffer_cells, side="right")) + 1
-        return int(self.block_bytes[order[:n]].sum())
+        cut = self.n_cut * int(self.block_bytes.max(initial=0))
+        return min(int(self.block_bytes[order[:n]].sum()) + cut, int(self.block_bytes.sum()))
+
+    def groups_at_once(self, config: StreamConfig) -> int:
+        """Groups held at a time at most: those read ahead, and those that the minibatches being made are cut from."""
+        n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
+        smallest = max(config.buffer_cells - int(self.block_cells.max(initial=0)) + 1, 1)
+        return config.groups_ahead + 2 + ((n_ahead + 1) * config.minibatch_cells - 2) // smallest
 
     def cells(self, n_cells: int) -> int:
         """Values of the `n_cells` cells that have most."""
@@ -74,7 +84,13 @@ class Needs:
         """Bytes of the cells that a balanced stream carries from group to group."""
         if config.balance is None:
             return 0
-        return self.value_bytes * self.cells(config.balance.ring_cells * self.n_labels) + 128 * MERGED_BLOCKS
+        n_values = self.cells(config.balance.ring_cells * self.n_labels)
+        # Read again where a run is resumed, with some neighbours.
+        return self.value_bytes * math.ceil(n_values / DENSE_ENOUGH) + 128 * MERGED_BLOCKS
+
+    def carried_at_once(self, config: StreamConfig) -> int:
+        """How many groups' carried cells are held at a time: those of the groups that were read, and the next."""
+        return self.groups_at_once(config) - config.groups_ahead + 1
 
     def total(self, config: StreamConfig, n_genes: int, *, is_sparse: bool) -> int:
         """Bytes that the whole stream holds at most."""
@@ -82,14 +98,16 @@ class Needs:
         return (
             AT_HAND
             + self.n_cells * (PER_CELL + 4 * self.n_obs)
-            + (config.groups_ahead + 2) * self.group(config.buffer_cells)
+            + self.groups_at_once(config) * self.group(config.buffer_cells)
             + (n_ahead + 2) * self.minibatch(config.minibatch_cells, n_genes, is_sparse=is_sparse)
             + 2 * self.n_readers * self.largest_stretch
-            + 3 * self.carried(config)
+            + self.carried_at_once(config) * self.carried(config)
         )
 
 
-def needs_of(together: Together, rows: Rows, block_cells: int, *, n_labels: int = 0, n_obs: int = 0) -> Needs:
+def needs_of(
+    together: Together, rows: Rows, block_cells: int, *, n_labels: int = 0, n_obs: int = 0, world: int = 1
+) -> Needs:
     """Look at the row pointers of the cells to deliver, in chunks."""
     block_bytes, cells_of_block, n_of_length, widest, largest = [], [], np.zeros(1, np.int64), 0, 0
     bounds = np.append(np.searchsorted(rows, together.first), len(rows)).tolist()
@@ -121,6 +139,7 @@ def needs_of(together: Together, rows: Rows, block_cells: int, *, n_labels: int 
         n_cells=sum(atlas.n_cells for atlas in together.atlases),
         n_labels=n_labels,
         n_obs=n_obs,
+        n_cut=2 if world > 1 else 0,
     )
 
 

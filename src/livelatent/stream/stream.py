@@ -123,6 +123,7 @@ class Stream:
             config.block_cells,
             n_labels=len(together.label_names) if config.balance else 0,
             n_obs=columns.n_numbers,
+            world=world,
         )
         if memory is not None:
             config = within(memory, config, needs, self.n_genes, is_sparse=sparse)
@@ -135,7 +136,7 @@ class Stream:
             self._order_facts = [self._of_rows(together.label), self._of_rows(together.batch)]
         self._rows_sha256 = hash_rows(self.rows, *self._order_facts)
         n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
-        self._group_slots = Slots(needs.group(config.buffer_cells), config.groups_ahead + 2)
+        self._group_slots = Slots(needs.group(config.buffer_cells), needs.groups_at_once(config))
         self._assembly = Assembly(
             together,
             Form(tuple(self.genes.tolist()), tuple(maps), self.mean_total, values, sparse),
@@ -143,7 +144,7 @@ class Stream:
             Slots(needs.minibatch(config.minibatch_cells, self.n_genes, is_sparse=sparse), n_ahead + 2),
             self.device,
         )
-        self._carried_slots = Slots(needs.carried(config), 3)
+        self._carried_slots = Slots(needs.carried(config), needs.carried_at_once(config))
         self._last: _Standing | None = None
         self._readers: weakref.WeakSet[GroupReader] = weakref.WeakSet()
         self._only_group: Future[CsrGroup] | None = None

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from livelatent.atlas.foreign import open_foreign
 from livelatent.errors import ResumeError, StoreBusyError
 from livelatent.models.cellular import Cellular
 from livelatent.models.weights import load_model
+from livelatent.simulated.simulate import simulate_h5ad
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.run import Run, RunStatus
 from watched import until
@@ -267,3 +269,14 @@ def test_a_status_is_a_line_for_people():
     )
     failed = RunStatus("failed", "representation", 0, 5, 0, 0.0, 0.0, "no more memory")
     assert repr(failed) == "RunStatus(failed: epoch 0 of 5, step 0 (representation). no more memory)"
+
+
+def test_a_run_on_a_file_that_was_not_ingested_is_resumed_on_it(tmp_path):
+    source = simulate_h5ad(tmp_path / "other.h5ad", 400, 60, n_labels=3, n_batches=2, seed=4)
+    atlas = open_foreign(source, label="cell_type", batch="batch", progress=False)
+    run = Run(Cellular(atlas, n_genes=40, n_latent=4), atlas, epochs=1, folder=tmp_path / "run")
+    run.start()
+    assert run.wait(60).state == "done"
+    again = Run.resume(tmp_path / "run")
+    assert again.status.state == "done"
+    assert (again.atlas.uuid, again.atlas.label_names) == (atlas.uuid, atlas.label_names)

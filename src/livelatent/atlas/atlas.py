@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 class Atlas(Cells):
     """Cells x genes on disk, with their labels, batches and splits. Open one with `Atlas.open(path)`."""
 
+    asked: dict[str, Any] | None = None
+    """What opens it again besides its path, where it is none of our stores."""
+
     def __init__(self, path: Place, facts: dict[str, Any], n_cells: int, genes: Shaped[ndarray, " gene"]):
         self.path = path
         self._labels_folder: Path | None = None

@@ -136,7 +136,7 @@ class ForeignAtlas(Atlas):
         self._labels_folder = labels
         self._counts = ForeignMatrix(path, sources, progress)
         self._obsm_rows: dict[str, ForeignObsm] = {}
-        self.asked: dict[str, Any] = {
+        self.asked = {
             **asked,
             "label": label,
             "batch": batch,

@@ -18,6 +18,7 @@ import numpy as np
 from livelatent import atomic
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.foreign import open_foreign
 from livelatent.atlas.layout import beside
 from livelatent.errors import LivelatentError, ResumeError, StoreError
 from livelatent.models.model import Model
@@ -359,6 +360,7 @@ class Run:
             "version": __version__,
             "atlas": str(self.atlas.path),
             "atlas_uuid": self.atlas.uuid,
+            "atlas_asked": self.atlas.asked,
             "epochs": self.epochs,
             "device": str(self.device),
             "stream": self.stream.to_dict(),
@@ -405,7 +407,7 @@ def _open_run(folder: Path) -> Run:
         if isinstance(error, LivelatentError):
             raise
         raise ResumeError(f"{folder}: config.json can't be read ({error!r}). Start a new run.") from error
-    atlas = _open_atlas(folder, str(config["atlas"]), uuid_then)
+    atlas = _open_atlas(folder, str(config["atlas"]), uuid_then, config.get("atlas_asked"))
     model = load_model(folder / "model")
     if device.startswith("cuda"):
         device = "auto"  # another machine may have none
@@ -419,7 +421,7 @@ def _open_run(folder: Path) -> Run:
     return run
 
 
-def _open_atlas(folder: Path, named: str, uuid_then: str) -> Atlas:
+def _open_atlas(folder: Path, named: str, uuid_then: str, asked: dict[str, Any] | None) -> Atlas:
     if is_address(named):
         atlas = Atlas.open(named)
         if atlas.uuid == uuid_then:
@@ -428,7 +430,7 @@ def _open_atlas(folder: Path, named: str, uuid_then: str) -> Atlas:
     # The store may have moved together with its runs: NAME.runs/ID lies beside it.
     for candidate in (path, folder.absolute().parent.parent / path.name):
         if candidate.exists():
-            atlas = Atlas.open(candidate)
+            atlas = Atlas.open(candidate) if asked is None else open_foreign(candidate, **asked)
             if atlas.uuid == uuid_then:
                 return atlas
     raise ResumeError(

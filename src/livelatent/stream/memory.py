@@ -1,6 +1,7 @@
 """What a stream holds in memory, and the largest buffer that a limit allows."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,11 +56,17 @@ class Needs:
     def group(self, buffer_cells: int) -> int:
         """Bytes of the largest group that such a buffer can hold, whatever the epoch."""
         # The blocks with most bytes per cell, and one more: no choice of blocks within the buffer holds more.
+        held, taken = self._heaviest_first
+        if not len(taken):
+            return 0
+        n = min(int(np.searchsorted(held, buffer_cells, side="right")), len(taken) - 1)
+        return min(int(taken[n]) + self.n_cut * int(self.block_bytes.max()), int(taken[-1]))
+
+    @functools.cached_property
+    def _heaviest_first(self) -> tuple[Int[ndarray, " block"], Int[ndarray, " block"]]:
+        """Cells and bytes of the so many blocks that have most bytes per cell."""
         order = np.argsort(-self.block_bytes / np.maximum(self.block_cells, 1), kind="stable")
-        held = np.cumsum(self.block_cells[order])
-        n = int(np.searchsorted(held, buffer_cells, side="right")) + 1
-        cut = self.n_cut * int(self.block_bytes.max(initial=0))
-        return min(int(self.block_bytes[order[:n]].sum()) + cut, int(self.block_bytes.sum()))
+        return np.cumsum(self.block_cells[order]), np.cumsum(self.block_bytes[order])
 
     def groups_at_once(self, config: StreamConfig) -> int:
         """Groups held at a time at most: those read ahead, and those that the minibatches being made are cut from."""
@@ -84,13 +91,11 @@ class Needs:
         """Bytes of the cells that a balanced stream carries from group to group."""
         if config.balance is None:
             return 0
-        n_values = self.cells(config.balance.ring_cells * self.n_labels)
-        # Read again where a run is resumed, with some neighbours.
-        return self.value_bytes * math.ceil(n_values / DENSE_ENOUGH) + 128 * MERGED_BLOCKS
+        return self.value_bytes * self.cells(config.balance.ring_cells * self.n_labels) + 128 * MERGED_BLOCKS
 
     def carried_at_once(self, config: StreamConfig) -> int:
-        """How many groups' carried cells are held at a time: those of the groups that were read, and the next."""
-        return self.groups_at_once(config) - config.groups_ahead + 1
+        """How many groups' carried cells are held at a time at most; for groups ahead they are not picked yet."""
+        return self.groups_at_once(config) - config.groups_ahead
 
     def total(self, config: StreamConfig, n_genes: int, *, is_sparse: bool) -> int:
         """Bytes that the whole stream holds at most."""
@@ -101,7 +106,8 @@ class Needs:
             + self.groups_at_once(config) * self.group(config.buffer_cells)
             + (n_ahead + 2) * self.minibatch(config.minibatch_cells, n_genes, is_sparse=is_sparse)
             + 2 * self.n_readers * self.largest_stretch
-            + self.carried_at_once(config) * self.carried(config)
+            # Where a run is resumed the first are read again, some of their neighbours with them.
+            + math.ceil((self.carried_at_once(config) - 1 + 1 / DENSE_ENOUGH) * self.carried(config))
         )
 
 
@@ -163,14 +169,13 @@ def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *
         tried = dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead)
         return needs.total(tried, n_genes, is_sparse=is_sparse)
 
+    # From above, one by one: the smallest buffers can take more than larger ones, as more of them are held at once.
+    buffers = range(most, least - 1, -block)
     for groups_ahead in sorted({config.groups_ahead, min(config.groups_ahead, 1), 0}, reverse=True):
-        if total(least, groups_ahead) <= allowed:
-            low, high = least // block, most // block
-            while low < high:
-                middle = -(-(low + high) // 2)
-                low, high = (middle, high) if total(middle * block, groups_ahead) <= allowed else (low, middle - 1)
-            return dataclasses.replace(config, buffer_cells=low * block, groups_ahead=groups_ahead)
-    least_bytes = total(least, 0)
+        for buffer_cells in buffers:
+            if total(buffer_cells, groups_ahead) <= allowed:
+                return dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead)
+    least_bytes = min(total(buffer_cells, 0) for buffer_cells in buffers)
     raise MemoryLimitError(
         f"memory={limit!r} is too little for minibatches of {config.minibatch_cells} cells x {n_genes} genes in blocks "
         f"of {block}: it takes at least {-(-least_bytes // 10**6)} MB. Give that much, or choose fewer minibatch_cells "

@@ -318,7 +318,11 @@ class Stream:
                 cells = balanced.draws.step(step)
                 yield [(own, cells[cells < n_own]), (carried, cells[cells >= n_own] - n_own)]
             before = _Standing(epoch, candidates.group.number == len(plan) - 1, balanced, own, carried)
-        self._last = before
+        if before is not None:
+            # The next epoch goes on from the last group, which may not have been read yet if no minibatch begins in it.
+            before.own.result()
+            before.carried.result()
+            self._last = before
 
     def _read_carried(self, reader: GroupReader, rows: np.ndarray) -> "Future[CsrGroup]":
         """Cells that groups before have left, where a run is resumed."""
@@ -345,10 +349,6 @@ def _has_failed(future: "Future[CsrGroup]") -> bool:
     return future.cancelled() or (future.done() and future.exception() is not None)
 
 
-def _is_read(future: "Future[CsrGroup]") -> bool:
-    return future.done() and not _has_failed(future)
-
-
 @dataclass(frozen=True)
 class _Standing:
     """A group of a balanced epoch whose minibatches have all been given out."""
@@ -361,10 +361,7 @@ class _Standing:
     carried: "Future[CsrGroup]"
 
     def comes_before(self, epoch: int, group: int) -> bool:
-        """Whether that group is the next, and can go on from this one."""
-        # One of which the epoch's last minibatches took nothing may not have been read when its threads were stopped.
-        if not (_is_read(self.own) and _is_read(self.carried)):
-            return False
+        """Whether that group is the next."""
         if group == 0:
             return self.is_last and self.epoch == epoch - 1
         return self.epoch == epoch and self.balanced.candidates.group.number == group - 1

@@ -15,13 +15,19 @@ Epochs = Callable[[int], Iterator[Any]]
 """Number of an epoch → what it delivers; each has a `shape` whose first number counts cells."""
 
 
-def our_epochs(path: Path, *, is_balanced: bool = False, minibatch_cells: int = MINIBATCH) -> Epochs:
-    """Of our stream, over our store or one of annbatch's."""
-    stream = our_stream(opened(path), is_balanced=is_balanced, minibatch_cells=minibatch_cells)
+def our_epochs(
+    path: Path, *, is_balanced: bool = False, is_labelled: bool = False, minibatch_cells: int = MINIBATCH
+) -> Epochs:
+    """Of our stream, over our store or one of annbatch's; of all cells, or of those with a label."""
+    atlas = opened(path)
+    rows = atlas.rows(labelled=True) if is_labelled else None
+    stream = our_stream(atlas, rows, is_balanced=is_balanced, minibatch_cells=minibatch_cells)
     return lambda epoch: (minibatch.x for minibatch in stream.minibatches(epoch))
 
 
-def our_stream(atlas: Any, *, is_balanced: bool = False, minibatch_cells: int = MINIBATCH, **settings: Any) -> Any:
+def our_stream(
+    atlas: Any, rows: Any = None, *, is_balanced: bool = False, minibatch_cells: int = MINIBATCH, **settings: Any
+) -> Any:
     """Raw counts as CSR, cut up as every other loader's are."""
     from livelatent.stream.balance import Balance
     from livelatent.stream.plan import StreamConfig
@@ -33,7 +39,7 @@ def our_stream(atlas: Any, *, is_balanced: bool = False, minibatch_cells: int = 
         buffer_cells=BUFFER,
         balance=Balance(types=TYPES) if is_balanced else None,
     )
-    return Stream(atlas, None, config, **({"values": "counts", "sparse": True} | settings))
+    return Stream(atlas, rows, config, **({"values": "counts", "sparse": True} | settings))
 
 
 def opened(path: Path) -> Any:

@@ -13,6 +13,7 @@ from numpy import ndarray
 from livelatent.arrays import Rows
 from livelatent.atlas.building.memory import parse_memory
 from livelatent.errors import MemoryLimitError
+from livelatent.stream.balance import Balance
 from livelatent.stream.minibatch import sparse_parts
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.read import DENSE_ENOUGH, MERGED_BLOCKS, n_readers
@@ -152,7 +153,8 @@ def needs_of(
 def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *, is_sparse: bool) -> StreamConfig:
     """The configuration with the largest buffer, up to `MOST_CELLS`, that keeps a stream within a limit.
 
-    What is left for smaller limits: fewer groups ahead, then a buffer of a single minibatch.
+    What is left for smaller limits: smaller rings of a balance (its cells repeat more), fewer groups ahead, then a
+    buffer of a single minibatch.
 
     Raises
     ------
@@ -165,22 +167,39 @@ def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *
     n_rows = int(needs.block_cells.sum())
     most = max(least, min(MOST_CELLS, -(-n_rows // block) * block))
 
-    def total(buffer_cells: int, groups_ahead: int) -> int:
-        tried = dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead)
+    def with_(buffer_cells: int, groups_ahead: int, balance: Balance | None) -> StreamConfig:
+        return dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead, balance=balance)
+
+    def total(tried: StreamConfig) -> int:
         return needs.total(tried, n_genes, is_sparse=is_sparse)
 
     # From above, one by one: the smallest buffers can take more than larger ones, as more of them are held at once.
     buffers = range(most, least - 1, -block)
+    balances = _with_smaller_rings(config)
     for groups_ahead in sorted({config.groups_ahead, min(config.groups_ahead, 1), 0}, reverse=True):
-        for buffer_cells in buffers:
-            if total(buffer_cells, groups_ahead) <= allowed:
-                return dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead)
-    least_bytes = min(total(buffer_cells, 0) for buffer_cells in buffers)
+        for balance in balances:
+            for buffer_cells in buffers:
+                tried = with_(buffer_cells, groups_ahead, balance)
+                if total(tried) <= allowed:
+                    return tried
+    least_bytes = min(total(with_(buffer_cells, 0, balances[-1])) for buffer_cells in buffers)
     raise MemoryLimitError(
         f"memory={limit!r} is too little for minibatches of {config.minibatch_cells} cells x {n_genes} genes in blocks "
         f"of {block}: it takes at least {-(-least_bytes // 10**6)} MB. Give that much, or choose fewer minibatch_cells "
         "or block_cells" + (", fewer genes, or sparse=True." if not is_sparse else ".")
     )
+
+
+def _with_smaller_rings(config: StreamConfig) -> list[Balance | None]:
+    """The balance asked for, and with rings halved down to what a minibatch takes of a label."""
+    if config.balance is None:
+        return [None]
+    least, ring = config.minibatch_cells // config.balance.types, config.balance.ring_cells
+    found: list[Balance | None] = [config.balance]
+    while ring > least:
+        ring = max(ring // 2, least)
+        found.append(dataclasses.replace(config.balance, ring_cells=ring))
+    return found
 
 
 def _whole_blocks(rows: Rows, block_cells: int) -> Iterator[Rows]:

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from livelatent.atlas.foreign import open_foreign
 from livelatent.errors import MemoryLimitError, ResumeError
+from livelatent.simulated import simulate
 from livelatent.stream.balance import Balance
 from livelatent.stream.balanced_epoch import balanced_epoch
 from livelatent.stream.carry import carry, in_order
@@ -22,6 +23,7 @@ from livelatent.stream.read import DENSE_ENOUGH, group_spec, read_group
 from livelatent.stream.slots import Slots, room_for
 from livelatent.stream.stream import Stream
 from livelatent.stream.together import Together
+from peak import needs_proc, peak_bytes
 from streamed import SMALL, uneven_atlas
 
 SPARSE_KINDS = (np.dtype(np.float32), np.dtype(np.int32), np.dtype(np.int32))
@@ -300,3 +302,46 @@ def test_a_run_goes_on_with_the_buffer_that_it_had_whatever_the_memory(uneven):
     again.check(little.position(1, 2))
     wanted = [m.cell.tolist() for m in little.minibatches(1, 2)]
     assert [m.cell.tolist() for m in again.minibatches(1, 2)] == wanted
+
+
+LIMIT = 256 * 10**6
+WARM_UP = """
+import livelatent as ll
+from livelatent.stream.balance import Balance
+from livelatent.stream.plan import StreamConfig
+from livelatent.stream.stream import Stream
+
+def deliver(path, balance, is_sparse, epochs, memory):
+    config = StreamConfig(balance=balance)
+    with Stream(ll.Atlas.open(path), None, config, memory=memory, sparse=is_sparse) as stream:
+        n = sum(m.n_cells for epoch in range(epochs) for m in stream.minibatches(epoch))
+        assert n == epochs * len(stream.rows) or balance and n == epochs * stream.n_steps * 1024, n
+        return stream.config
+
+balance = Balance() if sys.argv[3] == "balanced" else None
+deliver(sys.argv[2], balance, sys.argv[4] == "sparse", 1, "1GB")
+"""
+CALL = """
+config = deliver(sys.argv[1], balance, sys.argv[4] == "sparse", 2, "256MB")
+# Not a limit that would not have been reached anyway.
+assert config.buffer_cells < 65_536, config
+"""
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """100,000 cells of about 390 of 2,000 genes; and some to warm up with."""
+    folder = tmp_path_factory.mktemp("simulated")
+    cells = {"n_genes": 2_000, "genes_per_cell": 400, "n_types": 20, "n_batches": 8, "seed": 3}
+    for name, n_cells in (("large", 100_000), ("small", 3_000)):
+        simulate(folder / f"{name}.zarr", n_cells, **cells)
+    return folder / "large.zarr", folder / "small.zarr"
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+@pytest.mark.parametrize("order", ["natural", "balanced"])
+def test_resident_memory_stays_within_the_limit(simulated, order, form):
+    peak = peak_bytes(WARM_UP, CALL, *simulated, order, form)
+    assert 0.25 * LIMIT < peak < LIMIT, f"{peak / 1e6:.0f} MB"

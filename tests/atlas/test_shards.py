@@ -198,3 +198,21 @@ def test_a_chunk_of_another_length_is_never_written_past_its_place(tmp_path: Pat
 
 def test_a_stores_own_arrays_are_read_so(tiny_atlas: Atlas) -> None:
     assert is_readable(tiny_atlas.csr().data) and is_readable(tiny_atlas.csr().indices)
+
+
+@pytest.mark.parametrize("compression", ["local", "cloud"])
+def test_chunks_of_several_zstandard_blocks_are_read_and_checked(tmp_path: Path, compression: str) -> None:
+    # A block holds 128 KiB at most, and numbers without a pattern are not made smaller.
+    values = np.random.default_rng(3).random(130_000)
+    array = zarr.create_array(
+        tmp_path / "a", shape=values.shape, dtype="float64", chunks=(60_000,), shards=(180_000,),
+        compressors=matrix_codecs(values.dtype, compression), fill_value=0,
+    )  # fmt: skip
+    array[:] = values
+    assert (Shards(tmp_path / "a", array).read(17, 129_990) == values[17:129_990]).all()
+    path = tmp_path / "a/c/0"
+    damaged = bytearray(path.read_bytes())
+    damaged[300_000] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(ShardError, match="c/0: chunk 0"):
+        Shards(tmp_path / "a", array).read(0, 1_000)

@@ -71,21 +71,26 @@ def can_run(codecs: Sequence[str]) -> bool:
 
 
 @functools.cache
-def functions_of_numcodecs() -> tuple[int, int] | None:
-    """Addresses of `ZSTD_decompress` and `blosc_decompress_ctx`; None where they are hidden."""
+def functions_of_numcodecs() -> tuple[int, int, int] | None:
+    """Addresses of `ZSTD_decompress`, `blosc_decompress_ctx` and `ZSTD_XXH64`; None where the first two are hidden.
+
+    The last is 0 where it alone is.
+    """
     from numcodecs import blosc
 
     try:
         library = ctypes.CDLL(blosc.__file__)
-        found = [
-            ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-            for name in ("ZSTD_decompress", "blosc_decompress_ctx")
-        ]
+        zstd, blosc_ctx = (_address(library, name) for name in ("ZSTD_decompress", "blosc_decompress_ctx"))
     except (OSError, AttributeError):
         return None
-    zstd, blosc_ctx = found
     # Sizes are passed as 64 bits, and an error of Zstandard reads as negative then.
-    return None if zstd is None or blosc_ctx is None or ctypes.sizeof(ctypes.c_void_p) != 8 else (zstd, blosc_ctx)
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    return zstd, blosc_ctx, _address(library, "ZSTD_XXH64") if hasattr(library, "ZSTD_XXH64") else 0
+
+
+def _address(library: ctypes.CDLL, name: str) -> int:
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
 @functools.cache
@@ -95,12 +100,37 @@ def _compiled_run() -> Callable[..., int]:
     from livelatent.atlas import native_call
 
     globals()["call_c"] = native_call.call_c
+    globals()["_only_raw_block"] = numba.njit(_only_raw_block)
     decode: Callable[..., int] = numba.njit(nogil=True, cache=True)(_decode_run)
     return decode
 
 
 call_c: Any
 """Comes with numba, see `_compiled_run`."""
+
+
+def _only_raw_block(held: Any, at: Any, n: Any) -> Any:  # pragma: no cover
+    """Where the content of a Zstandard frame begins that is one block, not compressed, with a checksum; 0 of any other.
+
+    RFC 8878, 3.1.1. Ours are such: chunks that Blosc has compressed, in a frame for its checksum.
+    """
+    if n < 16 or held[at] != 0x28 or held[at + 1] != 0xB5 or held[at + 2] != 0x2F or held[at + 3] != 0xFD:
+        return np.int64(0)
+    descriptor = held[at + 4]
+    # A single segment, a checksum, no dictionary, the reserved bit unset.
+    if descriptor & 0x2F != 0x24:
+        return np.int64(0)
+    n_size = 1 << (descriptor >> 6)
+    size = np.int64(256 if n_size == 2 else 0)
+    for byte in range(min(n_size, 4)):
+        size += np.int64(held[at + 5 + byte]) << (8 * byte)
+    begin = 5 + n_size + 3
+    block = np.int64(0)
+    for byte in range(3):
+        block |= np.int64(held[at + begin - 3 + byte]) << (8 * byte)
+    # The last, raw, and as long as the frame says and as there is room for.
+    is_it = n_size <= 4 and block & 0b111 == 1 and block >> 3 == size and begin + size + 4 == n
+    return np.int64(begin if is_it else 0)
 
 
 def _decode_run(
@@ -114,6 +144,7 @@ def _decode_run(
     whole: Any,
     zstd: Any,
     blosc: Any,
+    xxh64: Any,
 ) -> int:  # pragma: no cover
     for k in range(bounds.size - 1):
         begin = k * chunk_bytes - skipped
@@ -131,6 +162,17 @@ def _decode_run(
                 to = np.int64(whole.ctypes.data)
             source = np.int64(held.ctypes.data) + at
             if steps[step] == 0:
+                inside = _only_raw_block(held, at, n) if not is_last and xxh64 != 0 else np.int64(0)
+                if inside > 0:
+                    # It holds what it was given as it was: looked at where it lies, and not copied.
+                    stored = n - inside - 4
+                    checksum = np.int64(0)
+                    for byte in range(4):
+                        checksum |= np.int64(held[at + n - 4 + byte]) << (8 * byte)
+                    if call_c(xxh64, source + inside, stored, 0, 0) & 0xFFFFFFFF != checksum:
+                        return k
+                    at, n = at + inside, stored
+                    continue
                 n = call_c(zstd, to, room, source, n)
             else:
                 # Blosc believes its header; a chunk must not be read or written past its place.

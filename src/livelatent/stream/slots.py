@@ -40,7 +40,8 @@ class Slots:
     def take(self) -> ndarray:
         """A piece, as bytes; what it holds is left from its last use."""
         with self._lock:
-            memory = self._free.popleft() if self._free else self._memory(self.n_bytes)
+            # The one that came back last: caches may still hold it.
+            memory = self._free.pop() if self._free else self._memory(self.n_bytes)
         return np.frombuffer(_Loan(memory, self._give_back), np.uint8)
 
     def _give_back(self, memory: ndarray) -> None:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +218,27 @@ def test_chunks_of_several_zstandard_blocks_are_read_and_checked(tmp_path: Path,
     path.write_bytes(damaged)
     with pytest.raises(ShardError, match="c/0: chunk 0"):
         Shards(tmp_path / "a", array).read(0, 1_000)
+
+
+def test_threads_that_come_together_first_read_the_same(tmp_path: Path) -> None:
+    # In a process of its own: only the first call of all compiles.
+    written(tmp_path)
+    code = f"""
+import threading, zarr
+import subprocess
+import sys
+from pathlib import Path
+from livelatent.atlas.shards import Shards
+folder = Path({str(tmp_path / "a")!r})
+shards, start, found = Shards(folder, zarr.open_array(folder)), threading.Barrier(6), []
+def read():
+    start.wait()
+    found.append(int(shards.read(0, {N_VALUES}).sum()))
+threads = [threading.Thread(target=read) for _ in range(6)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(found)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    total = int(written(tmp_path / "again")[2].sum())
+    assert (done.stdout.strip(), done.stderr) == (str([total] * 6), "")

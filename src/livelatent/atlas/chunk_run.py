@@ -8,6 +8,7 @@ can't be found (a build that hides them), `Shards` asks numcodecs chunk by chunk
 
 import ctypes
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,8 +94,17 @@ def _address(library: ctypes.CDLL, name: str) -> int:
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
-@functools.cache
 def _compiled_run() -> Callable[..., int]:
+    # Threads come here together, and what is compiled calls what is compiled before it.
+    with _compiling:
+        return _compile_run()
+
+
+_compiling = threading.Lock()
+
+
+@functools.cache
+def _compile_run() -> Callable[..., int]:
     import numba
 
     from livelatent.atlas import native_call

@@ -268,8 +268,15 @@ class GroupReader:
         read = functools.partial(read_group, spec, self._together, slots, self._stretches, self._obsm)
         group: CsrGroup = dask.delayed(read, pure=False)().compute(scheduler="threads", pool=self._tasks)
         with self._lock:
-            self.bytes_read += sum(part.data.nbytes + part.indices.nbytes for part in group.parts)
+            self.bytes_read += sum(_bytes_of(part, self._together.atlases[part.atlas]) for part in spec.parts)
         return group
+
+
+def _bytes_of(part: PartSpec, atlas: Atlas) -> int:
+    matrix = atlas.matrix()
+    starts, stops = np.array(part.stretches).T
+    n_values = int((matrix.indptr[stops] - matrix.indptr[starts]).sum())
+    return n_values * (matrix.data_type.itemsize + matrix.index_type.itemsize)
 
 
 def n_readers(together: Together) -> int:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from livelatent.atlas.foreign import open_foreign
 from livelatent.errors import GeneMismatchError, StoreError
-from livelatent.stream.plan import StreamConfig, plan_epoch
+from livelatent.simulated.simulate import simulate_h5ad
+from livelatent.stream.plan import SMALL_BLOCK_CELLS, StreamConfig, plan_epoch
 from livelatent.stream.read import group_spec, read_group
 from livelatent.stream.slots import Slots
 from livelatent.stream.stream import Stream
@@ -218,3 +220,12 @@ def test_a_sparse_minibatch_holds_no_more_than_is_stored(uneven):
         with Stream(atlas, None, UNEVEN, genes=genes, sparse=True) as stream:
             for m in stream.minibatches(0):
                 assert m.x.values().numel() == np.count_nonzero(held(atlas).x(m.cell, genes, "counts"))
+
+
+def test_a_file_that_nobody_shuffled_is_read_in_small_blocks(tiny_atlas, tmp_path):
+    source = simulate_h5ad(tmp_path / "other.h5ad", 300, 40, n_labels=3, seed=2)
+    foreign = open_foreign(source, label="cell_type", progress=False)
+    assert "not shuffled" in repr(foreign)
+    assert Stream(foreign).config.block_cells == SMALL_BLOCK_CELLS
+    assert Stream(tiny_atlas).config == StreamConfig()
+    assert Stream(foreign, config=StreamConfig(block_cells=100)).config.block_cells == 100

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 class Atlas(Cells):
     """Cells x genes on disk, with their labels, batches and splits. Open one with `Atlas.open(path)`."""
 
+    is_shuffled = True
+    """Whether neighbours are a random sample of the cells, so that large blocks mix."""
     asked: dict[str, Any] | None = None
     """What opens it again besides its path, where it is none of our stores."""
 

@@ -127,6 +127,7 @@ class ForeignAtlas(Atlas):
         self.n_cells = sum(source.n_cells for source in sources)
         self.genes = np.array(sources[0].genes, dtype=object)
         self.unlabelled = tuple(str(name) for name in unlabelled)
+        self.is_shuffled = all(source.kind == "annbatch" for source in sources)
         self._seed = seed
         self._joined = joined_obs(sources)
         check_identity(self._joined)
@@ -145,6 +146,10 @@ class ForeignAtlas(Atlas):
             "seed": seed,
         }
         """What `open_foreign` takes, besides the path, to open it again; plain JSON."""
+
+    def __repr__(self) -> str:
+        how = "as it lies" if self.is_shuffled else "as it lies: not shuffled, so read in small blocks"
+        return f"{super().__repr__()[:-1]}, {how}; ingest it to stream several times as fast)"
 
     def __reduce__(self) -> tuple[Callable[..., "ForeignAtlas"], tuple[Any, ...]]:
         # Other processes (a Dask cluster) open the file themselves.

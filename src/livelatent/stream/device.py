@@ -50,7 +50,8 @@ class OnDevice:
 
     def _staging(self, n: int, kind: "np.dtype[np.generic]") -> Tensor:
         # torch keeps pinned memory that is given back, and lends it again once the copies out of it are done.
-        return torch.empty(n, dtype=_TORCH[kind.name], pin_memory=self._device.type == "cuda")
+        like = torch.from_numpy(np.empty(0, kind))
+        return torch.empty(n, dtype=like.dtype, pin_memory=self._device.type == "cuda")
 
     def _sent(self, values: ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(values))
@@ -66,12 +67,4 @@ class OnDevice:
         return there.to(kind)
 
 
-_TORCH = {
-    "uint16": torch.uint16,
-    "uint32": torch.uint32,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "float32": torch.float32,
-    "float64": torch.float64,
-}
 _AS_SIGNED = {torch.uint16: (torch.int16, torch.int32, 0xFFFF), torch.uint32: (torch.int32, torch.int64, 0xFFFFFFFF)}

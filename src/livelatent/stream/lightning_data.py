@@ -13,7 +13,7 @@ from livelatent.atlas.building.memory import parse_memory
 from livelatent.stream.minibatch import Values
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.scvi_form import UNLABELLED, ScviForm
-from livelatent.stream.stream import Stream
+from livelatent.stream.stream import Stream, suited
 from livelatent.stream.torch_data import StreamDataset, TorchForm
 
 try:
@@ -79,7 +79,7 @@ class StreamDataModule(LightningDataModule):
         if form not in ("livelatent", "scvi", "scanvi"):
             raise ValueError(f'form is "livelatent", "scvi" or "scanvi"; got {form!r}.')
         self.atlases = (atlas,) if isinstance(atlas, Atlas) else tuple(atlas)
-        self.config = StreamConfig() if config is None else config
+        self.config = suited(StreamConfig(), self.atlases) if config is None else config
         self.form = form
         self.sparse = sparse
         self._limit = None if memory is None else parse_memory(memory)

@@ -10,6 +10,10 @@ import numpy as np
 from livelatent.arrays import Int, Rows, ndarray
 from livelatent.stream.balance import Balance
 
+SMALL_BLOCK_CELLS = 32
+"""Of a file that nobody has shuffled: with 16,384 cells in the buffer, donors one after another come out with .99 of
+the entropy of a random sample; with blocks of 512, .89 (STREAM.md, 3c)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:

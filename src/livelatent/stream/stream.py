@@ -23,7 +23,7 @@ from livelatent.stream.columns import columns_of
 from livelatent.stream.health import Health, Meter, Mixture
 from livelatent.stream.memory import MINIBATCHES_AHEAD, needs_of, within
 from livelatent.stream.minibatch import Assembly, Form, Minibatch, Values
-from livelatent.stream.plan import Group, StreamConfig, plan_epoch, step_bounds
+from livelatent.stream.plan import SMALL_BLOCK_CELLS, Group, StreamConfig, plan_epoch, step_bounds
 from livelatent.stream.position import Position, hash_rows
 from livelatent.stream.read import CsrGroup, GroupReader, group_spec
 from livelatent.stream.slots import Slots
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from livelatent.stream.torch_data import StreamDataset, TorchForm
 
 type Job = Callable[[], tuple[Minibatch, Mixture]]
+
+
+def suited(config: StreamConfig, atlases: Sequence[Atlas]) -> StreamConfig:
+    """The configuration with blocks small enough for atlases that are not shuffled."""
+    if all(atlas.is_shuffled for atlas in atlases):
+        return config
+    return dataclasses.replace(config, block_cells=min(config.block_cells, SMALL_BLOCK_CELLS))
 
 
 class Stream:
@@ -49,7 +56,8 @@ class Stream:
     mean_total
         L of METHODS 1; None means the atlas's own. A query is given its model's.
     config
-        How an epoch is cut up, and whether minibatches are balanced; cells without a label are in no balanced one.
+        How an epoch is cut up (None: in small blocks where an atlas is not shuffled), and whether minibatches are
+        balanced; cells without a label are in no balanced one.
     memory
         Limit such as `"1GB"` on what the stream holds; the buffer becomes as large as it allows, and stands in
         `config` then. None keeps the buffer of `config`, whatever it takes.
@@ -91,8 +99,9 @@ class Stream:
     ) -> None:
         if values not in ("log1p", "counts"):
             raise ValueError(f'values is "log1p" or "counts"; got {values!r}.')
-        config = StreamConfig() if config is None else config
-        together = Together([atlas] if isinstance(atlas, Atlas) else atlas, config.block_cells)
+        atlases = [atlas] if isinstance(atlas, Atlas) else list(atlas)
+        config = suited(StreamConfig(), atlases) if config is None else config
+        together = Together(atlases, config.block_cells)
         self._together = together
         self.atlases = together.atlases
         self.rows = together.rows(rows)

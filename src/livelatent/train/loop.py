@@ -18,7 +18,7 @@ from livelatent.models.model import Losses, Model, codes_in
 from livelatent.stream.health import Health
 from livelatent.stream.minibatch import Minibatch
 from livelatent.stream.plan import StreamConfig
-from livelatent.stream.stream import Stream
+from livelatent.stream.stream import Stream, suited
 from livelatent.train.devices import resolve_device
 from livelatent.train.stage import Stage
 from livelatent.train.state import TrainState
@@ -77,7 +77,7 @@ def choose_stream(
     """
     used = [stage_rows(model, atlas, stage, "train", rows) for stage in model.stages]
     if config is None:
-        config = dataclasses.replace(default_stream(len(used[0])), balance=model.balance)
+        config = dataclasses.replace(suited(default_stream(len(used[0])), [atlas]), balance=model.balance)
     if memory is None:
         return config
     # Training and validation have a stream each.

@@ -11,12 +11,14 @@ import torch
 from livelatent.atlas.foreign import open_foreign
 from livelatent.errors import GeneMismatchError, StoreError
 from livelatent.simulated.simulate import simulate_h5ad
+from livelatent.stream import slots
+from livelatent.stream.balance import Balance
 from livelatent.stream.plan import SMALL_BLOCK_CELLS, StreamConfig, plan_epoch
 from livelatent.stream.read import group_spec, read_group
 from livelatent.stream.slots import Slots
 from livelatent.stream.stream import Stream
 from livelatent.stream.together import Together
-from streamed import LARGEST, held, planned_cells
+from streamed import LARGEST, bits, held, planned_cells
 from streamed import SMALL as UNEVEN
 from streamed import dense as dense_of
 
@@ -229,3 +231,80 @@ def test_a_file_that_nobody_shuffled_is_read_in_small_blocks(tiny_atlas, tmp_pat
     assert Stream(foreign).config.block_cells == SMALL_BLOCK_CELLS
     assert Stream(tiny_atlas).config == StreamConfig()
     assert Stream(foreign, config=StreamConfig(block_cells=100)).config.block_cells == 100
+
+
+# Memory that is lent
+
+
+def kept_forms(minibatch):
+    """What somebody may keep of a minibatch, and copies of it."""
+    x = minibatch.x
+    if x.layout == torch.strided:
+        kept = [x[3:, 1:], x.numpy()[::2], x.T, memoryview(x.numpy())]
+    else:
+        kept = [x.values()[1:], x.col_indices().numpy(), x.crow_indices(), x.values().numpy()[:2]]
+    return kept, [np.asarray(one).copy() for one in kept]
+
+
+@pytest.mark.parametrize("balance", [None, Balance(types=2, ring_cells=14)], ids=["natural", "balanced"])
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
+def test_what_is_kept_of_a_minibatch_is_never_written_over(uneven, is_sparse, balance):
+    config = dataclasses.replace(UNEVEN, minibatch_cells=12, balance=balance)
+    with Stream(uneven("uint16"), None, config, sparse=is_sparse) as stream:
+        kept = []
+        for epoch in range(2):
+            for number, m in enumerate(stream.minibatches(epoch)):
+                # Of some all, of some a part, of some nothing.
+                forms, copies = kept_forms(m)
+                kept += [*zip(forms, copies, strict=True)][number % 3 :] if number % 4 else []
+        for _ in stream.minibatches(2):
+            pass
+    assert len(kept) > 50
+    for form, copy in kept:
+        np.testing.assert_array_equal(np.asarray(form), copy)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
+def test_what_the_consumer_writes_reaches_no_other_minibatch(uneven, is_sparse):
+    config = dataclasses.replace(UNEVEN, buffer_cells=1000)
+    with Stream(uneven("uint16"), None, config, sparse=is_sparse, obs=["age"], obsm=["X_ref"]) as stream:
+        wanted = [bits(m) for m in stream.minibatches(0)]
+        for m in stream.minibatches(1):
+            for tensor in (m.x.values() if is_sparse else m.x, m.label, m.total, m.obs["age"], m.obsm["X_ref"]):
+                tensor.fill_(7)
+        assert [bits(m) for m in stream.minibatches(0)] == wanted
+    np.testing.assert_array_equal(stream.atlas.obs["age"], held(stream.atlas).obs["age"])
+
+
+@pytest.mark.parametrize("balance", [None, Balance(types=2, ring_cells=14)], ids=["natural", "balanced"])
+@pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
+def test_epochs_are_made_in_the_memory_of_the_first(uneven, monkeypatch, is_sparse, balance):
+    made = []
+    monkeypatch.setattr(slots, "_ordinary", lambda n_bytes: made.append(n_bytes) or np.empty(n_bytes, np.uint8))
+    # What does not fit in its slot is made beside it.
+    monkeypatch.setattr(Slots, "take", lambda self, take=Slots.take: used.append(self) or take(self))
+    used = []
+    with Stream(uneven("uint16"), None, dataclasses.replace(UNEVEN, balance=balance), sparse=is_sparse) as stream:
+        for epoch in range(12):
+            for _ in stream.minibatches(epoch):
+                pass
+        n_groups = sum(len(plan_epoch(stream.rows, stream.config, epoch)) for epoch in range(12))
+        assert used.count(stream._group_slots) == n_groups
+        assert used.count(stream._assembly._slots) == 12 * stream.n_steps
+        # As many as live at once, whatever the number of epochs.
+        assert 0 < len(made) <= 3 + 4 + 2
+        del _
+        for own, most in ((stream._group_slots, 3), (stream._assembly._slots, 4)):
+            assert len(own._free) <= most
+
+
+# Several at once
+
+
+def test_two_epochs_of_one_stream_at_once_are_those_one_after_the_other(uneven):
+    for buffer_cells in (56, 1000):
+        with Stream(uneven("uint16"), None, dataclasses.replace(UNEVEN, buffer_cells=buffer_cells)) as stream:
+            wanted = [[bits(m) for m in stream.minibatches(epoch)] for epoch in range(2)]
+        with Stream(uneven("uint16"), None, dataclasses.replace(UNEVEN, buffer_cells=buffer_cells)) as stream:
+            got = [[bits(m) for m in both] for both in zip(stream.minibatches(0), stream.minibatches(1), strict=True)]
+        assert [list(epoch) for epoch in zip(*got, strict=True)] == wanted

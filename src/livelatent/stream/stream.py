@@ -4,8 +4,7 @@ import dataclasses
 import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -16,17 +15,17 @@ from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 from livelatent.stream.ahead import ahead
-from livelatent.stream.balanced_epoch import BalanceCost, BalancedGroup, balance_cost, balanced_epoch, steps_of_groups
-from livelatent.stream.carry import carry, in_order
+from livelatent.stream.balanced_epoch import BalanceCost, balance_cost
 from livelatent.stream.cells import Take
 from livelatent.stream.columns import columns_of
 from livelatent.stream.health import Health, Meter, Mixture
 from livelatent.stream.memory import MINIBATCHES_AHEAD, needs_of, within
 from livelatent.stream.minibatch import Assembly, Form, Minibatch, Values
-from livelatent.stream.plan import SMALL_BLOCK_CELLS, Group, StreamConfig, plan_epoch, step_bounds
+from livelatent.stream.plan import SMALL_BLOCK_CELLS, StreamConfig, step_bounds
 from livelatent.stream.position import Position, hash_rows
-from livelatent.stream.read import CsrGroup, GroupReader, group_spec
+from livelatent.stream.read import GroupReader
 from livelatent.stream.slots import Slots
+from livelatent.stream.takes import BalancedTakes, Course, NaturalTakes, Taken
 from livelatent.stream.together import Together
 
 if TYPE_CHECKING:
@@ -154,9 +153,12 @@ class Stream:
             self.device,
         )
         self._carried_slots = Slots(needs.carried(config), needs.carried_at_once(config))
-        self._last: _Standing | None = None
         self._readers: weakref.WeakSet[GroupReader] = weakref.WeakSet()
-        self._only_group: Future[CsrGroup] | None = None
+        course = Course(self.rows, config, self._bounds, together, rank, world)
+        self._takes: NaturalTakes | BalancedTakes = NaturalTakes(course)
+        if self._order_facts:
+            label, batch = self._order_facts
+            self._takes = BalancedTakes(course, label, batch, self._carried_slots)
         self._meter, self._bytes_read = Meter(), 0
 
     @property
@@ -267,114 +269,11 @@ class Stream:
         self.close()
 
     def _jobs(self, reader: GroupReader, epoch: int, first_step: int) -> Iterator[Job]:
-        natural = self.config.balance is None
-        for takes in (self._takes if natural else self._balanced_takes)(reader, epoch, first_step):
-            yield functools.partial(self._made, takes)
+        for taken in self._takes.epoch(reader, epoch, first_step):
+            yield functools.partial(self._made, taken)
 
-    def _made(self, takes: "list[tuple[Future[CsrGroup], np.ndarray]]") -> tuple[Minibatch, Mixture]:
-        return self._assembly([Take(group.result(), cells) for group, cells in takes])
-
-    def _takes(
-        self, reader: GroupReader, epoch: int, first_step: int
-    ) -> "Iterator[list[tuple[Future[CsrGroup], np.ndarray]]]":
-        """Per minibatch: the groups it draws from (more than one where it straddles), and which of their cells."""
-        plan = plan_epoch(self.rows, self.config, epoch, self.rank, self.world)
-        first_cell = int(self._bounds[first_step])
-        plan = tuple(group for group in plan if group.first_cell + group.n_cells > first_cell)
-        groups = self._groups(reader, plan)
-        orders = (group.order() for group in plan)
-        group, order = next(groups), next(orders)
-        at = first_cell - plan[0].first_cell
-        for size in np.diff(self._bounds[first_step:]).tolist():
-            takes, wanted = [], size
-            while wanted:
-                if at == len(order):
-                    group, order, at = next(groups), next(orders), 0
-                takes.append((group, order[at : at + wanted]))
-                at += len(takes[-1][1])
-                wanted -= len(takes[-1][1])
-            yield takes
-
-    def _balanced_takes(
-        self, reader: GroupReader, epoch: int, first_step: int
-    ) -> "Iterator[list[tuple[Future[CsrGroup], np.ndarray]]]":
-        """Per minibatch: cells of its group, and of those that the group carries from earlier ones."""
-        label, batch = self._order_facts
-        plan = plan_epoch(self.rows, self.config, epoch, self.rank, self.world)
-        first_group = int(np.searchsorted(steps_of_groups(plan, self._bounds), first_step, side="right")) - 1
-        before = self._last if self._last is not None and self._last.comes_before(epoch, first_group) else None
-        self._last = None
-        groups = self._groups(reader, plan[first_group:])
-        epochs = balanced_epoch(
-            self.rows,
-            label,
-            batch,
-            self.config,
-            epoch,
-            rank=self.rank,
-            world=self.world,
-            first_group=first_group,
-            before=None if before is None else before.balanced,
-        )
-        for own, balanced in zip(groups, epochs, strict=True):
-            candidates = balanced.candidates
-            if before is None or candidates.came_from is None:
-                carried = self._read_carried(reader, self.rows[candidates.carried])
-            else:
-                carried = reader.makers.submit(_carry, before, candidates.came_from, self._carried_slots)
-            n_own = candidates.group.n_cells
-            for step in range(max(first_step - balanced.first_step, 0), balanced.n_steps):
-                cells = balanced.draws.step(step)
-                yield [(own, cells[cells < n_own]), (carried, cells[cells >= n_own] - n_own)]
-            before = _Standing(epoch, candidates.group.number == len(plan) - 1, balanced, own, carried)
-        if before is not None:
-            # The next epoch goes on from the last group, which may not have been read yet if no minibatch begins in it.
-            before.own.result()
-            before.carried.result()
-            self._last = before
-
-    def _read_carried(self, reader: GroupReader, rows: np.ndarray) -> "Future[CsrGroup]":
-        """Cells that groups before have left, where a run is resumed."""
-        spec = group_spec(np.sort(rows), self.config.block_cells, self._together)
-        group = reader.read(spec, self._carried_slots)
-        return reader.makers.submit(lambda: in_order(group.result(), rows))
+    def _made(self, taken: Taken) -> tuple[Minibatch, Mixture]:
+        return self._assembly([Take(group.result(), cells) for group, cells in taken])
 
     def _of_rows(self, of_atlas: "list[np.ndarray]") -> np.ndarray:
         return self._together.per_cell(self.rows, of_atlas)
-
-    def _groups(self, reader: GroupReader, plan: tuple[Group, ...]) -> "Iterator[Future[CsrGroup]]":
-        # Rows that fit in one buffer are the same group in every epoch, so it is read once and kept.
-        if self._only_group is not None and not _has_failed(self._only_group):
-            yield self._only_group
-            return
-        specs = (group_spec(group.rows(self.rows), self.config.block_cells, self._together) for group in plan)
-        for number, future in enumerate(reader.groups(specs)):
-            if plan[number].n_cells == len(self.rows):
-                self._only_group = future
-            yield future
-
-
-def _has_failed(future: "Future[CsrGroup]") -> bool:
-    return future.cancelled() or (future.done() and future.exception() is not None)
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """A group of a balanced epoch whose minibatches have all been given out."""
-
-    epoch: int
-    is_last: bool
-    """Of its epoch."""
-    balanced: BalancedGroup
-    own: "Future[CsrGroup]"
-    carried: "Future[CsrGroup]"
-
-    def comes_before(self, epoch: int, group: int) -> bool:
-        """Whether that group is the next."""
-        if group == 0:
-            return self.is_last and self.epoch == epoch - 1
-        return self.epoch == epoch and self.balanced.candidates.group.number == group - 1
-
-
-def _carry(before: _Standing, came_from: np.ndarray, slots: Slots) -> CsrGroup:
-    return carry(before.own.result(), before.carried.result(), came_from, slots)

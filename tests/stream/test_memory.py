@@ -256,7 +256,8 @@ def sizes(atlas, config, limits, **settings):
 @pytest.mark.parametrize("is_balanced", [False, True], ids=["natural", "balanced"])
 def test_a_limit_buys_the_most_that_is_within_it_and_a_byte_less_than_the_least_nothing(uneven, is_balanced, is_sparse):
     atlas = uneven("uint16")
-    balance = Balance(types=2, ring_cells=12) if is_balanced else None
+    # Rings as small as they can be: larger ones are halved before groups ahead are given up.
+    balance = Balance(types=2, ring_cells=SMALL.minibatch_cells // 2) if is_balanced else None
     config = dataclasses.replace(SMALL, groups_ahead=2, balance=balance)
     stream = Stream(atlas, None, config, sparse=is_sparse)
     needs = needs_of(stream._together, stream.rows, 8, n_labels=3)
@@ -274,6 +275,21 @@ def test_a_limit_buys_the_most_that_is_within_it_and_a_byte_less_than_the_least_
     wanted = [max((size for size, needed in total.items() if needed <= limit), default=(-1, 0)) for limit in limits]
     assert got == wanted
     assert {groups_ahead for groups_ahead, _ in got} == {-1, 0, 1, 2}
+
+
+def test_rings_shrink_with_the_limit_down_to_what_a_minibatch_takes(uneven):
+    least = SMALL.minibatch_cells // 2
+    config = dataclasses.replace(SMALL, balance=Balance(types=2, ring_cells=8 * least))
+    whole = Stream(uneven("uint16"), None, config)
+    needs = needs_of(whole._together, whole.rows, 8, n_labels=3)
+    smallest = dataclasses.replace(config, buffer_cells=24, balance=Balance(types=2, ring_cells=least))
+    most, fewest = (needs.total(one, 37, is_sparse=False) for one in (config, smallest))
+    found = set()
+    for limit in np.linspace(most, fewest, 60, dtype=int).tolist():
+        resolved = Stream(uneven("uint16"), None, config, memory=limit).config
+        assert needs.total(resolved, 37, is_sparse=False) <= limit
+        found.add(resolved.balance.ring_cells)
+    assert {8 * least, least} <= found <= {8 * least, 4 * least, 2 * least, least}
 
 
 def test_a_refusal_says_what_would_do(uneven):

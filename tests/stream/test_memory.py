@@ -282,8 +282,12 @@ def test_rings_shrink_with_the_limit_down_to_what_a_minibatch_takes(uneven):
     config = dataclasses.replace(SMALL, balance=Balance(types=2, ring_cells=8 * least))
     whole = Stream(uneven("uint16"), None, config)
     needs = needs_of(whole._together, whole.rows, 8, n_labels=3)
-    smallest = dataclasses.replace(config, buffer_cells=24, balance=Balance(types=2, ring_cells=least))
-    most, fewest = (needs.total(one, 37, is_sparse=False) for one in (config, smallest))
+    small = dataclasses.replace(config, balance=Balance(types=2, ring_cells=least))
+    most = needs.total(config, 37, is_sparse=False)
+    fewest = min(
+        needs.total(dataclasses.replace(small, buffer_cells=buffer_cells), 37, is_sparse=False)
+        for buffer_cells in range(24, 216, 8)
+    )
     found = set()
     for limit in np.linspace(most, fewest, 60, dtype=int).tolist():
         resolved = Stream(uneven("uint16"), None, config, memory=limit).config

@@ -206,6 +206,9 @@ class Stream:
             try:
                 self._meter.begins()
                 while True:
+                    if reader.is_closed:
+                        # What is left of a group that was read could still be made, and then no more.
+                        raise CancelledError
                     self._meter.asked()
                     ready = reader.ready_share
                     minibatch, held = next(minibatches)

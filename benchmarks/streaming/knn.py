@@ -1,6 +1,5 @@
 """What a model learns from the stream, beside one that sees all cells fully shuffled (EVIDENCE.md, lesson 7)."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -75,7 +74,7 @@ def accuracy(store: str, order: str, seed: int, epochs: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     model = ll.Cellular(atlas, rows=is_seen, seed=seed)
     config = StreamConfig(minibatch_cells=MINIBATCH, buffer_cells=BUFFER, block_cells=BLOCK, seed=seed)
-    with patch("livelatent.train.loop.Stream", FullShuffle) if order == "full shuffle" else nullcontext():
+    with patch("livelatent.train.loop.Stream", full_shuffle()) if order == "full shuffle" else nullcontext():
         for step in train(model, atlas, config, epochs=epochs, rows=is_seen, device="cpu"):
             # The stages after the first train a head on a latent that stays.
             if step.stage != model.stages[0].name:
@@ -91,42 +90,28 @@ def accuracy(store: str, order: str, seed: int, epochs: int) -> dict[str, Any]:
     }
 
 
-class FullShuffle:
-    """All cells in memory, each epoch in one permutation of them all: what a stream stands in for."""
+def full_shuffle() -> type:
+    """A stream in name, whose minibatches come from memory: each epoch is one permutation of all its cells."""
+    import torch
 
-    def __init__(self, atlas: Any, rows: Any, config: Any, *, genes: Any, mean_total: float, device: Any) -> None:
-        import torch
+    from livelatent.stream.minibatch import Minibatch
+    from livelatent.stream.stream import Stream
 
-        from livelatent.stream.minibatch import Minibatch
+    class FullShuffle(Stream):
+        def minibatches(self, epoch: int, first_step: int = 0) -> Iterator[Minibatch]:
+            atlas, rows, size = self.atlas, self.rows, self.config.minibatch_cells
+            counts = atlas.to_anndata(rows)[:, list(self.genes)].X.toarray()
+            total = atlas.total[rows]
+            x = torch.from_numpy(np.log1p(counts * (self.mean_total / total)[:, None]).astype(np.float32))
+            order = np.random.default_rng((self.config.seed, epoch)).permutation(len(rows))
+            for step in range(first_step, self.n_steps):
+                cells = order[step * size :][:size]
+                yield Minibatch(
+                    x=x[cells],
+                    label=torch.from_numpy(atlas.label[rows[cells]].astype(np.int64)),
+                    batch=torch.from_numpy(atlas.batch[rows[cells]].astype(np.int64)),
+                    cell=torch.from_numpy(rows[cells]),
+                    total=torch.from_numpy(total[cells].astype(np.float32)),
+                )
 
-        counts = atlas.to_anndata(rows)[:, list(genes)].X.toarray()
-        total = atlas.total[rows]
-        self._all = Minibatch(
-            x=torch.from_numpy(np.log1p(counts * (mean_total / total)[:, None]).astype(np.float32)),
-            label=torch.from_numpy(atlas.label[rows].astype(np.int64)),
-            batch=torch.from_numpy(atlas.batch[rows].astype(np.int64)),
-            cell=torch.from_numpy(np.asarray(rows)),
-            total=torch.from_numpy(total.astype(np.float32)),
-        )
-        self.rows, self.config = rows, config
-        self.n_steps = -(-len(rows) // config.minibatch_cells)
-
-    def minibatches(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
-        """One epoch, as `Stream` delivers it."""
-        order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.rows))
-        for step in range(first_step, self.n_steps):
-            cells = order[step * self.config.minibatch_cells :][: self.config.minibatch_cells]
-            fields = ("x", "label", "batch", "cell", "total")
-            yield dataclasses.replace(self._all, **{name: getattr(self._all, name)[cells] for name in fields})
-
-    def position(self, epoch: int, step: int) -> Any:
-        """What the loop keeps; nothing is resumed here."""
-        from livelatent.stream.position import Position
-
-        return Position(epoch, step, "", self.config)
-
-    def __enter__(self) -> "FullShuffle":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    return FullShuffle

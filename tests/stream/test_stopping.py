@@ -11,6 +11,7 @@ import pytest
 from livelatent.stream.balance import Balance
 from livelatent.stream.stream import Stream
 from streamed import SMALL, bits, stream_threads
+from watched import until
 
 WAYS = {
     "natural": {},
@@ -91,7 +92,8 @@ def test_close_from_another_thread_wakes_who_waits(uneven, monkeypatch):
 
     def consume():
         try:
-            next(stream.minibatches(0))
+            for _ in stream.minibatches(0):
+                pass
         except RuntimeError as error:
             said.append(str(error))
 
@@ -100,6 +102,7 @@ def test_close_from_another_thread_wakes_who_waits(uneven, monkeypatch):
     assert waits.wait(30)
     closing = threading.Thread(target=stream.close)
     closing.start()
+    until(lambda: all(reader.is_closed for reader in stream._readers))
     # The stretch that is being read is finished first.
     go_on.set()
     for thread in (closing, consumer):

@@ -66,7 +66,6 @@ BLOSC, ZSTD, CRC = zarr.codecs.BloscCodec(cname="lz4"), zarr.codecs.ZstdCodec(),
         [zarr.codecs.BloscCodec(cname="zstd", shuffle="noshuffle"), CRC, ZSTD],
         [zarr.codecs.ZstdCodec(level=9, checksum=True), ZSTD],
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("kind", ["float32", "uint16"])
 def test_others_codecs_are_read_too(tmp_path: Path, kind: str, codecs) -> None:
@@ -76,7 +75,7 @@ def test_others_codecs_are_read_too(tmp_path: Path, kind: str, codecs) -> None:
         assert (shards.read(first, last) == values[first:last]).all()
 
 
-@pytest.mark.parametrize("codecs", [None, [ZSTD], [BLOSC]], ids=str)
+@pytest.mark.parametrize("codecs", [None, [ZSTD], [BLOSC]])
 def test_a_chunk_that_holds_less_or_more_is_an_error(tmp_path: Path, codecs) -> None:
     _, array, _ = written(tmp_path, compressors=codecs)
     for n_values in (CHUNK - 1, CHUNK + 1):
@@ -88,7 +87,7 @@ def test_a_chunk_that_holds_less_or_more_is_an_error(tmp_path: Path, codecs) -> 
             Shards(tmp_path / "a", array).read(SHARD, SHARD + CHUNK)
 
 
-@pytest.mark.parametrize("codecs", [[BLOSC], [ZSTD], matrix_codecs(np.dtype("uint16"))], ids=str)
+@pytest.mark.parametrize("codecs", [[BLOSC], [ZSTD], matrix_codecs(np.dtype("uint16"))])
 def test_without_the_libraries_own_functions_the_same_is_read(tmp_path: Path, codecs, monkeypatch) -> None:
     fast, array, values = written(tmp_path, compressors=codecs)
     monkeypatch.setattr(chunk_run, "functions_of_numcodecs", lambda: None)

@@ -43,7 +43,7 @@ TASKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one line")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/w/bench"), help="sources and stores: 8 GB")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/livelatent-ingest"), help="as of ingest.py; 9 GB")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="100,000 and 20,000 cells, one round: some minutes")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))

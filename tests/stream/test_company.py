@@ -79,7 +79,7 @@ SETTINGS = {
     "torch with one thread": lambda: torch_threads(1),
     "another scheduler of Dask": lambda: dask.config.set(scheduler=refuse),
     "processes of Dask": lambda: dask.config.set(scheduler="processes", num_workers=2),
-    "Dask's progress bar": lambda: dask.diagnostics.ProgressBar(out=None),
+    "Dask's profiler": lambda: dask.diagnostics.Profiler(),
     "Dask's ways with tasks": lambda: dask.config.set(
         {"optimization.fuse.active": True, "tokenize.ensure-deterministic": True}
     ),

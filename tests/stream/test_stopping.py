@@ -144,9 +144,9 @@ def wait_until_gone():
 INTERRUPTED_WHILE_IT_WAITS = """
 # A signal each few milliseconds later: while it waits, while it makes, while the consumer works.
 StoredMatrix.read_into = slow_disk
-for turn in range(24):
+for turn in range(15):
     stream = Stream(atlas, None, dataclasses.replace(SMALL, groups_ahead=turn % 3))
-    timer = threading.Timer(0.004 * turn, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer = threading.Timer(0.007 * turn, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     try:
         timer.start()
         for epoch in range(100):

@@ -56,13 +56,16 @@ class _Loan:
     __slots__ = ("_give_back", "_memory")
 
     def __init__(self, memory: ndarray, give_back: Callable[[ndarray], None]) -> None:
-        self._memory, self._give_back = memory, give_back
+        self._memory = memory
+        self._give_back = give_back
 
     def __buffer__(self, flags: int) -> memoryview:
         return memoryview(self._memory)
 
     def __del__(self) -> None:
-        self._give_back(self._memory)
+        # Ctrl-C may have come before it was made.
+        if hasattr(self, "_give_back"):
+            self._give_back(self._memory)
 
 
 def _ordinary(n_bytes: int) -> ndarray:

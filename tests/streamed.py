@@ -21,6 +21,7 @@ LARGEST = {"uint16": [65_535], "uint32": [65_536, 2**32 - 1], "float32": [2**33]
 """Counts of which one makes ingest choose the type."""
 LAYOUT = Layout(chunk_cells=8, shard_elements=400)
 SMALL = StreamConfig(minibatch_cells=23, block_cells=8, buffer_cells=56, seed=3)
+STREAMS_OWN = ("livelatent-group", "livelatent-ahead", "livelatent-read", "livelatent-minibatch")
 FIELDS = ("label", "batch", "cell", "total")
 
 
@@ -124,4 +125,4 @@ def bits(minibatch: Minibatch) -> list[bytes]:
 
 def stream_threads() -> list[str]:
     """Threads of streams that live."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("livelatent-")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(STREAMS_OWN)]

@@ -18,7 +18,7 @@ from livelatent.stream.read import group_spec, read_group
 from livelatent.stream.slots import Slots
 from livelatent.stream.stream import Stream
 from livelatent.stream.together import Together
-from streamed import LARGEST, bits, held, planned_cells
+from streamed import LARGEST, STREAMS_OWN, bits, held, planned_cells
 from streamed import SMALL as UNEVEN
 from streamed import dense as dense_of
 
@@ -148,7 +148,7 @@ def test_a_group_spec_survives_pickling(tiny_atlas):
 
 def test_close_stops_the_threads(tiny_atlas):
     def threads():
-        return {thread.name for thread in threading.enumerate() if thread.name.startswith("livelatent-")}
+        return {thread.name for thread in threading.enumerate() if thread.name.startswith(STREAMS_OWN)}
 
     before = threads()
     stream = Stream(tiny_atlas, tiny_atlas.rows(), SMALL)

@@ -42,7 +42,12 @@ class Work:
             return None
         work = cls(target, plan)
         # Once the exchange was announced, what lies in the folder may be the store that stood at the target.
-        return None if "placing" in work.state and not work.is_still_here() else work
+        if "placing" in work.state and not work.is_still_here():
+            return None
+        # Zarr writes a file aside and renames it; one that it was killed over would lie in the store for good.
+        for file in (work.folder / "store").rglob("zarr.*.partial"):
+            file.unlink()
+        return work
 
     @classmethod
     def placed(cls, target: Path, asked: dict[str, Any], *, but: str = "") -> "Work | None":

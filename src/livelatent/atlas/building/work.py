@@ -45,7 +45,7 @@ class Work:
         if "placing" in work.state and not work.is_still_here():
             return None
         # Zarr writes a file aside and renames it; one that it was killed over would lie in the store for good.
-        for file in (work.folder / "store").rglob("zarr.*.partial"):
+        for file in work.store.rglob("zarr.*.partial"):
             file.unlink()
         return work
 

@@ -107,6 +107,14 @@ def test_an_epoch_that_was_left_is_followed_by_the_next_and_taken_up_again(uneve
         assert [bits(m) for m in stream.minibatches(0, 4)] == wanted[0][4:]
 
 
+def test_epochs_may_come_in_any_order(uneven):
+    atlas = uneven("uint16")
+    wanted = {epoch: [bits(m) for m in Stream(atlas, ROWS, BALANCED).minibatches(epoch)] for epoch in (0, 1, 2, 5)}
+    with Stream(atlas, ROWS, BALANCED) as stream:
+        for epoch in (0, 2, 2, 5, 1, 2, 0, 1):
+            assert [bits(m) for m in stream.minibatches(epoch)] == wanted[epoch]
+
+
 @pytest.mark.parametrize("groups_ahead", [0, 1, 2])
 def test_groups_that_no_minibatch_begins_in_are_carried_on_from(uneven, groups_ahead):
     # Groups of one or two blocks, minibatches of three and a half: the last ones of an epoch may be nobody's.

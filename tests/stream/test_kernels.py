@@ -89,6 +89,10 @@ def test_numbers_that_are_no_counts_have_the_logarithm_numpy_gives():
     kernels.log_rows(np.array([0, 0, 3, 7]), got, np.array([9.0, 0.5, 2.0]))
     wanted = np.log1p(values * np.repeat([0.5, 2.0], [3, 4]))
     np.testing.assert_allclose(got, wanted, rtol=3e-7)
+    out, genes = np.zeros((3, 4), np.float32), np.array([0, 1, 2, 0, 1, 2, 3], np.uint16)
+    own = (values, genes, np.array([0, 0, 3]), np.array([0, 3, 7]), np.arange(4, dtype=np.int32))
+    kernels.scatter_logs(*own, np.array([9.0, 0.5, 2.0]), np.arange(3), out)
+    np.testing.assert_allclose(out, [[0] * 4, [*wanted[:3], 0], wanted[3:]], rtol=3e-7)
 
 
 @pytest.mark.parametrize("out_kind", ["float32", "same"])

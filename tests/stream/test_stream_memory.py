@@ -97,14 +97,30 @@ def test_no_group_of_any_epoch_is_larger_than_was_reckoned(pair, pool, rows, blo
                 assert is_lent(read)
 
 
+def atlas_of(folder, lengths):
+    """Cells of so many values, in that order."""
+    counts = sparse.csr_matrix(np.arange(max(lengths)) < np.array(lengths)[:, None], dtype=np.float32)
+    anndata.AnnData(counts).write_h5ad(folder / "made.h5ad")
+    return open_foreign(folder / "made.h5ad")
+
+
+def test_blocks_of_unequal_numbers_of_cells_are_reckoned(tmp_path, pool):
+    # By bytes per cell the first is the heaviest, and no second has room beside it; but the others have together.
+    atlas, rows = atlas_of(tmp_path, [1000] * 6 + [990] * 6 + [500] * 6), np.arange(16)
+    together = Together([atlas], 6)
+    config = StreamConfig(block_cells=6, buffer_cells=10, shuffle=False)
+    one, two = plan_epoch(rows, config, 0)
+    assert (one.n_cells, two.n_cells) == (6, 10)
+    read = read_group(group_spec(two.rows(rows), 6, together), together, Slots(0, 0), pool)
+    assert 6 * 1000 < read.parts[0].data.size
+    assert bytes_of(read) <= needs_of(together, rows, 6).group(10)
+
+
 def test_parts_of_blocks_that_ranks_share_are_reckoned(tmp_path, pool):
     # The seventh cell is as heavy as seven of those behind it, of which each is a block by itself.
-    rows = np.append(np.arange(7), np.arange(7, 63, 7))
     lengths = np.zeros(63, int)
     lengths[6], lengths[7::7] = 4000, 580
-    counts = sparse.csr_matrix(np.arange(4000) < lengths[:, None], dtype=np.float32)
-    anndata.AnnData(counts).write_h5ad(tmp_path / "heavy.h5ad")
-    atlas = open_foreign(tmp_path / "heavy.h5ad")
+    atlas, rows = atlas_of(tmp_path, lengths), np.append(np.arange(7), np.arange(7, 63, 7))
     together = Together([atlas], 7)
     config = StreamConfig(block_cells=7, buffer_cells=7, shuffle=False)
     (group,) = plan_epoch(rows, config, 0, rank=2, world=5)

@@ -137,9 +137,10 @@ def test_no_block_holds_cells_of_two(pair, block_cells):
     assert together.atlas_of(rows).tolist() == [0] * 211 + [1] * 90
 
 
+@pytest.mark.parametrize("world", [1, 2])
 @pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
-def test_an_epoch_over_both_goes_on_at_any_step(pair, chosen, is_sparse):
-    columns = {"obs": ["stage", "age"], "obsm": ["X_ref"], "sparse": is_sparse}
+def test_an_epoch_over_both_goes_on_at_any_step(pair, chosen, is_sparse, world):
+    columns = {"obs": ["stage", "age"], "obsm": ["X_ref"], "sparse": is_sparse, "rank": world - 1, "world": world}
     with Stream(pair, chosen, SMALL, **columns) as stream:
         whole = [bits(m) for m in stream.minibatches(2)]
         position = stream.position(2, 3)

@@ -16,7 +16,7 @@ class Columns:
     """What comes along: columns of obs, read once and held; the names of arrays of obsm, read with their cells."""
 
     values: dict[str, list[ndarray]]
-    """Per column and atlas: int64 codes, or float32 numbers."""
+    """Per column and atlas: int32 codes, or float32 numbers."""
     names: dict[str, tuple[str, ...] | None]
     """What the codes of a column mean; None for numbers."""
     obsm: tuple[str, ...]

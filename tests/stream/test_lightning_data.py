@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ pytest.importorskip("lightning")
 import lightning.pytorch as pl
 
 from livelatent.stream.lightning_data import StreamDataModule
+from streamed import stream_threads
 
 SMALL = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=120, seed=3)
 N_STEPS = 10
@@ -70,7 +70,7 @@ def test_a_trainer_gets_each_epoch_of_the_stream_and_validates_on_the_validation
     )
     assert model.trained == planned(tiny_atlas, 3)
     assert model.validated == 3 * tiny_atlas.rows("validation").tolist()
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("livelatent")] == []
+    assert stream_threads() == []
 
 
 # Lightning's, which it says of every loader that does not name a SequentialSampler.

@@ -1,7 +1,6 @@
 import dataclasses
 import io
 import multiprocessing
-import threading
 import weakref
 
 import numpy as np
@@ -17,6 +16,7 @@ from livelatent.stream.plan import StreamConfig
 from livelatent.stream.scvi_form import ScviForm
 from livelatent.stream.stream import Stream
 from livelatent.stream.torch_data import StreamDataset
+from streamed import stream_threads
 
 SMALL = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=120, seed=3)
 FIELDS = ("x", "label", "batch", "cell", "total")
@@ -34,10 +34,6 @@ def cells(loader):
 
 def cells_of(stream, epoch, step=0):
     return [minibatch.cell.tolist() for minibatch in stream.minibatches(epoch, step)]
-
-
-def threads():
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("livelatent")]
 
 
 def saved(state):
@@ -70,7 +66,7 @@ def test_an_epoch_that_was_broken_off_is_followed_by_the_next(stream):
     for _ in dataset:
         break
     assert cells(dataset) == cells_of(stream, 1)
-    assert threads() == []
+    assert stream_threads() == []
 
 
 @pytest.mark.parametrize("step", [0, 1, 6, 10])

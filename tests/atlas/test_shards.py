@@ -90,9 +90,9 @@ def test_a_chunk_that_holds_less_or_more_is_an_error(tmp_path: Path, codecs) -> 
 @pytest.mark.parametrize("codecs", [[BLOSC], [ZSTD], matrix_codecs(np.dtype("uint16"))])
 def test_without_the_libraries_own_functions_the_same_is_read(tmp_path: Path, codecs, monkeypatch) -> None:
     fast, array, values = written(tmp_path, compressors=codecs)
-    monkeypatch.setattr(chunk_run, "functions_of_numcodecs", lambda: None)
+    monkeypatch.setattr(chunk_run, "functions_of_libraries", lambda: None)
     slow = Shards(tmp_path / "a", array)
-    assert fast._run is not None and slow._run is None
+    assert fast._runs is not None and slow._runs is None
     for first, last in ((0, N_VALUES), (49, 951), (60, 61), (2_299, N_VALUES)):
         assert (fast.read(first, last) == values[first:last]).all() and (
             slow.read(first, last) == values[first:last]

@@ -80,14 +80,14 @@ def test_a_loop_that_is_left_leaves_no_thread(uneven, config, step):
 
 def test_close_from_another_thread_wakes_who_waits(uneven, monkeypatch):
     atlas = uneven("uint16")
-    waits, go_on, read_into = threading.Event(), threading.Event(), atlas.matrix().read_into
+    waits, go_on, read_stretches = threading.Event(), threading.Event(), atlas.matrix().read_stretches
 
     def slow(*arguments):
         waits.set()
         go_on.wait(30)
-        read_into(*arguments)
+        read_stretches(*arguments)
 
-    monkeypatch.setattr(atlas.matrix(), "read_into", slow)
+    monkeypatch.setattr(atlas.matrix(), "read_stretches", slow)
     stream, said = Stream(atlas, None, SMALL), []
 
     def consume():
@@ -128,11 +128,11 @@ atlas = ll.Atlas.open(sys.argv[1])
 stream = Stream(atlas, None, dataclasses.replace(SMALL, balance=Balance(types=2, ring_cells=14)))
 n_cells = sum(m.n_cells for m in stream.minibatches(0))
 
-read_into = StoredMatrix.read_into
+read_stretches = StoredMatrix.read_stretches
 
 def slow_disk(*arguments):
     time.sleep(0.02)
-    read_into(*arguments)
+    read_stretches(*arguments)
 
 def wait_until_gone():
     for _ in range(1000):
@@ -143,7 +143,7 @@ def wait_until_gone():
 """
 INTERRUPTED_WHILE_IT_WAITS = """
 # A signal each few milliseconds later: while it waits, while it makes, while the consumer works.
-StoredMatrix.read_into = slow_disk
+StoredMatrix.read_stretches = slow_disk
 for turn in range(15):
     stream = Stream(atlas, None, dataclasses.replace(SMALL, groups_ahead=turn % 3))
     timer = threading.Timer(0.007 * turn, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
@@ -156,9 +156,9 @@ for turn in range(15):
         pass
     timer.join()
     wait_until_gone()
-StoredMatrix.read_into = read_into
+StoredMatrix.read_stretches = read_stretches
 assert sum(m.n_cells for m in stream.minibatches(0)) == 211
-StoredMatrix.read_into = slow_disk
+StoredMatrix.read_stretches = slow_disk
 for epoch in range(100_000):
     for m in stream.minibatches(epoch):
         print("ready", flush=True)
@@ -170,7 +170,7 @@ try:
         time.sleep(100)
 except KeyboardInterrupt:
     wait_until_gone()
-StoredMatrix.read_into = slow_disk
+StoredMatrix.read_stretches = slow_disk
 first, second = stream.minibatches(0), Stream(atlas, None, SMALL).minibatches(1)
 next(first), next(second)
 assert stream_threads()

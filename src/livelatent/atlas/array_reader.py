@@ -9,12 +9,13 @@ import zarr
 from numpy import ndarray
 
 from livelatent.atlas.shards import Shards, is_readable
+from livelatent.atlas.stretches import Stretches
 
-ReadInto = Callable[[int, int, ndarray], None]
-"""Fills its third argument with the values from the first to the second."""
+ReadStretches = Callable[[Stretches, ndarray], None]
+"""Fills parts of an array with stretches of a longer one."""
 
 
-def array_reader(array: "zarr.Array[Any]", folder: Path | None) -> ReadInto:
+def array_reader(array: "zarr.Array[Any]", folder: Path | None) -> ReadStretches:
     """Read shards ourselves where they lie on this machine in codecs we know; else as Zarr does, slower and right.
 
     Parameters
@@ -23,7 +24,7 @@ def array_reader(array: "zarr.Array[Any]", folder: Path | None) -> ReadInto:
         The array's own, with its `zarr.json`; None where it is remote.
     """
     if folder is not None and is_readable(array):
-        return Shards(folder, array).read_into
+        return Shards(folder, array).read_stretches
 
     def read_into(first: int, last: int, out: ndarray) -> None:
         values = np.asarray(array[first:last])
@@ -31,4 +32,14 @@ def array_reader(array: "zarr.Array[Any]", folder: Path | None) -> ReadInto:
             raise ValueError(f"{values.size} values came, {out.size} were wanted")
         out[:] = values
 
-    return read_into
+    return one_by_one(read_into)
+
+
+def one_by_one(read_into: Callable[[int, int, ndarray], None]) -> ReadStretches:
+    """Read each stretch by itself, by what fills an array with the values from one number to another."""
+
+    def read_stretches(stretches: Stretches, out: ndarray) -> None:
+        for first, last, at in stretches.each():
+            read_into(first, last, out[at : at + last - first])
+
+    return read_stretches

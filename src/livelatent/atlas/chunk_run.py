@@ -1,9 +1,9 @@
-"""A run of chunks decoded in one call that frees the GIL from its first byte to its last.
+"""Many stretches of an array read and decoded in one call that frees the GIL from its first byte to its last.
 
 Through numcodecs each chunk takes the GIL a dozen times for checks of its arguments; with two decoding threads beside
 a consumer they mostly wait for each other (benchmarks/stream.py, 2,000 genes: 2.4 us of CPU a cell, 1.5 without
-threads). The libraries are those that numcodecs brings: its C functions are called at their addresses. Where they
-can't be found (a build that hides them), `Shards` asks numcodecs chunk by chunk.
+threads). The libraries are those that numcodecs brings: its C functions are called at their addresses, and so is the
+system's `pread`. Where they can't be found (a build that hides them), `Shards` asks numcodecs chunk by chunk.
 """
 
 import ctypes
@@ -15,108 +15,195 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+RUN_BYTES = 1 << 18
+"""Stored bytes that are read at a time: they stay in a core's own cache until they are decoded."""
 STEPS = {"zstd": 0, "blosc": 1}
 MAY_BE = (("blosc",), ("zstd",), ("zstd", "blosc"))
 """Codecs in the order of decoding."""
 
 
-class Run:
-    """Decodes runs of chunks of one array.
+class ChunkRuns:
+    """Reads stretches of one array; a run of chunks that lie in a row is one request.
 
     Parameters
     ----------
     codecs
         Names in the order of decoding, one of `MAY_BE`.
+    chunk, n_chunks
+        Values in a chunk, and chunks in a shard.
     """
 
-    def __init__(self, codecs: Sequence[str], chunk_bytes: int) -> None:
+    def __init__(self, codecs: Sequence[str], kind: "np.dtype[Any]", chunk: int, n_chunks: int) -> None:
         self._steps = np.array([STEPS[name] for name in codecs], np.int64)
-        self._chunk_bytes = chunk_bytes
-        functions = functions_of_numcodecs()
+        self._itemsize, self._chunk, self._n_chunks = kind.itemsize, chunk, n_chunks
+        functions = functions_of_libraries()
         assert functions is not None
         self._functions = functions
 
-    def decode(
-        self, run: ndarray, bounds: ndarray, skipped: int, out: ndarray, between: ndarray, whole: ndarray
+    def read(
+        self, first: ndarray, last: ndarray, at: ndarray, files: ndarray, places: ndarray, out: ndarray
     ) -> int:
-        """Fill `out` with what the chunks hold but for the first `skipped` bytes.
+        """Fill `out` from value `at[k]` on with the array's values `first[k]` to `last[k]`, for every k.
 
         Parameters
         ----------
-        run
-            The stored chunks; the k-th lies from `bounds[k]` to `bounds[k + 1]`.
-        between, whole
-            Room for what is decoded half, and for a chunk of which `out` takes a part.
+        files
+            Descriptor of each shard's file; those that hold none of the values are not looked at.
+        places
+            Offset and length in its shard of every chunk of the array.
+        out
+            Bytes.
 
         Returns
         -------
-        The number of the first chunk that is damaged; -1 where none is.
+        The first stretch that could not be read: a chunk of it is damaged, missing, or the fill value only. -1 where
+        all are there.
         """
-        failed: int = _compiled_run()(
-            run,
-            bounds,
+        chunk_bytes = self._chunk * self._itemsize
+        run = _scratch("run", max(RUN_BYTES, frame_bytes(chunk_bytes)))
+        failed: int = _compiled_read()(
+            first,
+            last,
+            at,
+            files,
+            places,
+            self._chunk,
+            self._n_chunks,
+            self._itemsize,
             self._steps,
-            self._chunk_bytes,
-            skipped,
             out,
-            between,
-            whole,
+            run,
+            _scratch("between", frame_bytes(chunk_bytes)),
+            _scratch("whole", chunk_bytes),
             *self._functions,
         )
         return failed
 
 
+def frame_bytes(n_bytes: int) -> int:
+    """Room for a chunk that is decoded half: what can't be made smaller grows by a few headers and checksums."""
+    return n_bytes + n_bytes // 256 + 128
+
+
+_held = threading.local()
+
+
+def _scratch(name: str, n_bytes: int) -> ndarray:
+    """A piece of memory of this thread, used again by its next call."""
+    room: ndarray | None = getattr(_held, name, None)
+    if room is None or room.size < n_bytes:
+        room = np.empty(n_bytes + n_bytes // 4, np.uint8)
+        setattr(_held, name, room)
+    return room[:n_bytes]
+
+
 def can_run(codecs: Sequence[str]) -> bool:
     """Whether chunks coded so are decoded here."""
-    return tuple(codecs) in MAY_BE and functions_of_numcodecs() is not None
+    return tuple(codecs) in MAY_BE and functions_of_libraries() is not None
 
 
 @functools.cache
-def functions_of_numcodecs() -> tuple[int, int, int] | None:
-    """Addresses of `ZSTD_decompress`, `blosc_decompress_ctx` and `ZSTD_XXH64`; None where the first two are hidden.
+def functions_of_libraries() -> tuple[int, int, int, int] | None:
+    """Addresses of `pread`, `ZSTD_decompress`, `blosc_decompress_ctx` and `ZSTD_XXH64`; None where one is hidden.
 
     The last is 0 where it alone is.
     """
     from numcodecs import blosc
 
     try:
-        library = ctypes.CDLL(blosc.__file__)
+        library, system = ctypes.CDLL(blosc.__file__), ctypes.CDLL(None)
         zstd, blosc_ctx = (_address(library, name) for name in ("ZSTD_decompress", "blosc_decompress_ctx"))
-    except (OSError, AttributeError):
+        pread = _address(system, "pread")
+    except (OSError, AttributeError, TypeError):
         return None
-    # Sizes are passed as 64 bits, and an error of Zstandard reads as negative then.
+    # Sizes and offsets are passed as 64 bits, and an error of Zstandard reads as negative then.
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    return zstd, blosc_ctx, _address(library, "ZSTD_XXH64") if hasattr(library, "ZSTD_XXH64") else 0
+    return pread, zstd, blosc_ctx, _address(library, "ZSTD_XXH64") if hasattr(library, "ZSTD_XXH64") else 0
 
 
 def _address(library: ctypes.CDLL, name: str) -> int:
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
-def _compiled_run() -> Callable[..., int]:
+def _compiled_read() -> Callable[..., int]:
     # Threads come here together, and what is compiled calls what is compiled before it.
     with _compiling:
-        return _compile_run()
+        return _compile_read()
 
 
 _compiling = threading.Lock()
 
 
 @functools.cache
-def _compile_run() -> Callable[..., int]:
+def _compile_read() -> Callable[..., int]:
     import numba
 
     from livelatent.atlas import native_call
 
     globals()["call_c"] = native_call.call_c
     globals()["_only_raw_block"] = numba.njit(_only_raw_block)
-    decode: Callable[..., int] = numba.njit(nogil=True, cache=True)(_decode_run)
-    return decode
+    globals()["_decode_run"] = numba.njit(_decode_run)
+    read: Callable[..., int] = numba.njit(nogil=True, cache=True)(_read_stretches)
+    return read
 
 
 call_c: Any
-"""Comes with numba, see `_compiled_run`."""
+"""Comes with numba, see `_compiled_read`."""
+
+
+def _read_stretches(
+    first: Any,
+    last: Any,
+    at: Any,
+    files: Any,
+    places: Any,
+    chunk: Any,
+    n_chunks: Any,
+    itemsize: Any,
+    steps: Any,
+    out: Any,
+    run: Any,
+    between: Any,
+    whole: Any,
+    pread: Any,
+    zstd: Any,
+    blosc: Any,
+    xxh64: Any,
+) -> int:  # pragma: no cover
+    chunk_bytes = chunk * itemsize
+    bounds = np.empty(n_chunks + 1, np.int64)
+    for k in range(first.size):
+        target = out[at[k] * itemsize : (at[k] + last[k] - first[k]) * itemsize]
+        begin = first[k] // chunk
+        end = (last[k] + chunk - 1) // chunk if last[k] > first[k] else begin
+        while begin < end:
+            low = places[begin, 0]
+            stop, high, n = begin, low, 0
+            # As many chunks as lie behind one another in the file and have room.
+            while stop < end and n < n_chunks and (stop == begin or stop % n_chunks != 0):
+                length = places[stop, 1]
+                if places[stop, 0] != high or high < 0 or length < 0 or high + length - low > run.size:
+                    break
+                bounds[n] = high - low
+                stop, high, n = stop + 1, high + length, n + 1
+            if stop == begin:
+                return k
+            bounds[n] = high - low
+            if call_c(pread, files[begin // n_chunks], np.int64(run.ctypes.data), high - low, low) != high - low:
+                return k
+            from_byte = (begin * chunk - first[k]) * itemsize
+            skipped = max(-from_byte, 0)
+            from_byte = max(from_byte, 0)
+            to_byte = min((stop * chunk - first[k]) * itemsize, target.size)
+            room = target[from_byte:to_byte]
+            if (
+                _decode_run(run, bounds[: n + 1], steps, chunk_bytes, skipped, room, between, whole, zstd, blosc, xxh64)
+                >= 0
+            ):
+                return k
+            begin = stop
+    return -1
 
 
 def _only_raw_block(held: Any, at: Any, n: Any) -> Any:  # pragma: no cover
@@ -156,6 +243,7 @@ def _decode_run(
     blosc: Any,
     xxh64: Any,
 ) -> int:  # pragma: no cover
+    """Fill `out` with what the chunks hold but for the first `skipped` bytes; the first that is damaged, or -1."""
     for k in range(bounds.size - 1):
         begin = k * chunk_bytes - skipped
         end = begin + chunk_bytes

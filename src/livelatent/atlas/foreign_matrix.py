@@ -15,6 +15,7 @@ from livelatent.atlas.foreign_check import check_counts, row_sums
 from livelatent.atlas.foreign_parts import PIECE, DensePart, Untouched, part_of
 from livelatent.atlas.sources.source import Csr, Source
 from livelatent.atlas.stored_matrix import CsrArrays, StoredMatrix
+from livelatent.atlas.stretches import Stretches
 from livelatent.errors import SourceError, StoreError
 from livelatent.progress import CellProgress, shown
 
@@ -110,8 +111,8 @@ class ForeignMatrix(StoredMatrix):
             "`values_between` and `read_rows` read them. Ingest it to have the arrays themselves."
         )
 
-    def read_into(self, first: int, last: int, data: ndarray, indices: ndarray, what: str = "") -> None:
-        """Fill two arrays of `data_type` and `index_type` with what `values_between` gives.
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray, what: str = "") -> None:
+        """Fill parts of two arrays of `data_type` and `index_type` with stretches of the values.
 
         Raises
         ------
@@ -120,31 +121,41 @@ class ForeignMatrix(StoredMatrix):
         StoreError
             If the file is not the one that was opened.
         """
-        if not 0 <= first <= last <= self.indptr[-1] or not data.shape == indices.shape == (last - first,):
-            raise ValueError(f"values {first} to {last} of {self.indptr[-1]} do not fit in {data.shape}.")
+        n_values = int(self.indptr[-1])
+        if data.shape != indices.shape or not stretches.lie_within(n_values, data):
+            raise ValueError(f"{stretches} of {n_values} values do not fit in {data.shape} and {indices.shape}.")
         for number, part in enumerate(self._parts):
             begin = int(self.indptr[self._first_row[number]])
-            low, high = max(first - begin, 0), min(last - begin, int(part.indptr[-1]))
-            if low >= high:
-                continue
-            out = slice(begin + low - first, begin + high - first)
-            values, genes = (
-                array[out] if array.dtype == kind else np.empty(high - low, kind)
-                for array, kind in ((data, part.data_type), (indices, part.index_type))
+            own = stretches.between(begin, begin + int(part.indptr[-1]))
+            if len(own.first):
+                self._read_part(number, own, data, indices)
+
+    def _read_part(self, number: int, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
+        part = self._parts[number]
+        if data.dtype != part.data_type or indices.dtype != part.index_type:
+            # Another part's types are wider.
+            for first, last, at in stretches.each():
+                values, genes = (np.empty(last - first, kind) for kind in (part.data_type, part.index_type))
+                self._read_part(number, Stretches.one(first, last), values, genes)
+                data[at : at + values.size], indices[at : at + genes.size] = values, genes
+            return
+        rows = [
+            (
+                int(np.searchsorted(part.indptr, first, side="right")) - 1,
+                int(np.searchsorted(part.indptr, last, side="left")),
             )
-            start = int(np.searchsorted(part.indptr, low, side="right")) - 1
-            stop = int(np.searchsorted(part.indptr, high, side="left"))
-            pointers = np.clip(part.indptr[start : stop + 1], low, high) - low
-            try:
-                part.read_into(low, high, values, genes)
-            except SourceError as error:
-                raise SourceError(f"{error} (Rows {start} to {stop - 1} of `{self.name}` were read.)") from error
-            check_counts(part.source, start, Csr(values, genes, pointers))
-            self._untouched[number].check()
-            if values.dtype != data.dtype:
-                data[out] = values
-            if genes.dtype != indices.dtype:
-                indices[out] = genes
+            for first, last, _ in stretches.each()
+        ]
+        try:
+            part.read_stretches(stretches, data, indices)
+        except SourceError as error:
+            told = ", ".join(f"{start} to {stop - 1}" for start, stop in rows)
+            raise SourceError(f"{error} (Rows {told} of `{self.name}` were read.)") from error
+        for (first, last, at), (start, stop) in zip(stretches.each(), rows, strict=True):
+            pointers = np.clip(part.indptr[start : stop + 1], first, last) - first
+            inside = slice(at, at + last - first)
+            check_counts(part.source, start, Csr(data[inside], indices[inside], pointers))
+        self._untouched[number].check()
 
     def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows `start` to `stop` as they are stored; of a dense matrix without its zeros."""

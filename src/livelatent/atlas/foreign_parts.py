@@ -11,7 +11,7 @@ import zarr
 from jaxtyping import Int64
 from numpy import ndarray
 
-from livelatent.atlas.array_reader import ReadInto, array_reader
+from livelatent.atlas.array_reader import ReadStretches, array_reader, one_by_one
 from livelatent.atlas.layout import index_type
 from livelatent.atlas.sources.faults import faults_named
 from livelatent.atlas.sources.fingerprints import METADATA
@@ -25,6 +25,7 @@ from livelatent.atlas.sources.matrices import (
     pointers_between,
 )
 from livelatent.atlas.sources.source import Source
+from livelatent.atlas.stretches import Stretches
 from livelatent.errors import SourceError, StoreError
 
 PIECE = 2**20
@@ -56,8 +57,8 @@ class Part(Protocol):
         """Of the gene indices that are read."""
         ...
 
-    def read_into(self, first: int, last: int, data: ndarray, indices: ndarray) -> None:
-        """Fill two arrays of its types with values `first` to `last` and their gene indices; nothing is checked."""
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
+        """Fill parts of two arrays of its types with stretches of the values and gene indices; nothing is checked."""
         ...
 
 
@@ -113,18 +114,18 @@ class CsrPart:
         """Of the gene indices that are read."""
         return plain_indices(np.empty(0, self._stored_types[1])).dtype
 
-    def read_into(self, first: int, last: int, data: ndarray, indices: ndarray) -> None:
-        """Fill two arrays with values `first` to `last` and their gene indices."""
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
+        """Fill parts of two arrays with stretches of the values and of their gene indices."""
         if self._readers is not None:
             with faults_named(self._matrix.container.path):
                 for read, out in zip(self._readers, (data, indices), strict=True):
-                    read(first, last, out)
+                    read(stretches, out)
             return
         # Opened for this alone: no handle outlives a fork, or keeps the file from whoever wants to write it. 0.12 ms.
         with self._matrix.container.opened() as root:
             group = root[self._matrix.where]
             for name, out, plain in (("data", data, plain_values), ("indices", indices, plain_indices)):
-                array_of(group, name, plain)(first, last, out)
+                array_of(group, name, plain)(stretches, out)
 
     @functools.cached_property
     def _stored_types(self) -> tuple["np.dtype[Any]", "np.dtype[Any]"]:
@@ -133,7 +134,7 @@ class CsrPart:
             return group["data"].dtype, group["indices"].dtype
 
     @functools.cached_property
-    def _readers(self) -> tuple[ReadInto, ReadInto] | None:
+    def _readers(self) -> tuple[ReadStretches, ReadStretches] | None:
         """Of Zarr's arrays, which hold no file open; None for HDF5."""
         with self._matrix.container.opened() as root:
             group = root[self._matrix.where]
@@ -170,8 +171,12 @@ class DensePart:
         """Of the gene indices: none are stored, so the smallest that does."""
         return index_type(self._matrix.n_columns)
 
-    def read_into(self, first: int, last: int, data: ndarray, indices: ndarray) -> None:
-        """Fill two arrays with values `first` to `last` and their gene indices."""
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
+        """Fill parts of two arrays with stretches of the values and of their gene indices."""
+        for first, last, at in stretches.each():
+            self._read_into(first, last, data[at : at + last - first], indices[at : at + last - first])
+
+    def _read_into(self, first: int, last: int, data: ndarray, indices: ndarray) -> None:
         row, done = int(np.searchsorted(self.indptr, first, side="right")) - 1, 0
         step = max(1, BLOCK // self._matrix.n_columns)
         gene = np.arange(self._matrix.n_columns, dtype=self.index_type)
@@ -190,7 +195,7 @@ class DensePart:
                 row, done = stop, done + values.size
 
 
-def array_of(group: Any, name: str, plain: Callable[[ndarray], ndarray], folder: Path | None = None) -> ReadInto:
+def array_of(group: Any, name: str, plain: Callable[[ndarray], ndarray], folder: Path | None = None) -> ReadStretches:
     """How to fill an array from a list of numbers of HDF5 or Zarr, whatever type they are stored in.
 
     Parameters
@@ -214,7 +219,7 @@ def array_of(group: Any, name: str, plain: Callable[[ndarray], ndarray], folder:
             stop = min(start + PIECE, last)
             out[start - first : stop - first] = plain(np.asarray(item[start:stop]))
 
-    return direct if is_plain else converted
+    return one_by_one(direct if is_plain else converted)
 
 
 class Untouched:

@@ -9,7 +9,6 @@ Zarr.
 import contextlib
 import os
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ import zarr
 from numcodecs import blosc, zstd
 from numpy import ndarray
 
-from livelatent.atlas.chunk_run import Run, can_run
+from livelatent.atlas.chunk_run import ChunkRuns, can_run, frame_bytes
+from livelatent.atlas.stretches import Stretches
 
 ENTRY_BYTES, CHECKSUM_BYTES = 16, 4
 """Of a shard's index: offset and length of a chunk, both u64; crc32c of all of them behind."""
@@ -55,8 +55,13 @@ class Shards:
         """In a shard."""
         self._chunk_bytes = self.chunk * self.dtype.itemsize
         self._codecs = tuple(str(codec["name"]) for codec in _inner_codecs(array))[::-1]
-        self._run = Run(self._codecs, self._chunk_bytes) if can_run(self._codecs) else None
-        self._indices: dict[int, ndarray] = {}
+        self._runs = (
+            ChunkRuns(self._codecs, self.dtype, self.chunk, self.n_chunks) if can_run(self._codecs) else None
+        )
+        n_shards = -(-self.n_values // (self.chunk * self.n_chunks))
+        self._places = np.zeros((n_shards * self.n_chunks, 2), np.int64)
+        """Offset and length of every chunk, -1 for one that holds the fill value only; of the shards that are known."""
+        self._is_known = np.zeros(n_shards, bool)
 
     def read(self, first: int, last: int) -> ndarray:
         """Values `first` to `last`; see `read_into`."""
@@ -66,47 +71,58 @@ class Shards:
         return out
 
     def read_into(self, first: int, last: int, out: ndarray) -> None:
-        """Fill `out` with values `first` to `last`.
+        """Fill `out` with values `first` to `last`; see `read_stretches`."""
+        if out.shape != (last - first,):
+            raise ValueError(f"{last - first} values of {self.dtype} from {first} on do not fit in {out.shape}.")
+        self.read_stretches(Stretches.one(first, last), out)
+
+    def read_stretches(self, stretches: Stretches, out: ndarray) -> None:
+        """Fill parts of `out` with stretches of the array.
 
         Raises
         ------
         ShardError
             If a file is missing or damaged: the index has a checksum, and so has every chunk of our own stores.
         """
-        if not 0 <= first <= last <= self.n_values or out.shape != (last - first,) or out.dtype != self.dtype:
+        if out.dtype != self.dtype or not stretches.lie_within(self.n_values, out):
             raise ValueError(
-                f"{last - first} values of {self.dtype} from {first} on, of {self.n_values}, do not fit in "
-                f"{out.shape} of {out.dtype}."
+                f"{stretches} of {self.n_values} values of {self.dtype} do not fit in {out.shape} of {out.dtype}."
             )
+        with contextlib.ExitStack() as opened:
+            files = np.full(len(self._is_known), -1, np.int64)
+            for shard in self._shards_of(stretches):
+                files[shard] = opened.enter_context(self._opened(shard))
+                self._know(shard, int(files[shard]))
+            done = 0
+            while done < len(stretches.first):
+                rest = stretches.after(done)
+                failed = 0 if self._runs is None else self._runs.read(*rest, files, self._places, out.view(np.uint8))
+                if failed < 0:
+                    return
+                # It is asked chunk by chunk which one is damaged, and why; or it holds what the run does not know.
+                self._read_each(*(int(of[failed]) for of in rest), files, out)
+                done += failed + 1
+
+    def _shards_of(self, stretches: Stretches) -> list[int]:
+        """Those that hold some of the values, ascending."""
+        size = self.chunk * self.n_chunks
+        some = stretches.last > stretches.first
+        begin, end = stretches.first[some] // size, (stretches.last[some] - 1) // size
+        is_used = np.zeros(len(self._is_known), bool)
+        is_used[begin] = is_used[end] = True
+        for a, b in zip(begin[end > begin + 1].tolist(), end[end > begin + 1].tolist(), strict=True):
+            is_used[a:b] = True
+        return np.flatnonzero(is_used).tolist()
+
+    def _read_each(self, first: int, last: int, at: int, files: ndarray, out: ndarray) -> None:
         chunk, end = first // self.chunk, -(-last // self.chunk)
-        while out.size and chunk < end:
+        target = out[at : at + last - first]
+        while last > first and chunk < end:
             shard, begin = divmod(chunk, self.n_chunks)
             stop = min(self.n_chunks, begin + end - chunk)
-            self._decode(shard, begin, stop, first, out)
+            places = self._places[chunk : chunk + stop - begin]
+            self._decode_each(places, int(files[shard]), shard, begin, first, target)
             chunk += stop - begin
-
-    def _decode(self, shard: int, begin: int, stop: int, first: int, out: ndarray) -> None:
-        """Decode chunks `begin` to `stop` of a shard into `out`, whose first value is the array's value `first`."""
-        with self._opened(shard) as file:
-            places = self._index(shard, file)[begin:stop]
-            bounds = np.empty(len(places) + 1, np.int64)
-            bounds[:-1], bounds[-1] = places[:, 0], places[-1].sum()
-            if self._run is not None and bounds[0] >= 0 and bool((places.sum(axis=1) == bounds[1:]).all()):
-                run = self._bytes(
-                    file, shard, int(bounds[0]), int(bounds[-1]), _scratch("run", int(bounds[-1] - bounds[0]))
-                )
-                if self._decode_run(run, bounds - bounds[0], shard * self.n_chunks + begin, first, out):
-                    return
-            # It is asked chunk by chunk which one is damaged, and why.
-            self._decode_each(places, file, shard, begin, first, out)
-
-    def _decode_run(self, run: ndarray, bounds: ndarray, chunk: int, first: int, out: ndarray) -> bool:
-        """Decode chunks that lie in a row, from `chunk` on; whether all are whole."""
-        assert self._run is not None
-        at = (chunk * self.chunk - first) * self.dtype.itemsize
-        target = out.view(np.uint8)[max(at, 0) : max(at, 0) + (len(bounds) - 1) * self._chunk_bytes]
-        between, whole = _scratch("between", frame_bytes(self._chunk_bytes)), _scratch("whole", self._chunk_bytes)
-        return self._run.decode(run, bounds, max(-at, 0), target, between, whole) < 0
 
     def _decode_each(self, places: ndarray, file: int, shard: int, begin: int, first: int, out: ndarray) -> None:
         decode = _Decoder(self._codecs, self._chunk_bytes)
@@ -126,20 +142,21 @@ class Shards:
                 skipped = max(first - at, 0)
                 target[:] = whole[skipped : skipped + target.size]
 
-    def _index(self, shard: int, file: int) -> ndarray:
-        """Offset and length of every chunk of a shard, -1 for one that holds the fill value only."""
-        if shard not in self._indices:
-            size = os.fstat(file).st_size
-            n_bytes = self.n_chunks * ENTRY_BYTES
-            raw = self._bytes(file, shard, size - n_bytes - CHECKSUM_BYTES, size).tobytes()
-            if google_crc32c.value(raw[:n_bytes]) != int.from_bytes(raw[n_bytes:], "little"):
-                raise self._damage(shard, "the checksum of its index differs")
-            places = np.frombuffer(raw[:n_bytes], "<u8").astype(np.int64).reshape(-1, 2)
-            there = places[:, 0] != -1
-            if bool((places[there] < 0).any()) or bool((places[there].sum(axis=1) > size).any()):
-                raise self._damage(shard, "its index points outside of it")
-            self._indices[shard] = places
-        return self._indices[shard]
+    def _know(self, shard: int, file: int) -> None:
+        """Read where the chunks of a shard lie, once."""
+        if self._is_known[shard]:
+            return
+        size = os.fstat(file).st_size
+        n_bytes = self.n_chunks * ENTRY_BYTES
+        raw = self._bytes(file, shard, size - n_bytes - CHECKSUM_BYTES, size).tobytes()
+        if google_crc32c.value(raw[:n_bytes]) != int.from_bytes(raw[n_bytes:], "little"):
+            raise self._damage(shard, "the checksum of its index differs")
+        places = np.frombuffer(raw[:n_bytes], "<u8").astype(np.int64).reshape(-1, 2)
+        there = places[:, 0] != -1
+        if bool((places[there] < 0).any()) or bool((places[there].sum(axis=1) > size).any()):
+            raise self._damage(shard, "its index points outside of it")
+        self._places[shard * self.n_chunks : (shard + 1) * self.n_chunks] = places
+        self._is_known[shard] = True
 
     @contextlib.contextmanager
     def _opened(self, shard: int) -> Iterator[int]:
@@ -152,33 +169,16 @@ class Shards:
         finally:
             os.close(file)
 
-    def _bytes(self, file: int, shard: int, first: int, last: int, room: ndarray | None = None) -> ndarray:
-        """Bytes `first` to `last` of a shard, in the room given."""
+    def _bytes(self, file: int, shard: int, first: int, last: int) -> ndarray:
+        """Bytes `first` to `last` of a shard."""
         wanted = max(last - first, 0)
-        out = np.empty(wanted, np.uint8) if room is None else room[:wanted]
+        out = np.empty(wanted, np.uint8)
         if not 0 <= first <= last or os.preadv(file, [out], first) != wanted:
             raise self._damage(shard, f"it ends before byte {last}")
         return out
 
     def _damage(self, shard: int, reason: str) -> "ShardError":
         return ShardError(f"c/{shard}: {reason}")
-
-
-def frame_bytes(n_bytes: int) -> int:
-    """Room for a chunk that is decoded half: what can't be made smaller grows by a few headers and checksums."""
-    return n_bytes + n_bytes // 256 + 128
-
-
-_held = threading.local()
-
-
-def _scratch(name: str, n_bytes: int) -> ndarray:
-    """A piece of memory of this thread, used again by its next call."""
-    room: ndarray | None = getattr(_held, name, None)
-    if room is None or room.size < n_bytes:
-        room = np.empty(n_bytes + n_bytes // 4, np.uint8)
-        setattr(_held, name, room)
-    return room[:n_bytes]
 
 
 class _Decoder:

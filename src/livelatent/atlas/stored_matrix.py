@@ -13,8 +13,9 @@ from numpy import ndarray
 from scipy import sparse
 
 from livelatent.arrays import as_rows
-from livelatent.atlas.array_reader import ReadInto, array_reader
+from livelatent.atlas.array_reader import ReadStretches, array_reader
 from livelatent.atlas.opening import Place, array_in, damage_named, group_in, on_zarrs, open_root, zarr_of
+from livelatent.atlas.stretches import Stretches
 from livelatent.errors import StoreError
 
 GAP_CELLS = 64
@@ -134,7 +135,7 @@ class StoredMatrix:
         return CsrArrays(indptr[: self.n_cells + 1], indices, data)
 
     def values_between(self, first: int, last: int, what: str = "") -> tuple[ndarray, ndarray]:
-        """Stored values `first` to `last` and their gene indices, of the store that was opened.
+        """Stored values `first` to `last` and their gene indices, of the store that was opened; none outside the genes.
 
         Parameters
         ----------
@@ -144,7 +145,8 @@ class StoredMatrix:
         Raises
         ------
         StoreError
-            If they can't be read, or another store stands in its place: its cells would be wrong ones.
+            If they can't be read, name a gene that is none, or another store stands in its place: its cells would be
+            wrong ones.
         """
         first, last, _ = slice(first, last).indices(int(self.indptr[-1]))
         data, indices = (np.empty(max(last - first, 0), kind) for kind in (self.data_type, self.index_type))
@@ -153,6 +155,10 @@ class StoredMatrix:
 
     def read_into(self, first: int, last: int, data: ndarray, indices: ndarray, what: str = "") -> None:
         """Fill two arrays of the stored types with what `values_between` gives; whoever reads much reuses them."""
+        self.read_stretches(Stretches.one(first, last), data, indices, what)
+
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray, what: str = "") -> None:
+        """Fill parts of two arrays of the stored types with stretches of the values and of their gene indices."""
 
         def fill() -> None:
             # Somebody else may have seen that the store has grown: what is held of it here is of the folder before.
@@ -160,16 +166,31 @@ class StoredMatrix:
                 self._forget()
             read_data, read_indices = self._readers
             if data.dtype == self.data_type:
-                read_data(first, last, data)
+                read_data(stretches, data)
             else:
                 # It has grown by cells with larger counts; these ones' are what they were.
-                wider = np.empty(last - first, self.data_type)
-                read_data(first, last, wider)
-                data[:] = wider
-            read_indices(first, last, indices)
+                for first, last, at in stretches.each():
+                    wider = np.empty(last - first, self.data_type)
+                    read_data(Stretches.one(first, last), wider)
+                    data[at : at + wider.size] = wider
+            read_indices(stretches, indices)
 
-        with damage_named(self._standing.place, lambda: f"{what} {self.shards_of(first, last)}".strip()):
+        def where() -> str:
+            first, last = int(stretches.first.min(initial=0)), int(stretches.last.max(initial=0))
+            return f"{what} {self.shards_of(first, last)}".strip()
+
+        with damage_named(self._standing.place, where):
             self._standing.read(fill, self._forget)
+        self._check_genes(stretches, indices, where)
+
+    def _check_genes(self, stretches: Stretches, indices: ndarray, where: Callable[[], str]) -> None:
+        for first, last, at in stretches.each():
+            own = indices[at : at + last - first]
+            if own.size and not (int(own.max()) < self.n_genes and (own.dtype.kind == "u" or int(own.min()) >= 0)):
+                raise StoreError(
+                    f"{self._standing.place}: {where()} names genes outside 0..{self.n_genes - 1}; the store is "
+                    "damaged. Copy it again, or ingest its sources again."
+                )
 
     @property
     def indptr(self) -> Int[ndarray, " pointer"]:
@@ -187,11 +208,11 @@ class StoredMatrix:
         return self.csr().indices.dtype
 
     @functools.cached_property
-    def _readers(self) -> tuple[ReadInto, ReadInto]:
+    def _readers(self) -> tuple[ReadStretches, ReadStretches]:
         """Ways to read a stretch of the values, and of the indices."""
         place, arrays = self._standing.place, self.csr()
 
-        def reader(part: str, array: "zarr.Array[Any]") -> ReadInto:
+        def reader(part: str, array: "zarr.Array[Any]") -> ReadStretches:
             return array_reader(array, place / self.name / part if isinstance(place, Path) else None)
 
         return reader("data", arrays.data), reader("indices", arrays.indices)
@@ -207,12 +228,7 @@ class StoredMatrix:
         indptr = self.csr().indptr
         first, last = int(indptr[start]), int(indptr[stop])
         pointers = indptr[start : stop + 1] - first
-        data, indices = self.values_between(first, last)
-        if indices.size and (int(indices.max()) >= self.n_genes or int(indices.min()) < 0):
-            raise StoreError(
-                f"{self._standing.place}: a gene index in rows {start}..{stop - 1} of {self.name} lies outside "
-                f"0..{self.n_genes - 1}. The store is damaged; ingest its sources again."
-            )
+        data, indices = self.values_between(first, last, f"rows {start} to {stop - 1} of")
         return sparse.csr_matrix((data, indices.astype(np.int32), pointers), shape=(stop - start, self.n_genes))
 
     def read_cells(self, rows: object) -> sparse.csr_matrix:

@@ -1,6 +1,7 @@
 """Groups of blocks from disk, one Dask task each, read ahead on threads."""
 
 import functools
+import itertools
 import os
 import threading
 from collections import deque
@@ -16,7 +17,8 @@ from numpy import ndarray
 
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import StoreError
+from livelatent.atlas.stretches import Stretches
+from livelatent.errors import LivelatentError
 from livelatent.stream.kernels import gather
 from livelatent.stream.slots import Slots, carve, room_for
 from livelatent.stream.together import Together
@@ -26,6 +28,8 @@ REMOTE_AT_ONCE = 8
 MERGED_BLOCKS = 4
 """Neighbouring blocks in one stretch at most. A stretch decodes the chunks at its two ends for other cells' sake, so
 longer is cheaper; shorter ones share out better over threads."""
+SHARES = 2
+"""Calls per core and group that read its stretches: each frees the GIL once, and two make up for a core that lags."""
 DENSE_ENOUGH = 0.75
 """Share of the values read that are wanted, below which they alone are kept: a subset of cells that lie scattered
 would fill the memory with its neighbours."""
@@ -109,7 +113,6 @@ def _stretches(rows: Rows, block_cells: int) -> tuple[tuple[int, int], ...]:
 class Stretch:
     """Neighbouring rows that are read together, and where their values go."""
 
-    atlas: Atlas
     rows: Rows
     """Those to deliver."""
     start: int
@@ -123,7 +126,7 @@ class Stretch:
 def read_group(
     spec: GroupSpec, together: Together, slots: Slots, pool: ThreadPoolExecutor, obsm: Sequence[str] = ()
 ) -> CsrGroup:
-    """Read one group and check all that a kernel will trust; the row pointers each matrix has checked.
+    """Read one group; all that a kernel will trust each matrix has checked: row pointers, lengths, gene indices.
 
     Raises
     ------
@@ -142,7 +145,11 @@ def read_group(
     needed = room_for(*kinds)
     arrays = carve(slots.take() if needed <= slots.n_bytes else np.empty(needed, np.uint8), *kinds)
     parts = [Part(part.atlas, *arrays[2 * k : 2 * k + 2]) for k, part in enumerate(spec.parts)]
-    jobs = [(stretch, part) for part, plan in zip(parts, plans, strict=True) for stretch in plan]
+    jobs = [
+        (together.atlases[part.atlas], part, share)
+        for part, plan in zip(parts, plans, strict=True)
+        for share in _shares(plan, together.atlases[part.atlas])
+    ]
     # Whatever goes wrong is raised here; what is still being filled then belongs to nobody.
     for _ in pool.map(lambda job: _fill(*job), jobs):
         pass
@@ -163,29 +170,52 @@ def _laid_out(part: PartSpec, atlas: Atlas, start: ndarray, stop: ndarray) -> li
         is_dense = n_wanted >= DENSE_ENOUGH * n_read
         ends = ptr[rows + 1] - ptr[a] if is_dense else np.cumsum(lengths)
         stop[inside], start[inside] = ends + done, ends - lengths + done
-        plan.append(Stretch(atlas, rows, a, b, slice(done, done + (n_read if is_dense else n_wanted)), is_dense))
+        plan.append(Stretch(rows, a, b, slice(done, done + (n_read if is_dense else n_wanted)), is_dense))
         done = plan[-1].into.stop
     return plan
 
 
-def _fill(stretch: Stretch, part: Part) -> None:
-    atlas, ptr = stretch.atlas, stretch.atlas.matrix().indptr
+def _shares(plan: list[Stretch], atlas: Atlas) -> list[list[Stretch]]:
+    """What one thread reads in one call: of a remote store a stretch, since requests are waited for."""
+    n = len(plan) if not isinstance(atlas.path, Path) else min(len(plan), SHARES * n_cores())
+    bounds = [number * len(plan) // n for number in range(n + 1)]
+    return [plan[first:last] for first, last in itertools.pairwise(bounds)]
+
+
+def _fill(atlas: Atlas, part: Part, share: list[Stretch]) -> None:
+    dense = [stretch for stretch in share if stretch.is_dense]
+    try:
+        _fill_dense(atlas, part, dense)
+    except LivelatentError:
+        # One by one, so that the message names the rows of the one that can't be read.
+        for stretch in dense:
+            _fill_dense(atlas, part, [stretch])
+    for stretch in share:
+        if not stretch.is_dense:
+            _fill_scattered(atlas, part, stretch)
+
+
+def _fill_dense(atlas: Atlas, part: Part, share: list[Stretch]) -> None:
+    if not share:
+        return
+    ptr = atlas.matrix().indptr
+    start, stop = (np.array(of) for of in zip(*((stretch.start, stretch.stop) for stretch in share), strict=True))
+    at = np.array([stretch.into.start for stretch in share])
+    atlas.matrix().read_stretches(Stretches(ptr[start], ptr[stop], at), part.data, part.indices, _named(share))
+
+
+def _fill_scattered(atlas: Atlas, part: Part, stretch: Stretch) -> None:
+    ptr = atlas.matrix().indptr
     low, high = int(ptr[stretch.start]), int(ptr[stretch.stop])
-    data, indices = part.data[stretch.into], part.indices[stretch.into]
-    if not stretch.is_dense:
-        data, indices = np.empty(high - low, data.dtype), np.empty(high - low, indices.dtype)
-    where = f"rows {stretch.start} to {stretch.stop - 1}"
-    atlas.matrix().read_into(low, high, data, indices, f"{where} of")
-    is_signed = indices.dtype.kind != "u"
-    if high > low and not (int(indices.max()) < atlas.n_genes and not (is_signed and int(indices.min()) < 0)):
-        raise StoreError(
-            f"{atlas.path}, {where} ({atlas.shards_of(low, high)}): names genes outside 0..{atlas.n_genes - 1}; "
-            "the store is damaged."
-        )
-    if not stretch.is_dense:
-        first, last = ptr[stretch.rows] - low, ptr[stretch.rows + 1] - low
-        at = np.cumsum(last - first) - (last - first)
-        gather(data, indices, first, last, at, part.data[stretch.into], part.indices[stretch.into])
+    data, indices = np.empty(high - low, part.data.dtype), np.empty(high - low, part.indices.dtype)
+    atlas.matrix().read_into(low, high, data, indices, _named([stretch]))
+    first, last = ptr[stretch.rows] - low, ptr[stretch.rows + 1] - low
+    at = np.cumsum(last - first) - (last - first)
+    gather(data, indices, first, last, at, part.data[stretch.into], part.indices[stretch.into])
+
+
+def _named(share: list[Stretch]) -> str:
+    return f"rows {share[0].start} to {share[-1].stop - 1} of"
 
 
 def _obsm(spec: GroupSpec, together: Together, name: str) -> Float[ndarray, "cell dim"]:
@@ -283,5 +313,10 @@ def n_readers(together: Together) -> int:
     """Threads that read and decode stretches of a group."""
     if any(not isinstance(atlas.path, Path) for atlas in together.atlases):
         return REMOTE_AT_ONCE
+    return n_cores()
+
+
+def n_cores() -> int:
+    """Cores that this process may use, up to eight: more decode faster than one consumer takes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, min(cores, 8))

@@ -8,11 +8,12 @@ import numpy as np
 import zarr
 from numpy import ndarray
 
+from livelatent.atlas.seen import Seen
 from livelatent.atlas.shards import Shards, is_readable
 from livelatent.atlas.stretches import Stretches
 
-ReadStretches = Callable[[Stretches, ndarray], None]
-"""Fills parts of an array with stretches of a longer one."""
+ReadStretches = Callable[[Stretches, ndarray], Seen]
+"""Fills parts of an array with stretches of a longer one, and says what it saw of them."""
 
 
 def array_reader(array: "zarr.Array[Any]", folder: Path | None) -> ReadStretches:
@@ -38,8 +39,11 @@ def array_reader(array: "zarr.Array[Any]", folder: Path | None) -> ReadStretches
 def one_by_one(read_into: Callable[[int, int, ndarray], None]) -> ReadStretches:
     """Read each stretch by itself, by what fills an array with the values from one number to another."""
 
-    def read_stretches(stretches: Stretches, out: ndarray) -> None:
-        for first, last, at in stretches.each():
+    def read_stretches(stretches: Stretches, out: ndarray) -> Seen:
+        seen = Seen.nothing(len(stretches.first))
+        for number, (first, last, at) in enumerate(stretches.each()):
             read_into(first, last, out[at : at + last - first])
+            seen.note(number, out[at : at + last - first])
+        return seen
 
     return read_stretches

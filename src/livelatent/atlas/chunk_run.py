@@ -3,11 +3,12 @@
 Through numcodecs each chunk takes the GIL a dozen times for checks of its arguments; with two decoding threads beside
 a consumer they mostly wait for each other (benchmarks/stream.py, 2,000 genes: 2.4 us of CPU a cell, 1.5 without
 threads). The libraries are those that numcodecs brings: its C functions are called at their addresses, and so is the
-system's `pread`. Where they can't be found (a build that hides them), `Shards` asks numcodecs chunk by chunk.
+system's own for files. Where they can't be found (a build that hides them), `Shards` asks numcodecs chunk by chunk.
 """
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,11 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from livelatent.atlas import seen
+from livelatent.atlas.seen import Seen
+from livelatent.atlas.stretches import Stretches
+
+O_RDONLY = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 RUN_BYTES = 1 << 18
 """Stored bytes that are read at a time: they stay in a core's own cache until they are decoded."""
 STEPS = {"zstd": 0, "blosc": 1}
@@ -40,19 +46,17 @@ class ChunkRuns:
         assert functions is not None
         self._functions = functions
 
-    def read(
-        self, first: ndarray, last: ndarray, at: ndarray, files: ndarray, places: ndarray, out: ndarray
-    ) -> int:
-        """Fill `out` from value `at[k]` on with the array's values `first[k]` to `last[k]`, for every k.
+    def read(self, folder: str, stretches: Stretches, places: ndarray, out: ndarray, seen: Seen) -> int:
+        """Fill parts of `out` with stretches of the array.
 
         Parameters
         ----------
-        files
-            Descriptor of each shard's file; those that hold none of the values are not looked at.
+        folder
+            Where the shards lie, each under its number.
         places
             Offset and length in its shard of every chunk of the array.
-        out
-            Bytes.
+        seen
+            Written for each stretch that is read.
 
         Returns
         -------
@@ -60,22 +64,22 @@ class ChunkRuns:
         all are there.
         """
         chunk_bytes = self._chunk * self._itemsize
-        run = _scratch("run", max(RUN_BYTES, frame_bytes(chunk_bytes)))
+        name = np.frombuffer(f"{folder}{os.sep}".encode() + bytes(24), np.uint8).copy()
         failed: int = _compiled_read()(
-            first,
-            last,
-            at,
-            files,
+            *stretches,
+            name,
             places,
             self._chunk,
             self._n_chunks,
             self._itemsize,
             self._steps,
             out,
-            run,
+            out.view(np.uint8),
+            _scratch("run", max(RUN_BYTES, frame_bytes(chunk_bytes))),
             _scratch("between", frame_bytes(chunk_bytes)),
             _scratch("whole", chunk_bytes),
-            *self._functions,
+            *seen,
+            self._functions,
         )
         return failed
 
@@ -103,23 +107,23 @@ def can_run(codecs: Sequence[str]) -> bool:
 
 
 @functools.cache
-def functions_of_libraries() -> tuple[int, int, int, int] | None:
-    """Addresses of `pread`, `ZSTD_decompress`, `blosc_decompress_ctx` and `ZSTD_XXH64`; None where one is hidden.
+def functions_of_libraries() -> tuple[int, ...] | None:
+    """Addresses of `open`, `pread`, `close`, `ZSTD_decompress`, `blosc_decompress_ctx` and `ZSTD_XXH64`.
 
-    The last is 0 where it alone is.
+    None where one is hidden; the last is 0 where it alone is.
     """
     from numcodecs import blosc
 
     try:
         library, system = ctypes.CDLL(blosc.__file__), ctypes.CDLL(None)
         zstd, blosc_ctx = (_address(library, name) for name in ("ZSTD_decompress", "blosc_decompress_ctx"))
-        pread = _address(system, "pread")
+        of_system = [_address(system, name) for name in ("open", "pread", "close")]
     except (OSError, AttributeError, TypeError):
         return None
     # Sizes and offsets are passed as 64 bits, and an error of Zstandard reads as negative then.
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    return pread, zstd, blosc_ctx, _address(library, "ZSTD_XXH64") if hasattr(library, "ZSTD_XXH64") else 0
+    return *of_system, zstd, blosc_ctx, _address(library, "ZSTD_XXH64") if hasattr(library, "ZSTD_XXH64") else 0
 
 
 def _address(library: ctypes.CDLL, name: str) -> int:
@@ -144,40 +148,58 @@ def _compile_read() -> Callable[..., int]:
     globals()["call_c"] = native_call.call_c
     globals()["_only_raw_block"] = numba.njit(_only_raw_block)
     globals()["_decode_run"] = numba.njit(_decode_run)
+    globals()["_write_number"] = numba.njit(_write_number)
+    globals()["_look"] = numba.njit(seen.look)
     read: Callable[..., int] = numba.njit(nogil=True, cache=True)(_read_stretches)
     return read
 
 
 call_c: Any
-"""Comes with numba, see `_compiled_read`."""
+_look: Any
+"""Come with numba, see `_compiled_read`."""
 
 
 def _read_stretches(
     first: Any,
     last: Any,
     at: Any,
-    files: Any,
+    name: Any,
     places: Any,
     chunk: Any,
     n_chunks: Any,
     itemsize: Any,
     steps: Any,
     out: Any,
+    out_bytes: Any,
     run: Any,
     between: Any,
     whole: Any,
-    pread: Any,
-    zstd: Any,
-    blosc: Any,
-    xxh64: Any,
+    lowest: Any,
+    highest: Any,
+    n_fractions: Any,
+    n_falls: Any,
+    functions: Any,
 ) -> int:  # pragma: no cover
+    open_, pread, close, zstd, blosc, xxh64 = functions
     chunk_bytes = chunk * itemsize
     bounds = np.empty(n_chunks + 1, np.int64)
     for k in range(first.size):
-        target = out[at[k] * itemsize : (at[k] + last[k] - first[k]) * itemsize]
+        to_first, to_last = at[k], at[k] + last[k] - first[k]
+        target = out_bytes[to_first * itemsize : to_last * itemsize]
+        lowest[k], highest[k], n_fractions[k], n_falls[k] = np.inf, -np.inf, 0, 0
         begin = first[k] // chunk
         end = (last[k] + chunk - 1) // chunk if last[k] > first[k] else begin
+        shard, file = -1, np.int64(-1)
         while begin < end:
+            if begin // n_chunks != shard:
+                if file >= 0:
+                    call_c(close, file, 0, 0, 0)
+                shard = begin // n_chunks
+                _write_number(name, shard)
+                # An int of 32 bits comes back, its upper half undefined.
+                file = np.int64(np.int32(call_c(open_, np.int64(name.ctypes.data), O_RDONLY, 0, 0) & 0xFFFFFFFF))
+                if file < 0:
+                    return k
             low = places[begin, 0]
             stop, high, n = begin, low, 0
             # As many chunks as lie behind one another in the file and have room.
@@ -187,23 +209,56 @@ def _read_stretches(
                     break
                 bounds[n] = high - low
                 stop, high, n = stop + 1, high + length, n + 1
-            if stop == begin:
-                return k
             bounds[n] = high - low
-            if call_c(pread, files[begin // n_chunks], np.int64(run.ctypes.data), high - low, low) != high - low:
+            from_value = begin * chunk - first[k]
+            to_value = min(stop * chunk, last[k]) - first[k]
+            skipped = max(-from_value, 0) * itemsize
+            from_value = max(from_value, 0)
+            is_read = (
+                stop > begin
+                and call_c(pread, file, np.int64(run.ctypes.data), high - low, low) == high - low
+                and _decode_run(
+                    run,
+                    bounds[: n + 1],
+                    steps,
+                    chunk_bytes,
+                    skipped,
+                    target[from_value * itemsize : to_value * itemsize],
+                    between,
+                    whole,
+                    zstd,
+                    blosc,
+                    xxh64,
+                )
+                < 0
+            )
+            if not is_read:
+                call_c(close, file, 0, 0, 0)
                 return k
-            from_byte = (begin * chunk - first[k]) * itemsize
-            skipped = max(-from_byte, 0)
-            from_byte = max(from_byte, 0)
-            to_byte = min((stop * chunk - first[k]) * itemsize, target.size)
-            room = target[from_byte:to_byte]
-            if (
-                _decode_run(run, bounds[: n + 1], steps, chunk_bytes, skipped, room, between, whole, zstd, blosc, xxh64)
-                >= 0
-            ):
-                return k
+            # Looked at now, while they lie in the core's own cache.
+            values = out[to_first + from_value : to_first + to_value]
+            low_seen, high_seen, fractions, falls = _look(values)
+            lowest[k], highest[k] = min(lowest[k], low_seen), max(highest[k], high_seen)
+            n_fractions[k] += fractions
+            n_falls[k] += falls
+            if from_value > 0 and values.size > 0:
+                n_falls[k] += values[0] <= out[to_first + from_value - 1]
             begin = stop
+        if file >= 0:
+            call_c(close, file, 0, 0, 0)
     return -1
+
+
+def _write_number(name: Any, number: Any) -> None:  # pragma: no cover
+    """Put decimal digits behind the last separator of a path that ends in zeros."""
+    at = name.size - 24
+    n_digits, rest = 1, number // 10
+    while rest > 0:
+        n_digits, rest = n_digits + 1, rest // 10
+    for digit in range(n_digits):
+        name[at + n_digits - 1 - digit] = 48 + number % 10
+        number = number // 10
+    name[at + n_digits] = 0
 
 
 def _only_raw_block(held: Any, at: Any, n: Any) -> Any:  # pragma: no cover

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.atlas.foreign_check import check_counts, row_sums
+from livelatent.atlas.foreign_check import are_counts, check_counts, n_falls_at, row_sums
 from livelatent.atlas.foreign_parts import PIECE, DensePart, Untouched, part_of
 from livelatent.atlas.sources.source import Csr, Source
 from livelatent.atlas.stored_matrix import CsrArrays, StoredMatrix
@@ -139,22 +139,19 @@ class ForeignMatrix(StoredMatrix):
                 self._read_part(number, Stretches.one(first, last), values, genes)
                 data[at : at + values.size], indices[at : at + genes.size] = values, genes
             return
-        rows = [
-            (
-                int(np.searchsorted(part.indptr, first, side="right")) - 1,
-                int(np.searchsorted(part.indptr, last, side="left")),
-            )
-            for first, last, _ in stretches.each()
-        ]
+        first_row = np.searchsorted(part.indptr, stretches.first, side="right") - 1
+        last_row = np.searchsorted(part.indptr, stretches.last, side="left")
         try:
-            part.read_stretches(stretches, data, indices)
+            of_data, of_indices = part.read_stretches(stretches, data, indices)
         except SourceError as error:
-            told = ", ".join(f"{start} to {stop - 1}" for start, stop in rows)
+            told = ", ".join(f"{a} to {b - 1}" for a, b in zip(first_row.tolist(), last_row.tolist(), strict=True))
             raise SourceError(f"{error} (Rows {told} of `{self.name}` were read.)") from error
-        for (first, last, at), (start, stop) in zip(stretches.each(), rows, strict=True):
-            pointers = np.clip(part.indptr[start : stop + 1], first, last) - first
-            inside = slice(at, at + last - first)
-            check_counts(part.source, start, Csr(data[inside], indices[inside], pointers))
+        are_plain = are_counts(of_data) & of_indices.are_below(self.n_genes)
+        for k, (first, last, at) in enumerate(stretches.each()):
+            start, inside = int(first_row[k]), slice(at, at + last - first)
+            pointers = np.clip(part.indptr[start : int(last_row[k]) + 1], first, last) - first
+            if not (are_plain[k] and of_indices.n_falls[k] == n_falls_at(pointers, indices[inside])):
+                check_counts(part.source, start, Csr(data[inside], indices[inside], pointers))
         self._untouched[number].check()
 
     def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:

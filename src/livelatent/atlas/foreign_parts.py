@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from livelatent.atlas.array_reader import ReadStretches, array_reader, one_by_one
 from livelatent.atlas.layout import index_type
+from livelatent.atlas.seen import Seen
 from livelatent.atlas.sources.faults import faults_named
 from livelatent.atlas.sources.fingerprints import METADATA
 from livelatent.atlas.sources.matrices import (
@@ -57,8 +58,8 @@ class Part(Protocol):
         """Of the gene indices that are read."""
         ...
 
-    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
-        """Fill parts of two arrays of its types with stretches of the values and gene indices; nothing is checked."""
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> tuple[Seen, Seen]:
+        """Fill parts of two arrays of its types with stretches of values and gene indices, and say what was seen."""
         ...
 
 
@@ -114,18 +115,19 @@ class CsrPart:
         """Of the gene indices that are read."""
         return plain_indices(np.empty(0, self._stored_types[1])).dtype
 
-    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> tuple[Seen, Seen]:
         """Fill parts of two arrays with stretches of the values and of their gene indices."""
         if self._readers is not None:
             with faults_named(self._matrix.container.path):
-                for read, out in zip(self._readers, (data, indices), strict=True):
-                    read(stretches, out)
-            return
+                read_data, read_indices = self._readers
+                return read_data(stretches, data), read_indices(stretches, indices)
         # Opened for this alone: no handle outlives a fork, or keeps the file from whoever wants to write it. 0.12 ms.
         with self._matrix.container.opened() as root:
             group = root[self._matrix.where]
-            for name, out, plain in (("data", data, plain_values), ("indices", indices, plain_indices)):
-                array_of(group, name, plain)(stretches, out)
+            return (
+                array_of(group, "data", plain_values)(stretches, data),
+                array_of(group, "indices", plain_indices)(stretches, indices),
+            )
 
     @functools.cached_property
     def _stored_types(self) -> tuple["np.dtype[Any]", "np.dtype[Any]"]:
@@ -171,10 +173,15 @@ class DensePart:
         """Of the gene indices: none are stored, so the smallest that does."""
         return index_type(self._matrix.n_columns)
 
-    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> None:
+    def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray) -> tuple[Seen, Seen]:
         """Fill parts of two arrays with stretches of the values and of their gene indices."""
-        for first, last, at in stretches.each():
-            self._read_into(first, last, data[at : at + last - first], indices[at : at + last - first])
+        seen = Seen.nothing(len(stretches.first)), Seen.nothing(len(stretches.first))
+        for number, (first, last, at) in enumerate(stretches.each()):
+            inside = slice(at, at + last - first)
+            self._read_into(first, last, data[inside], indices[inside])
+            for of, values in zip(seen, (data, indices), strict=True):
+                of.note(number, values[inside])
+        return seen
 
     def _read_into(self, first: int, last: int, data: ndarray, indices: ndarray) -> None:
         row, done = int(np.searchsorted(self.indptr, first, side="right")) - 1, 0

@@ -20,6 +20,7 @@ from numcodecs import blosc, zstd
 from numpy import ndarray
 
 from livelatent.atlas.chunk_run import ChunkRuns, can_run, frame_bytes
+from livelatent.atlas.seen import Seen
 from livelatent.atlas.stretches import Stretches
 
 ENTRY_BYTES, CHECKSUM_BYTES = 16, 4
@@ -46,7 +47,7 @@ class Shards:
     def __init__(self, folder: Path, array: "zarr.Array[Any]") -> None:
         assert array.shards is not None
         self.folder = folder
-        self._prefix = str(folder / "c") + os.sep
+        self._folder = str(folder / "c")
         self.dtype: np.dtype[Any] = array.dtype
         self.n_values = int(array.shape[0])
         self.fill_value = array.fill_value
@@ -55,9 +56,7 @@ class Shards:
         """In a shard."""
         self._chunk_bytes = self.chunk * self.dtype.itemsize
         self._codecs = tuple(str(codec["name"]) for codec in _inner_codecs(array))[::-1]
-        self._runs = (
-            ChunkRuns(self._codecs, self.dtype, self.chunk, self.n_chunks) if can_run(self._codecs) else None
-        )
+        self._runs = ChunkRuns(self._codecs, self.dtype, self.chunk, self.n_chunks) if can_run(self._codecs) else None
         n_shards = -(-self.n_values // (self.chunk * self.n_chunks))
         self._places = np.zeros((n_shards * self.n_chunks, 2), np.int64)
         """Offset and length of every chunk, -1 for one that holds the fill value only; of the shards that are known."""
@@ -76,7 +75,7 @@ class Shards:
             raise ValueError(f"{last - first} values of {self.dtype} from {first} on do not fit in {out.shape}.")
         self.read_stretches(Stretches.one(first, last), out)
 
-    def read_stretches(self, stretches: Stretches, out: ndarray) -> None:
+    def read_stretches(self, stretches: Stretches, out: ndarray) -> Seen:
         """Fill parts of `out` with stretches of the array.
 
         Raises
@@ -88,20 +87,24 @@ class Shards:
             raise ValueError(
                 f"{stretches} of {self.n_values} values of {self.dtype} do not fit in {out.shape} of {out.dtype}."
             )
-        with contextlib.ExitStack() as opened:
-            files = np.full(len(self._is_known), -1, np.int64)
-            for shard in self._shards_of(stretches):
-                files[shard] = opened.enter_context(self._opened(shard))
-                self._know(shard, int(files[shard]))
-            done = 0
-            while done < len(stretches.first):
-                rest = stretches.after(done)
-                failed = 0 if self._runs is None else self._runs.read(*rest, files, self._places, out.view(np.uint8))
+        for shard in self._shards_of(stretches):
+            if not self._is_known[shard]:
+                self._know(shard)
+        seen, done = Seen.nothing(len(stretches.first)), 0
+        while done < len(stretches.first):
+            rest = stretches.after(done)
+            failed = 0
+            if self._runs is not None:
+                failed = self._runs.read(self._folder, rest, self._places, out, seen.after(done))
                 if failed < 0:
-                    return
-                # It is asked chunk by chunk which one is damaged, and why; or it holds what the run does not know.
-                self._read_each(*(int(of[failed]) for of in rest), files, out)
-                done += failed + 1
+                    break
+            # It is asked chunk by chunk which one is damaged, and why; or it holds what the run does not know.
+            done += failed
+            first, last, at = (int(of[done]) for of in stretches)
+            self._read_each(first, last, out[at : at + last - first])
+            seen.note(done, out[at : at + last - first])
+            done += 1
+        return seen
 
     def _shards_of(self, stretches: Stretches) -> list[int]:
         """Those that hold some of the values, ascending."""
@@ -114,14 +117,13 @@ class Shards:
             is_used[a:b] = True
         return np.flatnonzero(is_used).tolist()
 
-    def _read_each(self, first: int, last: int, at: int, files: ndarray, out: ndarray) -> None:
+    def _read_each(self, first: int, last: int, out: ndarray) -> None:
         chunk, end = first // self.chunk, -(-last // self.chunk)
-        target = out[at : at + last - first]
         while last > first and chunk < end:
             shard, begin = divmod(chunk, self.n_chunks)
             stop = min(self.n_chunks, begin + end - chunk)
-            places = self._places[chunk : chunk + stop - begin]
-            self._decode_each(places, int(files[shard]), shard, begin, first, target)
+            with self._opened(shard) as file:
+                self._decode_each(self._places[chunk : chunk + stop - begin], file, shard, begin, first, out)
             chunk += stop - begin
 
     def _decode_each(self, places: ndarray, file: int, shard: int, begin: int, first: int, out: ndarray) -> None:
@@ -142,13 +144,12 @@ class Shards:
                 skipped = max(first - at, 0)
                 target[:] = whole[skipped : skipped + target.size]
 
-    def _know(self, shard: int, file: int) -> None:
-        """Read where the chunks of a shard lie, once."""
-        if self._is_known[shard]:
-            return
-        size = os.fstat(file).st_size
+    def _know(self, shard: int) -> None:
+        """Read where the chunks of a shard lie."""
         n_bytes = self.n_chunks * ENTRY_BYTES
-        raw = self._bytes(file, shard, size - n_bytes - CHECKSUM_BYTES, size).tobytes()
+        with self._opened(shard) as file:
+            size = os.fstat(file).st_size
+            raw = self._bytes(file, shard, size - n_bytes - CHECKSUM_BYTES, size).tobytes()
         if google_crc32c.value(raw[:n_bytes]) != int.from_bytes(raw[n_bytes:], "little"):
             raise self._damage(shard, "the checksum of its index differs")
         places = np.frombuffer(raw[:n_bytes], "<u8").astype(np.int64).reshape(-1, 2)
@@ -161,7 +162,7 @@ class Shards:
     @contextlib.contextmanager
     def _opened(self, shard: int) -> Iterator[int]:
         try:
-            file = os.open(f"{self._prefix}{shard}", os.O_RDONLY)
+            file = os.open(f"{self._folder}{os.sep}{shard}", os.O_RDONLY)
         except OSError as error:
             raise self._damage(shard, str(error.strerror)) from error
         try:

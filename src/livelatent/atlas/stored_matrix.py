@@ -15,6 +15,7 @@ from scipy import sparse
 from livelatent.arrays import as_rows
 from livelatent.atlas.array_reader import ReadStretches, array_reader
 from livelatent.atlas.opening import Place, array_in, damage_named, group_in, on_zarrs, open_root, zarr_of
+from livelatent.atlas.seen import Seen
 from livelatent.atlas.stretches import Stretches
 from livelatent.errors import StoreError
 
@@ -160,7 +161,7 @@ class StoredMatrix:
     def read_stretches(self, stretches: Stretches, data: ndarray, indices: ndarray, what: str = "") -> None:
         """Fill parts of two arrays of the stored types with stretches of the values and of their gene indices."""
 
-        def fill() -> None:
+        def fill() -> Seen:
             # Somebody else may have seen that the store has grown: what is held of it here is of the folder before.
             if self._opened_in != self._standing.now():
                 self._forget()
@@ -173,24 +174,19 @@ class StoredMatrix:
                     wider = np.empty(last - first, self.data_type)
                     read_data(Stretches.one(first, last), wider)
                     data[at : at + wider.size] = wider
-            read_indices(stretches, indices)
+            return read_indices(stretches, indices)
 
         def where() -> str:
             first, last = int(stretches.first.min(initial=0)), int(stretches.last.max(initial=0))
             return f"{what} {self.shards_of(first, last)}".strip()
 
         with damage_named(self._standing.place, where):
-            self._standing.read(fill, self._forget)
-        self._check_genes(stretches, indices, where)
-
-    def _check_genes(self, stretches: Stretches, indices: ndarray, where: Callable[[], str]) -> None:
-        for first, last, at in stretches.each():
-            own = indices[at : at + last - first]
-            if own.size and not (int(own.max()) < self.n_genes and (own.dtype.kind == "u" or int(own.min()) >= 0)):
-                raise StoreError(
-                    f"{self._standing.place}: {where()} names genes outside 0..{self.n_genes - 1}; the store is "
-                    "damaged. Copy it again, or ingest its sources again."
-                )
+            seen = self._standing.read(fill, self._forget)
+        if not seen.are_below(self.n_genes).all():
+            raise StoreError(
+                f"{self._standing.place}: {where()} names genes outside 0..{self.n_genes - 1}; the store is damaged. "
+                "Copy it again, or ingest its sources again."
+            )
 
     @property
     def indptr(self) -> Int[ndarray, " pointer"]:

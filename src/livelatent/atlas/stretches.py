@@ -35,9 +35,7 @@ class Stretches(NamedTuple):
         """Whether all are of an array of `n_values`, and have their places in `out`."""
         first, last, at = self
         return out.ndim == 1 and bool(
-            (
-                (first >= 0) & (first <= last) & (last <= n_values) & (at >= 0) & (at + last - first <= out.size)
-            ).all()
+            ((first >= 0) & (first <= last) & (last <= n_values) & (at >= 0) & (at + last - first <= out.size)).all()
         )
 
     def each(self) -> Iterator[tuple[int, int, int]]:

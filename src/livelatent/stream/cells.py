@@ -1,4 +1,4 @@
-"""Which cells of which groups a minibatch is made of."""
+"""Which cells of which groups minibatches are made of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from livelatent.arrays import Int
+from livelatent.arrays import Int, Rows
 from livelatent.stream.read import CsrGroup, Part
 
 
@@ -17,6 +17,12 @@ class Take:
     group: CsrGroup
     cells: Int[ndarray, " cell"]
     """Places in the group."""
+
+    @property
+    def rows(self) -> Rows:
+        """Their rows, of all atlases."""
+        rows: Rows = self.group.rows[self.cells]
+        return rows
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ class Mixture:
 
 def mixture(label: ndarray, batch: ndarray) -> Mixture:
     """Count labels and batches of a minibatch, codes below 0 left out."""
-    of_label = np.bincount(label[label >= 0]) if len(label) else np.zeros(0, int)
-    of_batch = np.bincount(batch[batch >= 0]) if len(batch) else np.zeros(0, int)
+    of_label, of_batch = (np.bincount(codes + 1)[1:] for codes in (label, batch))
     return Mixture(
         len(label), int(np.count_nonzero(of_label)), int(np.count_nonzero(of_batch)), int((of_label == 1).sum())
     )

@@ -20,8 +20,14 @@ from livelatent.stream.read import DENSE_ENOUGH, MERGED_BLOCKS, n_readers
 from livelatent.stream.slots import room_for
 from livelatent.stream.together import Together
 
-MINIBATCHES_AHEAD = 2
+PORTIONS_AHEAD = 2
 """Made before they are asked for; besides, one is being made and one is the caller's."""
+PORTION_BYTES = 16_000_000
+"""About as much is made in one go, and goes from thread to thread: several small minibatches, or a large one. (2,000
+genes, minibatches of 1.7 MB, us of CPU a cell: one by one 2.5, portions of 4 MB 2.25, of 8 2.19, of 16 1.99.)"""
+PORTION_MINIBATCHES = 16
+PORTION_SHARE = 32
+"""Of a limit: a portion is no larger than this part of it, or the buffer would be the smaller for it."""
 MOST_CELLS = 65_536
 """Cells of a buffer beyond which more mix no better (STREAM.md, 3c)."""
 AT_HAND = 48_000_000
@@ -51,6 +57,11 @@ class Needs:
     n_labels: int
     n_obs: int
     """Columns and dimensions that come along, four bytes each per cell."""
+    n_genes: int
+    is_sparse: bool
+    """What `x` of a minibatch is like."""
+    most_in_portion: int
+    """Bytes of `x` that are made in one go, about."""
     n_cut: int
     """Blocks of which a group may hold a part: where a rank's share begins and ends."""
 
@@ -71,9 +82,9 @@ class Needs:
 
     def groups_at_once(self, config: StreamConfig) -> int:
         """Groups held at a time at most: those read ahead, and those that the minibatches being made are cut from."""
-        n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
         smallest = max(config.buffer_cells - int(self.block_cells.max(initial=0)) + 1, 1)
-        return config.groups_ahead + 2 + ((n_ahead + 1) * config.minibatch_cells - 2) // smallest
+        n_cells = (portions_ahead(config) + 1) * self.portion(config) * config.minibatch_cells
+        return config.groups_ahead + 2 + (n_cells - 2) // smallest
 
     def cells(self, n_cells: int) -> int:
         """Values of the `n_cells` cells that have most."""
@@ -81,12 +92,24 @@ class Needs:
         taken = np.minimum(np.cumsum(self.n_of_length[::-1]), n_cells)
         return int((np.diff(taken, prepend=0) * lengths).sum())
 
-    def minibatch(self, n_cells: int, n_genes: int, *, is_sparse: bool) -> int:
-        """Bytes of the largest minibatch's `x`."""
-        n_cells = min(n_cells, int(self.n_of_length.sum()))
-        if is_sparse:
-            return room_for(*sparse_parts(self.cells(n_cells), n_cells))
-        return room_for((np.dtype(np.float32), n_cells * n_genes))
+    def portion(self, config: StreamConfig) -> int:
+        """How many minibatches are made in one go; one where none is made ahead."""
+        if not config.groups_ahead:
+            return 1
+        n_values, n_cells = int(self.n_of_length @ np.arange(len(self.n_of_length))), int(self.n_of_length.sum())
+        per_cell = 8 * n_values / max(n_cells, 1) if self.is_sparse else 4 * self.n_genes
+        n_fitting = int(self.most_in_portion / max(per_cell * config.minibatch_cells, 1))
+        return max(1, min(n_fitting, PORTION_MINIBATCHES, config.buffer_cells // config.minibatch_cells))
+
+    def portion_bytes(self, config: StreamConfig) -> int:
+        """Of the largest portion's `x`."""
+        portion, n_rows = self.portion(config), int(self.n_of_length.sum())
+        # A cell comes once in a minibatch; of a balanced stream, once in each of a portion's.
+        times = portion if config.balance else 1
+        n_cells = min(portion // times * config.minibatch_cells, n_rows)
+        if self.is_sparse:
+            return room_for(*sparse_parts(times * self.cells(n_cells), times * n_cells))
+        return room_for((np.dtype(np.float32), times * n_cells * self.n_genes))
 
     def carried(self, config: StreamConfig) -> int:
         """Bytes of the cells that a balanced stream carries from group to group."""
@@ -98,24 +121,43 @@ class Needs:
         """How many groups' carried cells are held at a time at most; for groups ahead they are not picked yet."""
         return self.groups_at_once(config) - config.groups_ahead
 
-    def total(self, config: StreamConfig, n_genes: int, *, is_sparse: bool) -> int:
+    def total(self, config: StreamConfig) -> int:
         """Bytes that the whole stream holds at most."""
-        n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
         return (
             AT_HAND
             + self.n_cells * (PER_CELL + 4 * self.n_obs)
             + self.groups_at_once(config) * self.group(config.buffer_cells)
-            + (n_ahead + 2) * self.minibatch(config.minibatch_cells, n_genes, is_sparse=is_sparse)
+            + portions_at_once(config) * self.portion_bytes(config)
             + 2 * self.n_readers * self.largest_stretch
             # Where a run is resumed the first are read again, some of their neighbours with them.
             + math.ceil((self.carried_at_once(config) - 1 + 1 / DENSE_ENOUGH) * self.carried(config))
         )
 
 
+def portions_ahead(config: StreamConfig) -> int:
+    """How many are made before they are asked for."""
+    return PORTIONS_AHEAD if config.groups_ahead else 0
+
+
+def portions_at_once(config: StreamConfig) -> int:
+    """How many are held: those ahead, the one being made, and the one that the caller has."""
+    return portions_ahead(config) + 2
+
+
 def needs_of(
-    together: Together, rows: Rows, block_cells: int, *, n_labels: int = 0, n_obs: int = 0, world: int = 1
+    together: Together,
+    rows: Rows,
+    block_cells: int,
+    *,
+    n_genes: int = 0,
+    is_sparse: bool = False,
+    n_labels: int = 0,
+    n_obs: int = 0,
+    world: int = 1,
+    limit: int | str | None = None,
 ) -> Needs:
     """Look at the row pointers of the cells to deliver, in chunks."""
+    most_in_portion = PORTION_BYTES if limit is None else min(PORTION_BYTES, parse_memory(limit) // PORTION_SHARE)
     block_bytes, cells_of_block, n_of_length, widest, largest = [], [], np.zeros(1, np.int64), 0, 0
     bounds = np.append(np.searchsorted(rows, together.first), len(rows)).tolist()
     for number, atlas in enumerate(together.atlases):
@@ -146,11 +188,14 @@ def needs_of(
         n_cells=sum(atlas.n_cells for atlas in together.atlases),
         n_labels=n_labels,
         n_obs=n_obs,
+        n_genes=n_genes,
+        is_sparse=is_sparse,
+        most_in_portion=most_in_portion,
         n_cut=2 if world > 1 else 0,
     )
 
 
-def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *, is_sparse: bool) -> StreamConfig:
+def within(limit: int | str, config: StreamConfig, needs: Needs) -> StreamConfig:
     """The configuration with the largest buffer, up to `MOST_CELLS`, that keeps a stream within a limit.
 
     What is left for smaller limits: smaller rings of a balance (its cells repeat more), fewer groups ahead, then a
@@ -170,9 +215,6 @@ def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *
     def with_(buffer_cells: int, groups_ahead: int, balance: Balance | None) -> StreamConfig:
         return dataclasses.replace(config, buffer_cells=buffer_cells, groups_ahead=groups_ahead, balance=balance)
 
-    def total(tried: StreamConfig) -> int:
-        return needs.total(tried, n_genes, is_sparse=is_sparse)
-
     # From above, one by one: the smallest buffers can take more than larger ones, as more of them are held at once.
     buffers = range(most, least - 1, -block)
     balances = _with_smaller_rings(config)
@@ -180,13 +222,13 @@ def within(limit: int | str, config: StreamConfig, needs: Needs, n_genes: int, *
         for balance in balances:
             for buffer_cells in buffers:
                 tried = with_(buffer_cells, groups_ahead, balance)
-                if total(tried) <= allowed:
+                if needs.total(tried) <= allowed:
                     return tried
-    least_bytes = min(total(with_(buffer_cells, 0, balances[-1])) for buffer_cells in buffers)
+    least_bytes = min(needs.total(with_(buffer_cells, 0, balances[-1])) for buffer_cells in buffers)
     raise MemoryLimitError(
-        f"memory={limit!r} is too little for minibatches of {config.minibatch_cells} cells x {n_genes} genes in blocks "
-        f"of {block}: it takes at least {-(-least_bytes // 10**6)} MB. Give that much, or choose fewer minibatch_cells "
-        "or block_cells" + (", fewer genes, or sparse=True." if not is_sparse else ".")
+        f"memory={limit!r} is too little for minibatches of {config.minibatch_cells} cells x {needs.n_genes} genes in "
+        f"blocks of {block}: it takes at least {-(-least_bytes // 10**6)} MB. Give that much, or choose fewer "
+        "minibatch_cells or block_cells" + (", fewer genes, or sparse=True." if not needs.is_sparse else ".")
     )
 
 

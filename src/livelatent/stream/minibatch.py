@@ -1,5 +1,7 @@
 """Cells of one or two groups → a minibatch on its device."""
 
+import functools
+import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -71,12 +73,12 @@ class Form:
 
 
 class Assembly:
-    """Makes minibatches; several threads may at once.
+    """Makes minibatches, several in one go; several threads may at once.
 
     Parameters
     ----------
     slots
-        For `x`: each holds the largest minibatch.
+        For `x`: each holds the largest portion.
     """
 
     def __init__(self, together: Together, form: Form, columns: Columns, slots: Slots, device: torch.device) -> None:
@@ -88,40 +90,56 @@ class Assembly:
         self._device = device
         on_cpu = device.type == "cpu" or form.is_sparse
         self._on_device = None if on_cpu else OnDevice(device, form.gene_maps, len(form.genes))
+        if form.is_sparse:
+            _hear_of_beta_state()
 
-    def __call__(self, takes: Sequence[Take]) -> tuple[Minibatch, Mixture]:
-        """One minibatch of the cells taken, in the order given."""
-        device = self._device
-        rows = np.concatenate([take.group.rows[take.cells] for take in takes] or [np.empty(0, np.int64)])
-        together, form = self._together, self._form
+    def __call__(self, takes: Sequence[Take], sizes: Sequence[int]) -> list[tuple[Minibatch, Mixture]]:
+        """Minibatches of so many cells each, of the cells taken in the order given."""
+        device, together, form = self._device, self._together, self._form
+        rows = takes[0].rows if len(takes) == 1 else np.concatenate([np.empty(0, np.int64), *(t.rows for t in takes)])
+        bounds = list(itertools.accumulate(sizes, initial=0))
         atlas = together.atlas_of(rows)
         total = together.per_cell(rows, together.total)
         scale = size_factor(total, form.mean_total) if form.values == "log1p" else None
         parts = cells_by_part(takes)
         if form.is_sparse:
-            x = self._sparse(parts, scale, len(rows)).to(device)
-        elif self._on_device is None:
-            x = self._dense(parts, scale, len(rows))
+            x = self._sparse(parts, scale, bounds)
         else:
-            x = self._on_device.dense(parts, scale, len(rows))
+            whole = (
+                self._dense(parts, scale, len(rows))
+                if self._on_device is None
+                else self._on_device.dense(parts, scale, len(rows))
+            )
+            x = [whole[first:last] for first, last in itertools.pairwise(bounds)]
         label, batch = together.per_cell(rows, together.label), together.per_cell(rows, together.batch)
-        minibatch = Minibatch(
-            x=x,
-            label=_tensor(label, np.int64, device),
-            batch=_tensor(batch, np.int64, device),
-            cell=_tensor(rows - together.first[atlas], np.int64, device),
-            total=_tensor(total, np.float32, device),
-            atlas=None if len(together.atlases) == 1 else _tensor(atlas, np.int64, device),
-            obs={
-                name: _tensor(together.per_cell(rows, values), values[0].dtype, device)
-                for name, values in self._columns.values.items()
-            },
-            obsm={
-                name: _tensor(np.concatenate([take.group.obsm[name][take.cells] for take in takes]), np.float32, device)
-                for name in self._columns.obsm
-            },
-        )
-        return minibatch, mixture(label, batch)
+        along = {
+            "label": _tensor(label, np.int64, device),
+            "batch": _tensor(batch, np.int64, device),
+            "cell": _tensor(rows - together.first[atlas], np.int64, device),
+            "total": _tensor(total, np.float32, device),
+        }
+        if len(together.atlases) > 1:
+            along["atlas"] = _tensor(atlas, np.int64, device)
+        obs = {
+            name: _tensor(together.per_cell(rows, values), values[0].dtype, device)
+            for name, values in self._columns.values.items()
+        }
+        obsm = {
+            name: _tensor(np.concatenate([take.group.obsm[name][take.cells] for take in takes]), np.float32, device)
+            for name in self._columns.obsm
+        }
+        return [
+            (
+                Minibatch(
+                    x=x[number],
+                    **{name: values[first:last] for name, values in along.items()},
+                    obs={name: values[first:last] for name, values in obs.items()},
+                    obsm={name: values[first:last] for name, values in obsm.items()},
+                ),
+                mixture(label[first:last], batch[first:last]),
+            )
+            for number, (first, last) in enumerate(itertools.pairwise(bounds))
+        ]
 
     def _dense(self, parts: list[Cells], scale: ndarray | None, n_cells: int) -> Tensor:
         n_genes = len(self._form.genes)
@@ -136,7 +154,8 @@ class Assembly:
                 kernels.scatter_logs(*own, scale[cells.at], cells.at, x)
         return torch.from_numpy(x)
 
-    def _sparse(self, parts: list[Cells], scale: ndarray | None, n_cells: int) -> Tensor:
+    def _sparse(self, parts: list[Cells], scale: ndarray | None, bounds: list[int]) -> list[Tensor]:
+        n_cells = bounds[-1]
         lengths = np.zeros(n_cells, np.int64)
         for cells in parts:
             gene_map = self._map[cells.part.atlas]
@@ -160,16 +179,30 @@ class Assembly:
             kernels.sort_columns(indptr, indices, data)
         if scale is not None:
             kernels.log_rows(indptr, data, scale)
-        with warnings.catch_warnings():
-            # Once a process, that its interface may change.
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(pointers),
-                torch.from_numpy(indices),
-                torch.from_numpy(data),
-                size=(n_cells, len(self._form.genes)),
-                check_invariants=False,
-            )
+        return [
+            _csr_tensor(pointers[first : last + 1], indices, data, len(self._form.genes)).to(self._device)
+            for first, last in itertools.pairwise(bounds)
+        ]
+
+
+def _csr_tensor(pointers: ndarray, indices: ndarray, data: ndarray, n_genes: int) -> Tensor:
+    """The rows that `pointers` tell of, which may begin anywhere in the arrays."""
+    first, last = int(pointers[0]), int(pointers[-1])
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(pointers - pointers[0] if first else pointers),
+        torch.from_numpy(indices[first:last]),
+        torch.from_numpy(data[first:last]),
+        size=(len(pointers) - 1, n_genes),
+        check_invariants=False,
+    )
+
+
+@functools.cache
+def _hear_of_beta_state() -> None:
+    """Let torch say once a process that its sparse interface may change, where nobody listens."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        _csr_tensor(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32), 0)
 
 
 def sparse_parts(n_values: int, n_cells: int) -> list[tuple["np.dtype[Any]", int]]:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import itertools
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Self
@@ -19,7 +21,7 @@ from livelatent.stream.balanced_epoch import BalanceCost, balance_cost
 from livelatent.stream.cells import Take
 from livelatent.stream.columns import columns_of
 from livelatent.stream.health import Health, Meter, Mixture
-from livelatent.stream.memory import MINIBATCHES_AHEAD, needs_of, within
+from livelatent.stream.memory import needs_of, portions_ahead, portions_at_once, within
 from livelatent.stream.minibatch import Assembly, Form, Minibatch, Values
 from livelatent.stream.plan import SMALL_BLOCK_CELLS, StreamConfig, step_bounds
 from livelatent.stream.position import Position, hash_rows
@@ -31,7 +33,9 @@ from livelatent.stream.together import Together
 if TYPE_CHECKING:
     from livelatent.stream.torch_data import StreamDataset, TorchForm
 
-type Job = Callable[[], tuple[Minibatch, Mixture]]
+type Portion = list[tuple[Minibatch, Mixture]]
+"""Minibatches that are made in one go."""
+type Job = Callable[[], Portion]
 
 
 def suited(config: StreamConfig, atlases: Sequence[Atlas]) -> StreamConfig:
@@ -129,12 +133,15 @@ class Stream:
             together,
             self.rows,
             config.block_cells,
+            n_genes=self.n_genes,
+            is_sparse=sparse,
             n_labels=len(together.label_names) if config.balance else 0,
             n_obs=columns.n_numbers,
             world=world,
+            limit=memory,
         )
         if memory is not None:
-            config = within(memory, config, needs, self.n_genes, is_sparse=sparse)
+            config = within(memory, config, needs)
         self.config = config
         """Resolved: with the buffer that `memory` has bought."""
         self._bounds = step_bounds(len(self.rows), config, rank, world)
@@ -143,13 +150,13 @@ class Stream:
         if config.balance is not None:
             self._order_facts = [self._of_rows(together.label), self._of_rows(together.batch)]
         self._rows_sha256 = hash_rows(self.rows, *self._order_facts)
-        n_ahead = MINIBATCHES_AHEAD if config.groups_ahead else 0
+        self._portion = needs.portion(config)
         self._group_slots = Slots(needs.group(config.buffer_cells), needs.groups_at_once(config))
         self._assembly = Assembly(
             together,
             Form(tuple(self.genes.tolist()), tuple(maps), self.mean_total, values, sparse),
             columns,
-            Slots(needs.minibatch(config.minibatch_cells, self.n_genes, is_sparse=sparse), n_ahead + 2),
+            Slots(needs.portion_bytes(config), portions_at_once(config)),
             self.device,
         )
         self._carried_slots = Slots(needs.carried(config), needs.carried_at_once(config))
@@ -199,10 +206,10 @@ class Stream:
         """Deliver one epoch, from `first_step` on."""
         if first_step >= self.n_steps:
             return
-        n_ahead = MINIBATCHES_AHEAD if self.config.groups_ahead else 0
         with GroupReader(self._together, self._group_slots, self.config.groups_ahead, self._obsm) as reader:
             self._readers.add(reader)
-            minibatches = ahead(self._jobs(reader, epoch, first_step), reader.makers, n_ahead)
+            portions = ahead(self._jobs(reader, epoch, first_step), reader.makers, portions_ahead(self.config))
+            waiting: deque[tuple[Minibatch, Mixture]] = deque()
             try:
                 self._meter.begins()
                 while True:
@@ -211,7 +218,9 @@ class Stream:
                         raise CancelledError
                     self._meter.asked()
                     ready = reader.ready_share
-                    minibatch, held = next(minibatches)
+                    if not waiting:
+                        waiting.extend(next(portions))
+                    minibatch, held = waiting.popleft()
                     self._meter.gives(held, ready)
                     yield minibatch
                     del minibatch
@@ -222,7 +231,7 @@ class Stream:
                     raise
                 raise RuntimeError("the stream was closed within this epoch; ask for its minibatches again.") from error
             finally:
-                minibatches.close()
+                portions.close()
                 self._bytes_read += reader.bytes_read
                 self._readers.discard(reader)
 
@@ -272,11 +281,13 @@ class Stream:
         self.close()
 
     def _jobs(self, reader: GroupReader, epoch: int, first_step: int) -> Iterator[Job]:
-        for taken in self._takes.epoch(reader, epoch, first_step):
-            yield functools.partial(self._made, taken)
+        for steps in itertools.batched(self._takes.epoch(reader, epoch, first_step), self._portion):
+            yield functools.partial(self._made, steps)
 
-    def _made(self, taken: Taken) -> tuple[Minibatch, Mixture]:
-        return self._assembly([Take(group.result(), cells) for group, cells in taken])
+    def _made(self, steps: Sequence[Taken]) -> Portion:
+        sizes = [sum(len(cells) for _, cells in taken) for taken in steps]
+        takes = [Take(group.result(), cells) for taken in steps for group, cells in taken if len(cells)]
+        return self._assembly(takes, sizes)
 
     def _of_rows(self, of_atlas: "list[np.ndarray]") -> np.ndarray:
         return self._together.per_cell(self.rows, of_atlas)

@@ -16,13 +16,18 @@ Epochs = Callable[[int], Iterator[Any]]
 
 
 def our_epochs(
-    path: Path, *, is_balanced: bool = False, is_labelled: bool = False, minibatch_cells: int = MINIBATCH
+    path: Path,
+    *,
+    is_balanced: bool = False,
+    is_labelled: bool = False,
+    minibatch_cells: int = MINIBATCH,
+    goes_on: bool = False,
 ) -> Epochs:
     """Of our stream, over our store or one of annbatch's; of all cells, or of those with a label."""
     atlas = opened(path)
     rows = atlas.rows(labelled=True) if is_labelled else None
     stream = our_stream(atlas, rows, is_balanced=is_balanced, minibatch_cells=minibatch_cells)
-    return lambda epoch: (minibatch.x for minibatch in stream.minibatches(epoch))
+    return lambda epoch: (minibatch.x for minibatch in stream.minibatches(epoch, goes_on=goes_on))
 
 
 def our_stream(

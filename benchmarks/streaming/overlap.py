@@ -8,7 +8,7 @@ from typing import Any
 
 from streaming.atlases import Bench
 from streaming.loaders import ANNBATCH, OURS, SETTLE_S, WARM_UP_BUFFERS, epochs_of
-from streaming.ours import BUFFER, MINIBATCH
+from streaming.ours import BUFFER, MINIBATCH, our_epochs
 from streaming.process import measured
 
 EPOCHS = 2
@@ -54,7 +54,12 @@ def figures(bench: Bench) -> dict[str, Any]:
 
 def steps(who: str, step_s: float, source: str, ours: str, annbatch: str) -> dict[str, Any]:
     """Two epochs in a row, each minibatch followed by a step that leaves the CPU alone."""
-    epochs = epochs_of(who, Path(source), Path(ours), Path(annbatch))
+    # As in training, which knows that another epoch follows.
+    epochs = (
+        our_epochs(Path(ours), goes_on=True)
+        if who == OURS
+        else epochs_of(who, Path(source), Path(ours), Path(annbatch))
+    )
     for _ in islice(epochs(0), WARM_UP_BUFFERS * BUFFER // MINIBATCH):
         pass
     time.sleep(SETTLE_S)

@@ -78,6 +78,7 @@ class ChunkRuns:
             _scratch("run", max(RUN_BYTES, frame_bytes(chunk_bytes))),
             _scratch("between", frame_bytes(chunk_bytes)),
             _scratch("whole", chunk_bytes),
+            out.dtype.kind == "f",
             *seen,
             self._functions,
         )
@@ -174,9 +175,9 @@ def _read_stretches(
     run: Any,
     between: Any,
     whole: Any,
-    lowest: Any,
+    is_float: Any,
+    n_odd: Any,
     highest: Any,
-    n_fractions: Any,
     n_falls: Any,
     functions: Any,
 ) -> int:  # pragma: no cover
@@ -186,7 +187,7 @@ def _read_stretches(
     for k in range(first.size):
         to_first, to_last = at[k], at[k] + last[k] - first[k]
         target = out_bytes[to_first * itemsize : to_last * itemsize]
-        lowest[k], highest[k], n_fractions[k], n_falls[k] = np.inf, -np.inf, 0, 0
+        n_odd[k], highest[k], n_falls[k] = 0, -1, 0
         begin = first[k] // chunk
         end = (last[k] + chunk - 1) // chunk if last[k] > first[k] else begin
         shard, file = -1, np.int64(-1)
@@ -237,11 +238,9 @@ def _read_stretches(
                 return k
             # Looked at now, while they lie in the core's own cache.
             values = out[to_first + from_value : to_first + to_value]
-            low_seen, high_seen, fractions, falls = _look(values)
-            lowest[k], highest[k] = min(lowest[k], low_seen), max(highest[k], high_seen)
-            n_fractions[k] += fractions
-            n_falls[k] += falls
-            if from_value > 0 and values.size > 0:
+            odd, top, falls = _look(values, is_float)
+            n_odd[k], highest[k], n_falls[k] = n_odd[k] + odd, max(highest[k], top), n_falls[k] + falls
+            if from_value > 0 and values.size > 0 and not is_float:
                 n_falls[k] += values[0] <= out[to_first + from_value - 1]
             begin = stop
         if file >= 0:

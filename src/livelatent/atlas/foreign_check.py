@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, Num
+from jaxtyping import Int, Num
 from numpy import ndarray
 from numpy.typing import NDArray
 
 from livelatent.atlas.building import kernels
-from livelatent.atlas.building.look_over import LARGEST, native, refuse
-from livelatent.atlas.seen import Seen
+from livelatent.atlas.building.look_over import native, refuse
+from livelatent.atlas.seen import LARGEST
 from livelatent.atlas.sources.source import Csr, Source
 from livelatent.compiled import compiled
 from livelatent.errors import SourceError
@@ -41,12 +41,6 @@ def check_counts(source: Source, start: int, rows: Csr) -> None:
                 f"{source.obs.names()[row]}, row {row}, gene {source.genes[int(rows.indices[place])]}). Ingest the "
                 "file, which adds the two counts up, or write it again after `adata.X.sum_duplicates()`."
             )
-
-
-def are_counts(seen: Seen) -> Bool[ndarray, " stretch"]:
-    """Whether all values of each stretch are whole numbers from 0 to 2**53."""
-    found: ndarray = (seen.n_fractions == 0) & (seen.lowest >= 0) & (seen.highest <= LARGEST)
-    return found
 
 
 def n_falls_at(indptr: Int[ndarray, " pointer"], indices: Int[ndarray, " value"]) -> int:

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray
 from scipy import sparse
 
-from livelatent.atlas.foreign_check import are_counts, check_counts, n_falls_at, row_sums
+from livelatent.atlas.foreign_check import check_counts, n_falls_at, row_sums
 from livelatent.atlas.foreign_parts import PIECE, DensePart, Untouched, part_of
 from livelatent.atlas.sources.source import Csr, Source
 from livelatent.atlas.stored_matrix import CsrArrays, StoredMatrix
@@ -146,7 +146,7 @@ class ForeignMatrix(StoredMatrix):
         except SourceError as error:
             told = ", ".join(f"{a} to {b - 1}" for a, b in zip(first_row.tolist(), last_row.tolist(), strict=True))
             raise SourceError(f"{error} (Rows {told} of `{self.name}` were read.)") from error
-        are_plain = are_counts(of_data) & of_indices.are_below(self.n_genes)
+        are_plain = (of_data.n_odd == 0) & of_indices.are_below(self.n_genes)
         for k, (first, last, at) in enumerate(stretches.each()):
             start, inside = int(first_row[k]), slice(at, at + last - first)
             pointers = np.clip(part.indptr[start : int(last_row[k]) + 1], first, last) - first

@@ -107,7 +107,19 @@ class Group:
         return _philox(*self.key).permutation(self.n_cells)
 
 
-def plan_epoch(rows: Rows, config: StreamConfig, epoch: int, rank: int = 0, world: int = 1) -> tuple[Group, ...]:
+def block_bounds(rows: Rows, block_cells: int) -> Int[ndarray, " bound"]:
+    """Where the rows of each block begin, in places of `rows`; behind the last, their number."""
+    return np.append(np.flatnonzero(np.diff(rows // block_cells, prepend=-1)), len(rows))
+
+
+def plan_epoch(
+    rows: Rows,
+    config: StreamConfig,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    bounds: Int[ndarray, " bound"] | None = None,
+) -> tuple[Group, ...]:
     """Cut one epoch over `rows` into ordered groups of blocks, the same on every machine.
 
     A block is `block_cells` neighbouring rows of the store and delivers those of them that are in `rows`.
@@ -121,15 +133,16 @@ def plan_epoch(rows: Rows, config: StreamConfig, epoch: int, rank: int = 0, worl
         Store rows to deliver: sorted, unique, any subset.
     rank, world
         This process and how many there are.
+    bounds
+        The rows' `block_bounds`, where they are known: of a million cells they take 11 ms, the rest of a plan 3.
     """
     n_rows = len(rows)
     if not 0 <= rank < world:
         raise ValueError(f"rank must lie in 0..{world - 1}; got {rank}.")
     if n_rows and n_rows < world:
         raise ValueError(f"{n_rows} cells can't be shared by {world} processes: each needs at least one.")
-    starts = np.flatnonzero(np.diff(rows // config.block_cells, prepend=-1))
-    bounds = np.append(starts, n_rows)
-    blocks = np.arange(len(starts))
+    bounds = block_bounds(rows, config.block_cells) if bounds is None else bounds
+    blocks = np.arange(len(bounds) - 1)
     if config.shuffle:
         blocks = _philox(config.seed, epoch << 32).permutation(blocks)
     first, last = rank * n_rows // world, (rank + 1) * n_rows // world

@@ -161,7 +161,7 @@ class Stream:
         )
         self._carried_slots = Slots(needs.carried(config), needs.carried_at_once(config))
         self._readers: weakref.WeakSet[GroupReader] = weakref.WeakSet()
-        course = Course(self.rows, config, self._bounds, together, rank, world)
+        self._course = course = Course(self.rows, config, self._bounds, together, rank, world)
         self._takes: NaturalTakes | BalancedTakes = NaturalTakes(course)
         if self._order_facts:
             label, batch = self._order_facts
@@ -202,13 +202,20 @@ class Stream:
         """How fast it delivers, how long the consumer waits, and what minibatches hold."""
         return self._meter.health(self._bytes_read + sum(reader.bytes_read for reader in self._readers))
 
-    def minibatches(self, epoch: int, first_step: int = 0) -> Iterator[Minibatch]:
-        """Deliver one epoch, from `first_step` on."""
+    def minibatches(self, epoch: int, first_step: int = 0, *, goes_on: bool = False) -> Iterator[Minibatch]:
+        """Deliver one epoch, from `first_step` on.
+
+        Parameters
+        ----------
+        goes_on
+            The next epoch will be asked for: its first groups are read before this one ends, and held until then.
+        """
         if first_step >= self.n_steps:
             return
         with GroupReader(self._together, self._group_slots, self.config.groups_ahead, self._obsm) as reader:
             self._readers.add(reader)
-            portions = ahead(self._jobs(reader, epoch, first_step), reader.makers, portions_ahead(self.config))
+            takes = self._takes.epoch(reader, epoch, first_step, goes_on=goes_on)
+            portions = ahead(self._jobs(takes), reader.makers, portions_ahead(self.config))
             waiting: deque[tuple[Minibatch, Mixture]] = deque()
             try:
                 self._meter.begins()
@@ -232,6 +239,7 @@ class Stream:
                 raise RuntimeError("the stream was closed within this epoch; ask for its minibatches again.") from error
             finally:
                 portions.close()
+                self._course.finish()
                 self._bytes_read += reader.bytes_read
                 self._readers.discard(reader)
 
@@ -271,6 +279,7 @@ class Stream:
 
     def close(self) -> None:
         """Stop the reading threads. The stream can be used again: they start anew."""
+        self._course.forget()
         for reader in list(self._readers):
             reader.close()
 
@@ -280,9 +289,12 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _jobs(self, reader: GroupReader, epoch: int, first_step: int) -> Iterator[Job]:
-        for steps in itertools.batched(self._takes.epoch(reader, epoch, first_step), self._portion):
+    def _jobs(self, takes: Iterator[Taken]) -> Iterator[Job]:
+        # The first ones are small: whoever begins an epoch waits for a minibatch, not for many.
+        n = 1
+        while steps := tuple(itertools.islice(takes, n)):
             yield functools.partial(self._made, steps)
+            n = min(2 * n, self._portion)
 
     def _made(self, steps: Sequence[Taken]) -> Portion:
         sizes = [sum(len(cells) for _, cells in taken) for taken in steps]

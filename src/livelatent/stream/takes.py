@@ -1,7 +1,9 @@
 """Which cells of which groups each minibatch of an epoch takes: in natural order, and balanced."""
 
+import functools
+import itertools
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +12,8 @@ from numpy import ndarray
 from livelatent.arrays import Int, Rows
 from livelatent.stream.balanced_epoch import BalancedGroup, balanced_epoch, steps_of_groups
 from livelatent.stream.carry import carry, in_order
-from livelatent.stream.plan import Group, StreamConfig, plan_epoch
-from livelatent.stream.read import CsrGroup, GroupReader, group_spec
+from livelatent.stream.plan import Group, StreamConfig, block_bounds, plan_epoch
+from livelatent.stream.read import CsrGroup, GroupReader, GroupSpec, group_spec
 from livelatent.stream.slots import Slots
 from livelatent.stream.together import Together
 
@@ -31,22 +33,67 @@ class Course:
     rank: int
     world: int
     _only_group: "Future[CsrGroup] | None" = None
+    _begun: "tuple[int, list[Future[CsrGroup]]] | None" = None
+    """An epoch, and its first groups, which the one before has begun to read."""
+
+    @functools.cached_property
+    def _blocks(self) -> Int[ndarray, " bound"]:
+        return block_bounds(self.rows, self.config.block_cells)
 
     def plan(self, epoch: int) -> tuple[Group, ...]:
         """The groups of an epoch."""
-        return plan_epoch(self.rows, self.config, epoch, self.rank, self.world)
+        return plan_epoch(self.rows, self.config, epoch, self.rank, self.world, self._blocks)
 
-    def groups(self, reader: GroupReader, plan: tuple[Group, ...]) -> "Iterator[Future[CsrGroup]]":
-        """Groups of a plan in their order, as the reader begins them."""
+    def groups(
+        self, reader: GroupReader, epoch: int, plan: tuple[Group, ...], *, goes_on: bool
+    ) -> "Iterator[Future[CsrGroup]]":
+        """Groups of an epoch in their order, as the reader begins them.
+
+        Parameters
+        ----------
+        plan
+            Those from the first that is wanted to the last.
+        goes_on
+            Begin to read the next epoch's first as well; this takes effect when the iterator is exhausted.
+        """
         # Rows that fit in one buffer are the same group in every epoch, so it is read once and kept.
         if self._only_group is not None and not _has_failed(self._only_group):
             yield self._only_group
             return
-        specs = (group_spec(group.rows(self.rows), self.config.block_cells, self.together) for group in plan)
-        for number, future in enumerate(reader.groups(specs)):
-            if plan[number].n_cells == len(self.rows):
+        is_only = plan[0].n_cells == len(self.rows)
+        begun = self._begun_for(epoch) if plan[0].number == 0 else []
+        own = plan[len(begun) :]
+        specs = itertools.chain(
+            map(self._spec, own), self._first_specs(epoch + 1) if goes_on and not is_only else iter(())
+        )
+        found = reader.groups(specs, begun)
+        for _ in plan:
+            future = next(found)
+            if is_only:
                 self._only_group = future
             yield future
+        if goes_on:
+            self._begun = epoch + 1, list(found)
+
+    def finish(self) -> None:
+        """Wait for what has been begun of another epoch."""
+        wait(self._begun[1] if self._begun else ())
+
+    def forget(self) -> None:
+        """Leave what has been begun of another epoch."""
+        self._begun = None
+
+    def _begun_for(self, epoch: int) -> "list[Future[CsrGroup]]":
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] != epoch or any(_has_failed(future) for future in begun[1]):
+            return []
+        return begun[1]
+
+    def _first_specs(self, epoch: int) -> Iterator[GroupSpec]:
+        yield from map(self._spec, self.plan(epoch)[: self.config.groups_ahead])
+
+    def _spec(self, group: Group) -> GroupSpec:
+        return group_spec(group.rows(self.rows), self.config.block_cells, self.together)
 
 
 class NaturalTakes:
@@ -55,12 +102,12 @@ class NaturalTakes:
     def __init__(self, course: Course) -> None:
         self._course = course
 
-    def epoch(self, reader: GroupReader, epoch: int, first_step: int) -> Iterator[Taken]:
+    def epoch(self, reader: GroupReader, epoch: int, first_step: int, *, goes_on: bool = False) -> Iterator[Taken]:
         """Per minibatch: the groups it draws from (more than one where it straddles), and which of their cells."""
         bounds = self._course.bounds
         first_cell = int(bounds[first_step])
         plan = tuple(group for group in self._course.plan(epoch) if group.first_cell + group.n_cells > first_cell)
-        groups = self._course.groups(reader, plan)
+        groups = self._course.groups(reader, epoch, plan, goes_on=goes_on)
         orders = (group.order() for group in plan)
         group, order = next(groups), next(orders)
         at = first_cell - plan[0].first_cell
@@ -74,6 +121,8 @@ class NaturalTakes:
                 at += len(takes[-1][1])
                 wanted -= len(takes[-1][1])
             yield takes
+        exhausted = next(groups, None)
+        assert exhausted is None
 
 
 class BalancedTakes:
@@ -91,14 +140,14 @@ class BalancedTakes:
         self._course, self._label, self._batch, self._slots = course, label, batch, slots
         self._last: _Standing | None = None
 
-    def epoch(self, reader: GroupReader, epoch: int, first_step: int) -> Iterator[Taken]:
+    def epoch(self, reader: GroupReader, epoch: int, first_step: int, *, goes_on: bool = False) -> Iterator[Taken]:
         """Per minibatch: cells of its group, and of those that the group carries from earlier ones."""
         course = self._course
         plan = course.plan(epoch)
         first_group = int(np.searchsorted(steps_of_groups(plan, course.bounds), first_step, side="right")) - 1
         before = self._last if self._last is not None and self._last.comes_before(epoch, first_group) else None
         self._last = None
-        groups = course.groups(reader, plan[first_group:])
+        groups = course.groups(reader, epoch, plan[first_group:], goes_on=goes_on)
         epochs = balanced_epoch(
             course.rows,
             self._label,

@@ -154,7 +154,8 @@ def _train_stage(
     with stream, checks:
         while state.stage is stage:
             epoch, loss_sum = state.epoch, torch.zeros((), device=device)
-            minibatches = stream.minibatches(epoch, state.epoch_step)
+            goes_on = state.stage_epoch + 1 < stage.epochs
+            minibatches = stream.minibatches(epoch, state.epoch_step, goes_on=goes_on)
             for _ in range(state.epoch_step, stream.n_steps):
                 pace.asks()
                 minibatch = codes.of_model(next(minibatches))

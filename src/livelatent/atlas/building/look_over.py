@@ -6,12 +6,12 @@ from scipy import sparse
 
 from livelatent.atlas.building import kernels
 from livelatent.atlas.layout import VALUE_TYPES
+from livelatent.atlas.seen import LARGEST
 from livelatent.atlas.sources.source import Csr, Matrix, Source
 from livelatent.errors import CountsError, SourceError
 
 LOG_CEILING = 25.0
 """log1p of the largest total anyone has measured stays below this."""
-LARGEST = 2**53
 
 
 def native(rows: Csr) -> Csr:

@@ -181,7 +181,7 @@ def test_a_gene_number_outside_the_store_never_reaches_a_kernel(own_atlas):
     indices[place] = own_atlas.n_genes
     with (
         Stream(own_atlas, own_atlas.rows(), SMALL) as stream,
-        pytest.raises(StoreError, match=rf"rows 1\d\d to 1\d\d of .*genes outside 0\.\.{own_atlas.n_genes - 1}"),
+        pytest.raises(StoreError, match=rf"rows 1\d\d to 1\d\d of .*gene index outside 0\.\.{own_atlas.n_genes - 1}"),
     ):
         list(stream.minibatches(0))
 

@@ -184,8 +184,8 @@ class StoredMatrix:
             seen = self._standing.read(fill, self._forget)
         if not seen.are_below(self.n_genes).all():
             raise StoreError(
-                f"{self._standing.place}: {where()} names genes outside 0..{self.n_genes - 1}; the store is damaged. "
-                "Copy it again, or ingest its sources again."
+                f"{self._standing.place}: {where()} holds a gene index outside 0..{self.n_genes - 1}; the store is "
+                "damaged. Copy it again, or ingest its sources again."
             )
 
     @property

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.linalg import eigsh
 
 from livelatent.arrays import Float, ndarray
 
@@ -34,6 +35,6 @@ def diffusion_space(links: sp.csr_matrix) -> Float[ndarray, "cell component"]:
         value, vector = value[largest], vector[:, largest]
     else:
         start = np.random.default_rng(0).standard_normal(n_cells)
-        value, vector = sp.linalg.eigsh(transition, k=n_wanted, which="LM", v0=start)
+        value, vector = eigsh(transition, k=n_wanted, which="LM", v0=start)
     moving = value < value.max()
     return np.asarray(vector[:, moving] * (value[moving] / (1 - value[moving])), np.float32)

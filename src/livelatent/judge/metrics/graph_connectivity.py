@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.csgraph
+from scipy.sparse.csgraph import connected_components
 
 from livelatent.arrays import Int, ndarray
 from livelatent.judge.metrics.knn_graph import KnnGraph
@@ -23,6 +23,6 @@ def graph_connectivity(graph: KnnGraph, label: Int[ndarray, " cell"]) -> float:
     shares = []
     for code in np.unique(label):
         own = np.flatnonzero(label == code)
-        _, piece = sp.csgraph.connected_components(links[own][:, own], directed=True, connection="weak")
+        _, piece = connected_components(links[own][:, own], directed=True, connection="weak")
         shares.append(np.bincount(piece).max() / len(own))
     return float(np.mean(shares))

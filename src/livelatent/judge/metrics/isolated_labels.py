@@ -11,16 +11,9 @@ __all__ = ["isolated_asw", "isolated_f1", "isolated_labels"]
 
 
 def isolated_labels(label: Int[ndarray, " cell"], batch: Int[ndarray, " cell"]) -> Int[ndarray, " isolated"]:
-    """Labels found in the fewest batches; all of them where all are found in as many.
-
-    Raises
-    ------
-    UndefinedMetricError
-        If there is one batch: then no label is more isolated than another.
-    """
-    n_batches = len(np.unique(batch))
-    if n_batches < 2:
-        raise UndefinedMetricError(f"Isolated labels are those of few batches; there is {n_batches} batch.")
+    """Labels found in the fewest batches: all of them where each is found in as many, none where there is one batch."""
+    if len(np.unique(batch)) < 2:
+        return np.empty(0, np.int64)
     pairs = np.unique(np.stack([label, batch], axis=1), axis=0)
     codes, n_found = np.unique(pairs[:, 0], return_counts=True)
     return np.asarray(codes[n_found == n_found.min()])
@@ -36,18 +29,31 @@ def isolated_asw(
     width
         What `silhouette_samples` gives for all labels.
 
+    Raises
+    ------
+    UndefinedMetricError
+        If no label is isolated: there is one batch.
+
     Notes
     -----
     As scib-metrics has it: the width against the nearest other label, averaged over the isolated label's cells. scib
     groups cells into the label and the rest, and averages over the rest too, which tells how coherent the rest is.
     """
+    _check_isolated(isolated)
     return float(np.mean([(width[label == code].mean() + 1) / 2 for code in isolated]))
 
 
 def isolated_f1(
     clusterings: Sequence[Int[ndarray, " cell"]], label: Int[ndarray, " cell"], isolated: Int[ndarray, " isolated"]
 ) -> float:
-    """Mean over isolated labels of the best F1 that any cluster of any clustering has for them (2.29 to 2.31)."""
+    """Mean over isolated labels of the best F1 that any cluster of any clustering has for them (2.29 to 2.31).
+
+    Raises
+    ------
+    UndefinedMetricError
+        If no label is isolated: there is one batch.
+    """
+    _check_isolated(isolated)
     return float(np.mean([max(_best_f1(cluster, label == code) for cluster in clusterings) for code in isolated]))
 
 
@@ -56,3 +62,8 @@ def _best_f1(cluster: Int[ndarray, " cell"], own: ndarray) -> float:
     size = np.bincount(cluster)
     hit = np.bincount(cluster[own], minlength=len(size))
     return float((2 * hit / (size + own.sum())).max())
+
+
+def _check_isolated(isolated: Int[ndarray, " isolated"]) -> None:
+    if not len(isolated):
+        raise UndefinedMetricError("Isolated labels are those of the fewest batches, so it needs at least 2; got 1.")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from livelatent.arrays import Int, ndarray
 from livelatent.errors import UndefinedMetricError
@@ -81,7 +82,7 @@ def acceptance(
 
 def _label_acceptance(links: sp.csr_matrix, batch: Int[ndarray, " cell"], n_others: int) -> float:
     """The acceptance of one label, 0 where its cells are not connected."""
-    n_pieces, piece = sp.csgraph.connected_components(links, directed=False)
+    n_pieces, piece = connected_components(links, directed=False)
     size = np.bincount(piece)
     usable = [code for code in range(n_pieces) if n_pieces == 1 or size[code] >= PIECE_NEIGHBORHOODS * n_others]
     used = np.isin(piece, usable)

@@ -9,23 +9,25 @@ __all__ = ["batch_variance", "covariate_variance", "pcr"]
 
 
 def pcr(
-    before: Float[ndarray, "cell component"], after: Float[ndarray, "cell latent"], batch: Int[ndarray, " cell"]
+    before: Float[ndarray, "cell component"] | None, after: Float[ndarray, "cell latent"], batch: Int[ndarray, " cell"]
 ) -> float:
     """(before - after) / before of the variance share that batches explain; 0 where it grew.
 
     Parameters
     ----------
     before
-        Principal components of the expression, 50 as a rule.
+        Principal components of the expression, 50 as a rule; None where there is none at hand.
 
     Raises
     ------
     UndefinedMetricError
-        If there is one batch, or batches explain nothing before.
+        If there is one batch or no expression, or batches explain nothing before.
     """
     n_batches = len(np.unique(batch))
     if n_batches < 2:
         raise UndefinedMetricError(f"PCR compares batches, so it needs at least 2; got {n_batches}.")
+    if before is None:
+        raise UndefinedMetricError("PCR compares with the expression: give `before=unintegrated(...)`.")
     share = batch_variance(before, batch)
     if share <= 0:
         raise UndefinedMetricError("PCR divides by the variance that batches explain before; they explain none.")

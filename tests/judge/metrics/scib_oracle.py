@@ -42,6 +42,7 @@ def main() -> None:
         "isolated_asw": scib_metrics.isolated_labels(latent, label, batch),
         "pcr": scib_metrics.pcr_comparison(before, latent, batch, categorical=True),
         "graph_connectivity": scib_metrics.graph_connectivity(BothWays(near), label),
+        "graph_connectivity_of_3": scib_metrics.graph_connectivity(BothWays(graph.subset_neighbors(3)), label),
         "graph_connectivity_one_way": scib_metrics.graph_connectivity(near, label),
         "ilisi": scib_metrics.ilisi_knn(graph, batch),
         "clisi": scib_metrics.clisi_knn(graph, label),

@@ -13,7 +13,7 @@ from livelatent.judge.metrics.knn_graph import knn_graph
 
 @pytest.fixture(scope="module")
 def links():
-    return fuzzy_graph(knn_graph(mixed_latent()[0], 15))
+    return fuzzy_graph(knn_graph(mixed_latent()[0][:250], 15))
 
 
 def test_resolutions_are_those_of_the_document():

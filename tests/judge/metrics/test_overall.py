@@ -20,7 +20,7 @@ def test_sums_are_means_after_min_max_and_what_all_share_is_left_out():
         }
     )
     table = got.table
-    assert table.index.tolist() == ["a", "c", "b"]
+    assert table.index.tolist() == ["c", "a", "b"]
     assert table["nmi"].to_dict() == pytest.approx({"a": 0, "b": 1, "c": 0.25})
     assert table["s_bio"].to_dict() == pytest.approx({"a": 0.5, "b": 0.5, "c": 0.375})
     assert table["s_batch"].to_dict() == pytest.approx({"a": 0.5, "b": 0.25, "c": 0.75})

@@ -71,10 +71,10 @@ def cycle_scores(
     """
     place = {str(gene): index for index, gene in enumerate(atlas.genes)}
     found = [np.unique([place[gene] for gene in names if gene in place]).astype(np.int64) for names in genes]
-    for phase, names, own in zip(("S", "G2/M"), genes, found, strict=True):
+    for name, wanted, own in zip(("S", "G2/M"), genes, found, strict=True):
         if not own.size:
-            hint = names_hint(list(names), place)
-            raise GeneMismatchError(f"{atlas.path}: none of the {len(names)} {phase} genes is there. {hint}".rstrip())
+            hint = names_hint(list(wanted), place)
+            raise GeneMismatchError(f"{atlas.path}: none of the {len(wanted)} {name} genes is there. {hint}".rstrip())
     n_controls = min(len(genes[0]), len(genes[1]))
     n_groups = int(group.max()) + 1
     logs = logs_of(atlas, mean_total)

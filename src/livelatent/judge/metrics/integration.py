@@ -147,7 +147,7 @@ def label_codes(label: Sequence[Any] | ndarray) -> tuple[Int[ndarray, " cell"], 
     return codes.astype(np.int64), tuple(str(name) for name in names)
 
 
-def scored_cells(label: Int[ndarray, " cell"], max_cells: int = MAX_CELLS, *, seed: int = 0) -> Int[ndarray, " cell"]:
+def scored_cells(label: Int[ndarray, " cell"], max_cells: int = MAX_CELLS, *, seed: int = 0) -> Int[ndarray, " chosen"]:
     """The cells that metrics are of: the labelled, or a draw of them that is stratified and keeps rare labels whole.
 
     Raises

@@ -35,6 +35,8 @@ _HOME = {
     "find_novel": "livelatent.judge.flags",
     "fit_reference": "livelatent.judge.reference",
     "fit_prototypes": "livelatent.judge.prototypes",
+    "compare_latents": "livelatent.judge.metrics.compare",
+    "score_latent": "livelatent.judge.metrics.integration",
     "LiveView": "livelatent.widget.view",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "annotate",
     "append",
     "centroid_distances",
+    "compare_latents",
     "embed",
     "embed_into",
     "find_novel",
@@ -61,6 +64,7 @@ __all__ = [
     "open_foreign",
     "qc",
     "rank_genes",
+    "score_latent",
     "simulate",
     "simulate_h5ad",
     "write_example",
@@ -77,6 +81,8 @@ if TYPE_CHECKING:
     from livelatent.example import write_example
     from livelatent.judge.classifier import annotate
     from livelatent.judge.flags import find_novel
+    from livelatent.judge.metrics.compare import compare_latents
+    from livelatent.judge.metrics.integration import score_latent
     from livelatent.judge.prototypes import fit_prototypes
     from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference

@@ -66,3 +66,7 @@ class ResumeError(LivelatentError, ValueError):
 
 class LabelError(LivelatentError, ValueError):
     """A label or prototype can't be used as asked: too few cells, or a name that is none."""
+
+
+class UndefinedMetricError(LivelatentError, ValueError):
+    """A metric has no value here: it compares batches, labels or methods, and there are not two of them."""

@@ -379,6 +379,8 @@ class LiveSession:
         with self._lock:
             alarms = tuple(self._alarms.values())
             note = self._look.layout.note if self._look is not None else ""
+        # First what is wrong with the model itself: whoever looks would otherwise wait for nothing.
+        alarms = (*status.alarms, *alarms)
         if state == "failed":
             alarms = (f"Training failed: {status.message}", *alarms)
         is_warming = note and self._worker is not None and self._worker.is_alive and not self._worker.is_ready

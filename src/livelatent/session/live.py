@@ -50,6 +50,10 @@ FIND_WHILE_TRAINING_CELLS = 20_000
 LOOKS_BEFORE_FIND = 3
 LASTING = ("done", "stopped", "failed")
 LAYOUTS_KEPT = 64
+NO_LABELS = (
+    "No label among the training cells, or none among the calibration cells: there are no flags and no predicted types. "
+    "Cells can be named here all the same."
+)
 
 
 class LiveSession:
@@ -148,7 +152,7 @@ class LiveSession:
             if novelties is not None:
                 self._take(novelties)
                 self._found_at = key
-            elif self.run.status.state in LASTING and self._found_at != key:
+            elif self.run.status.state in LASTING and self._found_at != key and self._can_judge:
                 self._attempt("flags", self._find_now)
             if self._looked_at != key or self._is_rough():
                 self._attempt("map", self._look_now)
@@ -199,8 +203,13 @@ class LiveSession:
             self._pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
 
+    @property
+    def _can_judge(self) -> bool:
+        """Whether there are types to hold cells against: some models learn without a label."""
+        return all(len(self.atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
+
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
-        if self._found_at == key:
+        if self._found_at == key or not self._can_judge:
             return False
         state = self.run.status.state
         if state in LASTING:
@@ -318,7 +327,7 @@ class LiveSession:
     def _annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
         look = self._look
-        if look is None or self.run.status.state not in LASTING or self.run.status.step == 0:
+        if look is None or self.run.status.state not in LASTING or self.run.status.step == 0 or not self._can_judge:
             return
         from livelatent.judge.classifier import annotate
 
@@ -406,7 +415,7 @@ class LiveSession:
                 stop=state in ("training", "paused"),
             ),
             alarms=alarms,
-            notes=self.run.notes,
+            notes=self.run.notes if self._can_judge else (*self.run.notes, NO_LABELS),
             journal=self.board.journals,
             vocabulary=self.board.vocabulary,
             n_saved=history.n_saved,

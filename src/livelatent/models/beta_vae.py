@@ -36,13 +36,13 @@ class BetaVAEConfig:
     atlas_path: str = ""
     n_latent: int = 50
     n_hidden: int = 512
-    beta: float = 1.0
+    beta: float | int = 1.0
     """Weight of the KL divergence."""
     reconstruction: Reconstruction = "sum"
     """The Gaussian log likelihood, summed over genes; or the mean squared error over them, as the report has it."""
-    variance: float = 0.1
+    variance: float | int = 0.05
     """Of a gene's expression about what is decoded; of `"sum"` only."""
-    kl_warmup_epochs: float = 10.0
+    kl_warmup_epochs: float | int = 10.0
     dropout: float = 0.0
     epochs: int = 50
     learning_rate: float = 1e-3
@@ -88,7 +88,7 @@ class BetaVAE(Model):
         n_genes: int = 5000,
         n_latent: int = 50,
         n_hidden: int = 512,
-        beta: float = 1.0,
+        beta: float | int = 1.0,
         reconstruction: Reconstruction = "sum",
         rows: Rows | None = None,
         **settings: Any,
@@ -138,7 +138,7 @@ class BetaVAE(Model):
             Stage(
                 name="autoencoder",
                 trains=("encoder.", "decoder."),
-                weights={"reconstruction": 1.0, "kl": config.beta},
+                weights={"reconstruction": 1.0, "kl": float(config.beta)},
                 schedules={"kl": Schedule(rise_epochs=config.kl_warmup_epochs)},
                 epochs=config.epochs,
                 learning_rate=config.learning_rate,

@@ -6,7 +6,7 @@ from livelatent.arrays import Float
 
 
 def squared_error_nll(
-    x: Float[Tensor, "cell gene"], mean: Float[Tensor, "cell gene"], variance: float
+    x: Float[Tensor, "cell gene"], mean: Float[Tensor, "cell gene"], variance: float | int
 ) -> Float[Tensor, "cell gene"]:
     r"""Negative log likelihood of a Gaussian of fixed variance, but for its constant.
 

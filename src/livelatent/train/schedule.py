@@ -24,18 +24,18 @@ class Schedule:
     Warm-up is that of Sonderby et al. (2016); cycles are those of Fu et al. (2019), as SAILER has them.
     """
 
-    wait_epochs: float = 0.0
+    wait_epochs: float | int = 0.0
     """Epochs at 0 before the first rise."""
-    rise_epochs: float = 0.0
+    rise_epochs: float | int = 0.0
     """Epochs from 0 to 1; none begins at 1."""
-    cycle_epochs: float | None = None
+    cycle_epochs: float | int | None = None
     """From the beginning of one rise to that of the next; None rises once."""
 
     def __post_init__(self) -> None:
         if min(self.wait_epochs, self.rise_epochs) < 0 or (self.cycle_epochs is not None and self.cycle_epochs <= 0):
             raise ValueError(f"a schedule's epochs are 0 or more, and those of a cycle more than 0; got {self}.")
 
-    def share_at(self, epoch: float) -> float:
+    def share_at(self, epoch: float | int) -> float:
         """The share, `epoch` epochs (a step is a fraction of one) into the stage."""
         since = epoch - self.wait_epochs
         if since < 0:
@@ -44,7 +44,7 @@ class Schedule:
             since %= self.cycle_epochs
         return min(since / self.rise_epochs, 1.0) if self.rise_epochs else 1.0
 
-    def scaled(self, factor: float) -> "Schedule":
+    def scaled(self, factor: float | int) -> "Schedule":
         """The same course in `factor` times as many epochs."""
         return dataclasses.replace(
             self,

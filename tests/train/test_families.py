@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,8 +12,7 @@ from livelatent.errors import LabelError
 from livelatent.models.model import Losses, Model, Reads, Verdict
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.embed import embed
-from livelatent.train.loop import choose_stream, train
-from livelatent.train.run import Run
+from livelatent.train.loop import train
 from livelatent.train.schedule import Schedule
 from livelatent.train.stage import Stage
 from livelatent.train.state import TrainState
@@ -231,7 +231,7 @@ def test_a_verdict_is_of_all_validation_cells_together_and_reaches_run_and_state
 
 def test_tokens_are_the_genes_that_a_cell_has(tiny_atlas):
     model = Tokens(config_of(tiny_atlas)).eval()
-    rows = [2, 4, 6]
+    rows = np.array([2, 4, 6])
     latent = embed(model, tiny_atlas, rows, device="cpu")
     weight = model.token.weight.detach().numpy()
     has = tiny_atlas.read_cells(rows).toarray()[:, : len(weight)] > 0
@@ -241,14 +241,6 @@ def test_tokens_are_the_genes_that_a_cell_has(tiny_atlas):
     assert float(model.token.weight.detach().square().sum()) < before
 
 
-def test_a_memory_limit_is_reckoned_for_what_the_model_reads(tiny_atlas):
-    buffers = {
-        kind: choose_stream(kind(config_of(tiny_atlas, 300)), tiny_atlas, CONFIG, memory="3MB").buffer_cells
-        for kind in (ThreeStages, Tokens)
-    }
-    assert buffers[ThreeStages] != buffers[Tokens]
-
-
 def test_a_model_that_needs_no_label_trains_without_and_one_that_does_says_so(tiny_atlas):
     rows = tiny_atlas.rows(labelled=False)
     assert steps_of(Tokens(config_of(tiny_atlas)), tiny_atlas, rows=rows)
@@ -256,9 +248,3 @@ def test_a_model_that_needs_no_label_trains_without_and_one_that_does_says_so(ti
         steps_of(ThreeStages(config_of(tiny_atlas)), tiny_atlas, rows=rows)
     with pytest.raises(LabelError, match="no training cell, by split, QC and `rows`, is left"):
         steps_of(Tokens(config_of(tiny_atlas)), tiny_atlas, rows=tiny_atlas.rows("validation"))
-
-
-def test_a_runs_status_tells_of_its_alarms(tiny_atlas, tmp_path):
-    run = Run(Cycles(config_of(tiny_atlas)), tiny_atlas, 1, tmp_path / "run", CONFIG, "cpu")
-    assert run.status.alarms == ()
-    assert run.stream == CONFIG

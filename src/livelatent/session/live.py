@@ -5,6 +5,7 @@ thread. No Jupyter here: the widget, the offline page and the tests are thin vie
 """
 
 import atexit
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -203,7 +204,7 @@ class LiveSession:
             self._pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
 
-    @property
+    @functools.cached_property
     def _can_judge(self) -> bool:
         """Whether there are types to hold cells against: some models learn without a label."""
         return all(len(self.atlas.rows(split, labelled=True)) for split in ("train", "calibration"))

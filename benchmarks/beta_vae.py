@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 import livelatent as ll
+from livelatent.judge.expression import gene_indices, log_genes
 from livelatent.judge.neighbors import nearest
 from livelatent.judge.projection import Projection
-from livelatent.judge.expression import gene_indices, log_genes
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.loop import train
 from livelatent.train.state import TrainState

@@ -117,9 +117,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=[256, 1024])
     args = parser.parse_args()
     torch.set_num_threads(1)
-    result = {
-        form: {str(n): figures(n, form, args.rounds) for n in args.cells} for form in ("bounded", "inverse")
-    }
+    result = {form: {str(n): figures(n, form, args.rounds) for n in args.cells} for form in ("bounded", "inverse")}
     print(json.dumps(result, indent=None if args.json else 1))
 
 

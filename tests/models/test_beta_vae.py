@@ -71,9 +71,7 @@ def test_the_loss_is_document_003s_cell_by_cell_and_gene_by_gene(model):
         for gene in range(len(model.genes)):
             log_density = Normal(decoded[cell, gene], 0.2**0.5).log_prob(minibatch.x[cell, gene])
             fit -= float(log_density - Normal(0.0, 0.2**0.5).log_prob(torch.tensor(0.0))) / 5
-        kl += sum(
-            float(m**2 + v.exp() - 1 - v) / 2 / 5 for m, v in zip(mean[cell], log_variance[cell], strict=True)
-        )
+        kl += sum(float(m**2 + v.exp() - 1 - v) / 2 / 5 for m, v in zip(mean[cell], log_variance[cell], strict=True))
     assert losses.terms["reconstruction"].item() == pytest.approx(fit, rel=1e-5)
     assert losses.terms["kl"].item() == pytest.approx(kl, rel=1e-4)
     assert losses.total.item() == pytest.approx(fit + 0.7 * kl, rel=1e-5)
@@ -129,7 +127,9 @@ def test_a_dimension_is_active_where_its_means_vary_by_more_than_a_hundredth():
     assert active_units(mean).tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize(("n_active", "n_latent", "alarmed"), [(0, 50, 1), (4, 50, 1), (5, 50, 0), (0, 3, 1), (1, 3, 0)])
+@pytest.mark.parametrize(
+    ("n_active", "n_latent", "alarmed"), [(0, 50, 1), (4, 50, 1), (5, 50, 0), (0, 3, 1), (1, 3, 0)]
+)
 def test_the_alarm_is_for_less_than_a_tenth(n_active, n_latent, alarmed):
     alarm = collapse_alarm(n_active, n_latent)
     assert (alarm is not None) == alarmed
@@ -144,7 +144,9 @@ def test_the_reports_setting_raises_the_alarm_and_the_default_never(tiny_atlas):
     alarms = {
         name: [
             step.alarms
-            for step in train(make(tiny_atlas, learning_rate=5e-3, **settings), tiny_atlas, CONFIG, epochs=8, device="cpu")
+            for step in train(
+                make(tiny_atlas, learning_rate=5e-3, **settings), tiny_atlas, CONFIG, epochs=8, device="cpu"
+            )
             if step.ends_epoch
         ]
         for name, settings in (("collapsed", COLLAPSED), ("default", {}))

@@ -1,6 +1,7 @@
 """A model of another family, with one changed line: saved, judged and looked at as CELLULAR is."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -33,7 +34,7 @@ def run(tiny_h5ad, tmp_path_factory):
 
 def test_the_view_shows_map_prototypes_predictions_and_flags(run, tmp_path):
     session = LiveSession(run)
-    session.settle(timeout_s=0)
+    session.settle(timeout_s=0.0)
     status, shown, prototypes = session.status(), session.latent_map(), session.prototypes()
     assert status.alarms == () or "PCA" in status.alarms[0]
     assert len(shown.xy) == run.atlas.n_cells
@@ -54,7 +55,8 @@ def test_a_saved_model_judges_as_the_one_in_memory(run, tmp_path):
     twin = load_model(tmp_path / "model")
     assert np.array_equal(embed(twin, run.atlas, device="cpu"), embed(run.model, run.atlas, device="cpu"))
     assert np.array_equal(find_novel(twin, run.atlas).p_value, found.p_value)
-    assert annotate(twin, run.atlas).equals(names)
+    # Read back, a regression's arrays lie in memory in another order, which moves the last bits of a product.
+    pd.testing.assert_frame_equal(annotate(twin, run.atlas), names, rtol=1e-6)
     hidden = run.atlas.true_labels[found.rows] == HIDDEN
     assert np.median(found.p_value[hidden]) < np.median(found.p_value[~hidden])
 
@@ -74,7 +76,7 @@ def test_a_collapsed_model_raises_its_alarm_in_the_view(run, tmp_path):
 def test_an_atlas_without_a_label_is_shown_with_no_error(tiny_h5ad, tmp_path):
     atlas = ingest(tiny_h5ad, tmp_path / "nameless.zarr")
     session = LiveSession(finished(atlas, tmp_path / "run", 2))
-    session.settle(timeout_s=0)
+    session.settle(timeout_s=0.0)
     status = session.status()
     assert not [alarm for alarm in status.alarms if "could not" in alarm]
     assert any("no flags and no predicted types" in note for note in status.notes)

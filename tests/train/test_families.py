@@ -106,9 +106,7 @@ class Cycles(Family):
     def stages(self):
         weights = {"kl": 2.0, "aligned": 1.0}
         schedules = {"kl": Schedule(wait_epochs=1, rise_epochs=1, cycle_epochs=2)}
-        return (
-            Stage(name="s", trains=("encoder.",), weights=weights, schedules=schedules, rows="all", epochs=5),
-        )
+        return (Stage(name="s", trains=("encoder.",), weights=weights, schedules=schedules, rows="all", epochs=5),)
 
     def embed(self, minibatch):
         return self.encoder((minibatch.x > 0).float())

@@ -31,7 +31,7 @@ def collapse_alarm(n_active: int, n_latent: int) -> str | None:
     if n_active >= max(ALARM_SHARE * n_latent, 1):
         return None
     return (
-        f"The posterior has collapsed: {n_active} of {n_latent} latent dimensions differ between cells, so the map, the "
-        'prototypes and the flags mean little. Sum the reconstruction over genes (reconstruction="sum"), lower beta, '
-        "or warm the KL up over more epochs."
+        f"The posterior has collapsed: {n_active} of {n_latent} latent dimensions differ between cells, so the map, "
+        'the prototypes and the flags mean little. Sum the reconstruction over genes (reconstruction="sum"), lower '
+        "beta, or warm the KL up over more epochs."
     )

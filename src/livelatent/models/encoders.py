@@ -14,7 +14,9 @@ class GaussianEncoder(nn.Module):
         self.mean = nn.Linear(n_hidden, n_latent)
         self.log_variance = nn.Linear(n_hidden, n_latent)
 
-    def forward(self, x: Float[Tensor, "cell gene"]) -> tuple[Float[Tensor, "cell latent"], Float[Tensor, "cell latent"]]:
+    def forward(
+        self, x: Float[Tensor, "cell gene"]
+    ) -> tuple[Float[Tensor, "cell latent"], Float[Tensor, "cell latent"]]:
         """Mean and log variance of q(z|x)."""
         hidden = self.hidden(x)
         return self.mean(hidden), self.log_variance(hidden)

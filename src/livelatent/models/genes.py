@@ -12,10 +12,13 @@ def genes_to_read(atlas: Atlas, n_genes: int, rows: Rows) -> Int[ndarray, " gene
     Raises
     ------
     CountsError
-        If no gene differs between the cells.
+        If no gene differs between the cells, or there are fewer than two.
     """
     kept = atlas.kept_genes.nonzero()[0]
-    genes = kept if n_genes >= len(kept) else highly_variable_genes(atlas, n_genes, rows)
+    if len(rows) < 2:
+        genes = kept[:0]
+    else:
+        genes = kept if n_genes >= len(kept) else highly_variable_genes(atlas, n_genes, rows)
     if not len(genes):
         raise CountsError(
             f"{atlas.path}: no gene differs between the {len(rows)} training cells, so there is nothing to learn from. "

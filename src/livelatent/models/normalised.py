@@ -33,7 +33,7 @@ def check_logs(x: Float[Tensor, "cell gene"], mean_total: float, model: str) -> 
     if is_whole or not (low >= 0 and high <= most * (1 + 1e-5)):
         what = "whole numbers only" if is_whole else f"values from {low:g} to {high:g}"
         raise CountsError(
-            f"{model} reads log1p(count * mean_total / total), which lies between 0 and {most:.3g} here and is no whole "
-            f"number; the minibatch holds {what}, as counts do. Stream it with values=\"log1p\" and the model's mean_total, "
-            "or train with `Run`, which does both."
+            f"{model} reads log1p(count * mean_total / total), which lies between 0 and {most:.3g} here and is no "
+            f"whole number; the minibatch holds {what}, as counts do. Stream it with values='log1p' and the model's "
+            "mean_total, or train with `Run`, which does both."
         )

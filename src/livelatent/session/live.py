@@ -52,8 +52,8 @@ LOOKS_BEFORE_FIND = 3
 LASTING = ("done", "stopped", "failed")
 LAYOUTS_KEPT = 64
 NO_LABELS = (
-    "No label among the training cells, or none among the calibration cells: there are no flags and no predicted types. "
-    "Cells can be named here all the same."
+    "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
+    "types. Cells can be named here all the same."
 )
 
 

@@ -143,10 +143,10 @@ def _train_stage(
     used = stage_rows(model, atlas, stage, "train", rows)
     held_out = stage_rows(model, atlas, stage, "validation", rows)[:VALIDATION_CELLS]
     if len(used) == 0:
-        lacking = " has a label that the model knows" if stage.rows == "labelled" else ", by split, QC and `rows`, is left"
-        raise LabelError(
-            f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell{lacking}."
+        lacking = (
+            " has a label that the model knows" if stage.rows == "labelled" else ", by split, QC and `rows`, is left"
         )
+        raise LabelError(f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell{lacking}.")
     optimizer = state.prepare(device)
     pace = _Pace()
     stream = stream_for(model, atlas, used, config, device=device)

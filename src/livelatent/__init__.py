@@ -22,6 +22,7 @@ _HOME = {
     "StreamConfig": "livelatent.stream.plan",
     # Not in __all__: a star import must not need Lightning.
     "StreamDataModule": "livelatent.stream.lightning_data",
+    "BetaVAE": "livelatent.models.beta_vae",
     "Cellular": "livelatent.models.cellular",
     "load_model": "livelatent.models.weights",
     "Run": "livelatent.train.run",
@@ -43,6 +44,7 @@ _HOME = {
 __all__ = [
     "Atlas",
     "Balance",
+    "BetaVAE",
     "Cellular",
     "LiveView",
     "Run",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from livelatent.judge.prototypes import fit_prototypes
     from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference
+    from livelatent.models.beta_vae import BetaVAE
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import load_model
     from livelatent.simulated.simulate import simulate, simulate_h5ad

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from livelatent.models.cellular import Cellular, CellularConfig
 from livelatent.models.losses.batch_mixing import batch_mixing
 from livelatent.models.losses.centroid import centroid
 from livelatent.models.losses.class_weights import class_weights
 from livelatent.models.losses.similarity import exponential_similarity
 from livelatent.models.losses.soft_nearest_neighbour import soft_nearest_neighbour
+from livelatent.stream.minibatch import Minibatch
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "cellular_loss.npz"
 
@@ -124,6 +126,72 @@ def test_centroid_term_by_hand_with_a_pair_never_seen_together():
     assert float(value) == pytest.approx(((1 - 1) ** 2 + (1 / 3 - 1 / 2) ** 2) / 2, rel=1e-6)
 
 
+def test_centroid_term_by_hand_for_three_types_in_two_batches():
+    # Before training, on a line: batch 0 has A at 0 and B at 4; batch 1 has B at 7 and C at 9. So A-B is 4, B-C is 2,
+    # and A-C is never seen.
+    reference = torch.tensor([[0.0, 4, 0], [4, 0, 2], [0, 2, 0]]) / 4
+    label = torch.tensor([0, 0, 0, 1, 1, 2])
+    z = torch.tensor([[0.0, 0], [2, 0], [4, 0], [2, 3], [2, 5], [2, -6]])  # centroids (2, 0), (2, 4), (2, -6)
+    # Distances A-B 4, B-C 10, A-C 6, over 10; the reference's own, over its largest, 1 and 2 / 4.
+    wanted = ((4 / 10 - 1) ** 2 + (10 / 10 - 2 / 4) ** 2) / 2
+    assert float(centroid(z, label, reference)) == pytest.approx(wanted, rel=1e-6)
+    assert float(centroid(7 * z, label, reference)) == pytest.approx(wanted, rel=1e-6)
+    # Without A nothing but B-C is left, which is the largest on both sides.
+    assert float(centroid(z[3:], label[3:], reference)) == 0
+
+
+def test_similarity_is_2_8_and_2_10_but_for_the_shift_that_cancels():
+    z = np.random.default_rng(2).normal(size=(6, 4))
+    similarity = exponential_similarity(cosines(torch.tensor(z)), 0.3)
+    for a in range(6):
+        for b in range(6):
+            wanted = 0.0 if a == b else slow_alpha(z, a, b, 0.3) / math.exp(1 / 0.3)
+            assert float(similarity[a, b]) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_with_one_positive_each_the_type_term_is_nt_xent():
+    # Equation 2.7, by torch's own cross-entropy: cells 2k and 2k + 1 are each other's only positive.
+    z = torch.randn(12, 5, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    label = torch.arange(12) // 2
+    logits = (cosines(z) / 0.4).fill_diagonal_(-torch.inf)
+    wanted = torch.nn.functional.cross_entropy(logits, torch.arange(12) ^ 1)
+    weight = torch.full((6,), 1 / 6, dtype=torch.float64)
+    value, skipped = soft_nearest_neighbour(exponential_similarity(cosines(z), 0.4), label, weight)
+    assert float(value) == pytest.approx(float(wanted), rel=1e-12)
+    assert int(skipped) == 0
+
+
+@pytest.mark.parametrize("form", ["inverse", "bounded"])
+def test_gradients_are_those_of_finite_differences(cells, form):
+    z, label, batch = (torch.tensor(part) for part in cells)
+    z, label, batch = z[:14, :4].clone().requires_grad_(), label[:14], batch[:14]
+    reference = torch.rand(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    reference = (reference + reference.T).fill_diagonal_(0)
+    uniform = torch.full((6,), 1 / 6, dtype=torch.float64)
+
+    def total(z, temperature):
+        cosine = cosines(z)
+        by_type, _ = soft_nearest_neighbour(exponential_similarity(cosine, temperature), label, uniform)
+        by_batch, _ = batch_mixing(exponential_similarity(cosine, 0.5), label, batch, uniform[:4], form)
+        return 0.9 * by_type + 0.1 * by_batch + centroid(z, label, reference)
+
+    temperature = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(total, (z, temperature), atol=1e-7)
+
+
+@pytest.mark.parametrize("form", ["inverse", "bounded"])
+def test_cells_of_no_batch_are_as_good_as_absent_from_the_batch_term(cells, form):
+    z, label, batch = (torch.tensor(part) for part in cells)
+    batch = torch.where(torch.arange(37) % 4 == 1, -1, batch)
+    known = batch >= 0
+    weight = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+    similarity = exponential_similarity(cosines(z), 0.5)
+    value, skipped = batch_mixing(similarity, label, batch, weight, form)
+    wanted, wanted_skipped = batch_mixing(similarity[known][:, known], label[known], batch[known], weight, form)
+    assert float(value) == pytest.approx(float(wanted), rel=1e-12)
+    assert int(skipped) == int(wanted_skipped) + int((~known).sum())
+
+
 @pytest.mark.parametrize(("n_own", "n_other"), [(5, 3), (2, 9)])
 def test_batch_term_of_mixed_batches_in_closed_form(n_own, n_other):
     # All cells in one place: r is a matter of counts alone.
@@ -220,3 +288,32 @@ def test_separated_batches_cost_more_than_mixed_ones():
             for z in (mixed, apart)
         ]
         assert costs[1] > 1.5 * costs[0]
+
+
+@pytest.mark.parametrize("form", ["inverse", "bounded"])
+@pytest.mark.parametrize("weights", ["uniform", "thesis"])
+def test_model_1_minimises_2_17_with_the_weights_of_2_15(cells, weights, form):
+    _, label, batch = cells
+    names = {"label_names": tuple("ABCDEF"), "batch_names": tuple("wxyz"), "genes": tuple("abcdefgh")}
+    model = Cellular(CellularConfig(**names, mean_total=1.0, n_latent=5, weights=weights, batch_term=form)).eval()
+    counts, batch_counts = [50, 30, 20, 9, 3, 1], [40, 3, 9, 7]
+    reference = np.abs(np.random.default_rng(9).normal(size=(6, 6)).astype(np.float32))
+    reference = reference + reference.T
+    np.fill_diagonal(reference, 0)
+    model.type_count.copy_(torch.tensor(counts))
+    model.batch_count.copy_(torch.tensor(batch_counts))
+    model.reference.copy_(torch.tensor(reference))
+    x = torch.rand(37, 8, generator=torch.Generator().manual_seed(5))
+    minibatch = Minibatch(x, torch.tensor(label), torch.tensor(batch), torch.arange(37), torch.ones(37))
+    losses = model.losses(minibatch, model.stages[0])
+    z = model.encoder(x).detach().double().numpy()
+    w_type, w_batch = (
+        [1 / len(n)] * len(n) if weights == "uniform" else [(1 / k) / sum(1 / j for j in n) for k in n]
+        for n in (counts, batch_counts)
+    )
+    by_type, skipped = slow_type_loss(z, label, w_type, 0.25)
+    by_batch, batch_skipped = slow_batch_loss(z, label, batch, w_batch, 0.5, form)
+    wanted = 0.9 * by_type + 0.1 * by_batch + slow_centroid_loss(z, label, reference)
+    assert losses.total.item() == pytest.approx(wanted, rel=1e-4)
+    assert losses.diagnostics["type_skipped"].item() == skipped
+    assert losses.diagnostics["batch_skipped"].item() == batch_skipped

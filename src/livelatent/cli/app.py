@@ -86,6 +86,8 @@ def train(
         fit_reference(run.model, atlas)
         run.model.save(out)
     status = run.status
+    for alarm in status.alarms:
+        stderr.print(escape(alarm))
     facts = {
         "model": str(out),
         "run": str(run.folder),

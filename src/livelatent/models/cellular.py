@@ -247,11 +247,10 @@ class Cellular(Model):
                 exponential_similarity(cosine, temperature), label, class_weights(self.type_count, config.weights)
             )
         if "batch" in weights:
-            known = batch >= 0
             terms["batch"], diagnostics["batch_skipped"] = batch_mixing(
-                exponential_similarity(cosine[known][:, known], BATCH_TEMPERATURE),
-                label[known],
-                batch[known],
+                exponential_similarity(cosine, BATCH_TEMPERATURE),
+                label,
+                batch,
                 class_weights(self.batch_count, config.weights),
                 config.batch_term,
             )

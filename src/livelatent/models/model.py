@@ -1,6 +1,6 @@
-"""What every model answers: stages, losses, embed, config."""
+"""What every model answers: stages, losses, embed, config; and what it may say besides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.stream.balance import Balance
-from livelatent.stream.minibatch import Minibatch
+from livelatent.stream.minibatch import Minibatch, Values
 
 if TYPE_CHECKING:
     from livelatent.train.stage import Stage
@@ -29,6 +29,32 @@ class Losses:
     """What went into the terms: anchors left out, temperatures."""
     metrics: dict[str, Tensor] = field(default_factory=dict)
     """Shown as curves beside the terms, never optimised."""
+    cells: dict[str, Tensor] = field(default_factory=dict)
+    """Of each cell, detached: those of all validation cells together are what the model's verdict is about."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of many cells together, and of no minibatch by itself."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Curves beside those of the validation."""
+    alarms: tuple[str, ...] = ()
+    """What is wrong with the model as it is now, each in a sentence or two; shown until it is wrong no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """What a model reads of each cell, beside its label and batch."""
+
+    values: Values = "log1p"
+    """log1p(count * mean_total / total), or counts."""
+    is_sparse: bool = False
+    """A `torch.sparse_csr` tensor: a cell's non-zero genes alone, however many."""
+    obs: tuple[str, ...] = ()
+    """Columns that come along in training, and are not there when cells are embedded."""
+    obsm: tuple[str, ...] = ()
+    """The same of arrays."""
 
 
 class Model(torch.nn.Module):
@@ -45,6 +71,8 @@ class Model(torch.nn.Module):
     """Facts a user should read once, such as a loss term that is off."""
     balance: Balance | None = None
     """The minibatches that its losses need, where the user names no stream; None takes each cell once an epoch."""
+    reads: Reads = Reads()
+    """What its minibatches hold."""
 
     @property
     def genes(self) -> ndarray:
@@ -77,12 +105,16 @@ class Model(torch.nn.Module):
         raise NotImplementedError
 
     def losses(self, minibatch: Minibatch, stage: "Stage") -> Losses:
-        """Named loss terms of a minibatch whose codes are the model's own."""
+        """Named loss terms of a minibatch whose codes are the model's own; `stage` weighs them as of this step."""
         raise NotImplementedError
 
     def embed(self, minibatch: Minibatch) -> Float[Tensor, "cell latent"]:
-        """Latent of each cell."""
+        """Latent of each cell of a minibatch whose codes are the model's own; a batch may be -1, new to it."""
         raise NotImplementedError
+
+    def verdict(self, cells: Mapping[str, Tensor]) -> Verdict:
+        """What to say, once an epoch, of the validation's `Losses.cells`, put together; not asked without any."""
+        return Verdict()
 
     def sha256(self) -> str:
         """Hash of config and weights: it names the model in labels and in what `judge` keeps."""

@@ -21,7 +21,10 @@ from livelatent.paths import local_path
 
 FORMAT = 1
 
-_CLASSES = {"Cellular": ("livelatent.models.cellular", "Cellular", "CellularConfig")}
+_CLASSES = {
+    "Cellular": ("livelatent.models.cellular", "Cellular", "CellularConfig"),
+    "BetaVAE": ("livelatent.models.beta_vae", "BetaVAE", "BetaVAEConfig"),
+}
 """What a model file may name: a file chooses from this list and can't reach any other code."""
 
 

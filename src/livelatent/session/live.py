@@ -5,6 +5,7 @@ thread. No Jupyter here: the widget, the offline page and the tests are thin vie
 """
 
 import atexit
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,10 @@ FIND_WHILE_TRAINING_CELLS = 20_000
 LOOKS_BEFORE_FIND = 3
 LASTING = ("done", "stopped", "failed")
 LAYOUTS_KEPT = 64
+NO_LABELS = (
+    "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
+    "types. Cells can be named here all the same."
+)
 
 
 class LiveSession:
@@ -148,7 +153,7 @@ class LiveSession:
             if novelties is not None:
                 self._take(novelties)
                 self._found_at = key
-            elif self.run.status.state in LASTING and self._found_at != key:
+            elif self.run.status.state in LASTING and self._found_at != key and self._can_judge:
                 self._attempt("flags", self._find_now)
             if self._looked_at != key or self._is_rough():
                 self._attempt("map", self._look_now)
@@ -199,8 +204,13 @@ class LiveSession:
             self._pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
 
+    @functools.cached_property
+    def _can_judge(self) -> bool:
+        """Whether there are types to hold cells against: some models learn without a label."""
+        return all(len(self.atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
+
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
-        if self._found_at == key:
+        if self._found_at == key or not self._can_judge:
             return False
         state = self.run.status.state
         if state in LASTING:
@@ -318,7 +328,7 @@ class LiveSession:
     def _annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
         look = self._look
-        if look is None or self.run.status.state not in LASTING or self.run.status.step == 0:
+        if look is None or self.run.status.state not in LASTING or self.run.status.step == 0 or not self._can_judge:
             return
         from livelatent.judge.classifier import annotate
 
@@ -379,6 +389,8 @@ class LiveSession:
         with self._lock:
             alarms = tuple(self._alarms.values())
             note = self._look.layout.note if self._look is not None else ""
+        # First what is wrong with the model itself: whoever looks would otherwise wait for nothing.
+        alarms = (*status.alarms, *alarms)
         if state == "failed":
             alarms = (f"Training failed: {status.message}", *alarms)
         is_warming = note and self._worker is not None and self._worker.is_alive and not self._worker.is_ready
@@ -404,7 +416,7 @@ class LiveSession:
                 stop=state in ("training", "paused"),
             ),
             alarms=alarms,
-            notes=self.run.notes,
+            notes=self.run.notes if self._can_judge else (*self.run.notes, NO_LABELS),
             journal=self.board.journals,
             vocabulary=self.board.vocabulary,
             n_saved=history.n_saved,

@@ -13,6 +13,7 @@ from livelatent.models.weights import copy_to
 from livelatent.progress import CellProgress, shown
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream
+from livelatent.train.codes import Codes
 from livelatent.train.devices import device_of, resolve_device
 
 
@@ -89,9 +90,20 @@ def latents(
     # A model in training, or on another device, belongs to somebody: a copy does the work.
     if model.training or any(module.training for module in model.modules()) or device_of(model) != on:
         model = copy_to(model, on)
-    with Stream(atlas, rows, config, genes=model.genes, mean_total=model.mean_total, device=on) as source:
+    codes = Codes(model, atlas)
+    source = Stream(
+        atlas,
+        rows,
+        config,
+        genes=model.genes,
+        mean_total=model.mean_total,
+        device=on,
+        values=model.reads.values,
+        sparse=model.reads.is_sparse,
+    )
+    with source:
         for minibatch in source.minibatches(epoch=0):
             # Not around the yield: the mode is the thread's, and would be the caller's between two parts.
             with torch.inference_mode():
-                latent = model.embed(minibatch).float().cpu().numpy()
+                latent = model.embed(codes.of_model(minibatch)).float().cpu().numpy()
             yield latent

@@ -1,5 +1,6 @@
 """The training loop: a generator that yields one Step per optimiser step."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -19,6 +20,7 @@ from livelatent.stream.health import Health
 from livelatent.stream.minibatch import Minibatch
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream, suited
+from livelatent.train.codes import Codes
 from livelatent.train.devices import resolve_device
 from livelatent.train.stage import Stage
 from livelatent.train.state import TrainState
@@ -42,7 +44,9 @@ class Step:
     diagnostics: dict[str, Tensor]
     metrics: dict[str, Tensor]
     validation: dict[str, float] | None
-    """The same on validation cells, at the last step of an epoch."""
+    """The same on validation cells, at the last step of an epoch, every term's weight in full."""
+    alarms: tuple[str, ...]
+    """What the model says is wrong with it, as of the last validation."""
     ends_epoch: bool
     cells_per_s: float
     wait_share: float
@@ -82,7 +86,7 @@ def choose_stream(
         return config
     # Training and validation have a stream each.
     half = parse_memory(memory) // 2
-    resolved = [Stream(atlas, own, config, genes=model.genes, memory=half).config for own in used if len(own)]
+    resolved = [stream_for(model, atlas, own, config, memory=half).config for own in used if len(own)]
     return min(resolved, key=lambda one: (one.buffer_cells, one.groups_ahead), default=config)
 
 
@@ -135,20 +139,18 @@ def _train_stage(
     rows: Rows | None,
     device: torch.device,
 ) -> Iterator[Step]:
-    codes = _Codes(model, atlas)
+    codes = Codes(model, atlas)
     used = stage_rows(model, atlas, stage, "train", rows)
     held_out = stage_rows(model, atlas, stage, "validation", rows)[:VALIDATION_CELLS]
     if len(used) == 0:
-        raise LabelError(
-            f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell has a label that the "
-            "model knows."
+        lacking = (
+            " has a label that the model knows" if stage.rows == "labelled" else ", by split, QC and `rows`, is left"
         )
-    genes, mean_total = model.genes, model.mean_total
+        raise LabelError(f"{atlas.path}: the stage {stage.name!r} has no cell to train on: no training cell{lacking}.")
     optimizer = state.prepare(device)
     pace = _Pace()
-    stream = Stream(atlas, used, config, genes=genes, mean_total=mean_total, device=device)
-    in_order = dataclasses.replace(config, shuffle=False, balance=None)
-    checks = Stream(atlas, held_out, in_order, genes=genes, mean_total=mean_total, device=device)
+    stream = stream_for(model, atlas, used, config, device=device)
+    checks = stream_for(model, atlas, held_out, dataclasses.replace(config, shuffle=False, balance=None), device=device)
     if state.position is not None:
         stream.check(state.position)
     with stream, checks:
@@ -172,9 +174,11 @@ def _train_stage(
                             f"the loss of stage {stage.name!r} is not finite in epoch {epoch}. Use a lower learning "
                             "rate, or check the atlas's counts."
                         )
-                    validation = _validate(model, stage, checks, codes)
+                    validation, state.alarms = _validate(
+                        model, stage.in_full(), checks, codes, config.seed, state.alarms
+                    )
                     state.position = stream.position(epoch + 1, 0)
-                    state.end_epoch(None if validation is None else validation["loss"])
+                    state.end_epoch(None if validation is None else _watched(stage, validation))
                 pace.ends_step()
                 yield Step(
                     number=state.step,
@@ -184,12 +188,39 @@ def _train_stage(
                     diagnostics=_detached(losses.diagnostics),
                     metrics=_detached(losses.metrics),
                     validation=validation,
+                    alarms=state.alarms,
                     ends_epoch=ends_epoch,
                     cells_per_s=pace.cells_per_s,
                     wait_share=pace.wait_share,
                     health=stream.health(),
                 )
                 pace.begins_step()
+
+
+def stream_for(
+    model: Model,
+    atlas: Atlas,
+    rows: Rows,
+    config: StreamConfig,
+    *,
+    device: str | torch.device = "cpu",
+    memory: int | str | None = None,
+) -> Stream:
+    """What a model reads of an atlas while it trains."""
+    reads = model.reads
+    return Stream(
+        atlas,
+        rows,
+        config,
+        genes=model.genes,
+        mean_total=model.mean_total,
+        device=device,
+        memory=memory,
+        values=reads.values,
+        sparse=reads.is_sparse,
+        obs=reads.obs,
+        obsm=reads.obsm,
+    )
 
 
 def stage_rows(model: Model, atlas: Atlas, stage: Stage, split: str, rows: Int[ndarray, " given"] | None) -> Rows:
@@ -209,17 +240,15 @@ def _optimise(
     config: StreamConfig,
     n_steps: int,
 ) -> Losses:
-    rate = stage.learning_rate_at(state.stage_epoch + state.epoch_step / n_steps)
+    epoch = state.stage_epoch + state.epoch_step / n_steps
+    rate, now = stage.learning_rate_at(epoch), stage.at(epoch)
     for group in optimizer.param_groups:
         group["lr"] = rate
     for name, module in model.named_modules():
         module.training = f"{name}.".startswith(stage.trains)
-    device = minibatch.x.device
-    # Random numbers of a step follow from (seed, step), so a resumed run draws the same, and the user's own random
-    # state is given back.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed((config.seed * 1_000_003 + state.step) % 2**63)
-        losses = model.losses(minibatch, stage)
+    # Random numbers of a step follow from (seed, step), so a resumed run draws the same.
+    with _random_numbers(config.seed * 1_000_003 + state.step, minibatch.x.device):
+        losses = model.losses(minibatch, now)
         losses.total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     # Not kept between steps: a snapshot copies weights only.
@@ -227,46 +256,50 @@ def _optimise(
     return losses
 
 
-def _validate(model: Model, stage: Stage, checks: Stream, codes: "_Codes") -> dict[str, float] | None:
-    """Mean of each term over the validation cells; None where there are none."""
+def _validate(
+    model: Model, stage: Stage, checks: Stream, codes: Codes, seed: int, before: tuple[str, ...]
+) -> tuple[dict[str, float] | None, tuple[str, ...]]:
+    """Mean of each term over the validation cells, None where there are none; and what is wrong with the model."""
     if checks.n_steps == 0:
-        return None
+        return None, before
     model.eval()
     sums: dict[str, float] = {}
+    cells: dict[str, list[Tensor]] = {}
     n_cells = 0
-    with torch.no_grad():
+    # The same random numbers every time: a model that draws its latents is held against itself, not against luck.
+    with torch.no_grad(), _random_numbers(seed, checks.device):
         for minibatch in checks.minibatches(epoch=0):
             losses = model.losses(codes.of_model(minibatch), stage)
             for name, value in {**losses.terms, **losses.metrics, "loss": losses.total}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * minibatch.n_cells
+            for name, values in losses.cells.items():
+                cells.setdefault(name, []).append(values)
             n_cells += minibatch.n_cells
-    return {name: value / n_cells for name, value in sums.items()}
+        means = {name: value / n_cells for name, value in sums.items()}
+        if not cells:
+            return means, before
+        verdict = model.verdict({name: torch.cat(parts) for name, parts in cells.items()})
+    return means | verdict.metrics, verdict.alarms
+
+
+def _watched(stage: Stage, validation: dict[str, float]) -> float:
+    if stage.watches not in validation:
+        raise ValueError(
+            f"stage {stage.name!r} watches {stage.watches!r}, and its validation has {', '.join(sorted(validation))}."
+        )
+    return validation[stage.watches]
+
+
+@contextlib.contextmanager
+def _random_numbers(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers that follow from `seed`; the user's own random state is given back."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed % 2**63)
+        yield
 
 
 def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in values.items()}
-
-
-class _Codes:
-    """Label and batch codes of an atlas → those of a model, by name."""
-
-    def __init__(self, model: Model, atlas: Atlas) -> None:
-        self._label = codes_in(atlas.label_names, model.label_names)
-        # Without a batch column all codes are 0 on both sides.
-        batch_names = atlas.batch_names if model.batch_names else ()
-        self._batch = codes_in(batch_names, model.batch_names) if batch_names else np.zeros(2, dtype=np.int64)
-
-    def of_model(self, minibatch: Minibatch) -> Minibatch:
-        """The minibatch in the model's codes; -1 where a name is unknown to it."""
-        return dataclasses.replace(
-            minibatch,
-            label=self._translated(minibatch.label, self._label),
-            batch=self._translated(minibatch.batch, self._batch),
-        )
-
-    @staticmethod
-    def _translated(code: Int[Tensor, " cell"], table: Int[ndarray, " name"]) -> Int[Tensor, " cell"]:
-        return torch.from_numpy(table).to(code.device)[code]
 
 
 class _Pace:

@@ -61,6 +61,8 @@ class RunStatus:
     """Why it failed, or what was said at the end."""
     health: Health = field(default_factory=Health)
     """Of the stream that it trains on."""
+    alarms: tuple[str, ...] = ()
+    """What the model said is wrong with it when it was validated last, such as a collapsed posterior."""
 
     def __repr__(self) -> str:
         text = f"{self.state}: epoch {self.epoch} of {self.epochs}, step {self.step:,} ({self.stage})"
@@ -70,7 +72,7 @@ class RunStatus:
             text += f", {self.health.types:.0f} labels and {self.health.batches:.0f} batches a minibatch"
         if self.health.lone_cells >= 0.5:
             text += f", {self.health.lone_cells:.0f} of its cells alone with their label"
-        return f"RunStatus({text}{'. ' + self.message if self.message else ''})"
+        return f"RunStatus({'. '.join((text, *filter(None, (self.message,)), *self.alarms))})"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,15 @@ class Run:
         state, stages = self._state, self._state.stages
         stage = stages[min(state.stage_index, len(stages) - 1)]
         return RunStatus(
-            self._phase, stage.name, state.epoch, state.epochs, state.step, *self._pace, self._message, self._health
+            self._phase,
+            stage.name,
+            state.epoch,
+            state.epochs,
+            state.step,
+            *self._pace,
+            self._message,
+            self._health,
+            state.alarms,
         )
 
     @property

@@ -47,6 +47,10 @@ class TrainState:
     """Epoch of the stage that had the lowest validation loss."""
     best: dict[str, Tensor] = field(default_factory=dict)
     """Weights of that epoch."""
+    alarms: tuple[str, ...] = ()
+    """What the model said is wrong with it when it was validated last."""
+    best_alarms: tuple[str, ...] = ()
+    """The same in the epoch of the lowest validation loss."""
     optimizer: torch.optim.Adam | None = None
     position: Position | None = None
     _saved_optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -61,8 +65,7 @@ class TrainState:
             longest = max(stage.epochs for stage in stages)
             stages = tuple(
                 dataclasses.replace(
-                    stage,
-                    epochs=max(round(stage.epochs * epochs / longest), 1),
+                    stage.lasting(max(round(stage.epochs * epochs / longest), 1)),
                     warmup_epochs=min(stage.warmup_epochs, epochs // 4),
                 )
                 for stage in stages
@@ -97,7 +100,13 @@ class TrainState:
         return self.optimizer
 
     def end_epoch(self, validation_loss: float | None) -> None:
-        """Count the epoch, keep the weights if they are the best, and go to the next stage where this one ends."""
+        """Count the epoch, keep the weights if they are the best, and go to the next stage where this one ends.
+
+        Parameters
+        ----------
+        validation_loss
+            What the stage watches; None where there are no validation cells.
+        """
         stage = self.stage
         assert stage is not None
         self.epoch, self.stage_epoch, self.epoch_step = self.epoch + 1, self.stage_epoch + 1, 0
@@ -105,6 +114,7 @@ class TrainState:
         if watched and validation_loss is not None and validation_loss < self.best_loss:
             self.best_loss, self.best_epoch = validation_loss, self.stage_epoch
             self.best = {name: p.detach().clone() for name, p in stage.parameters(self.model).items()}
+            self.best_alarms = self.alarms
         patient = stage.patience is None or self.stage_epoch - self.best_epoch < stage.patience
         if self.stage_epoch < stage.epochs and (patient or not watched):
             return
@@ -112,8 +122,10 @@ class TrainState:
             for name, parameter in stage.parameters(self.model).items():
                 if name in self.best:
                     parameter.copy_(self.best[name])
+        if self.best:
+            self.alarms = self.best_alarms
         self.stage_index, self.stage_epoch = self.stage_index + 1, 0
-        self.best_loss, self.best_epoch, self.best = math.inf, 0, {}
+        self.best_loss, self.best_epoch, self.best, self.best_alarms = math.inf, 0, {}, ()
         self.optimizer, self.position = None, None
 
     def save(self, folder: Path) -> None:
@@ -138,6 +150,8 @@ class TrainState:
             "epoch_step": self.epoch_step,
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "best_epoch": self.best_epoch,
+            "alarms": list(self.alarms),
+            "best_alarms": list(self.best_alarms),
             "position": None if self.position is None else json.loads(self.position.to_json()),
             "sha256": hash_tensors(tensors),
         }
@@ -179,6 +193,9 @@ class TrainState:
             for key in ("stage_index", "epoch", "stage_epoch", "step", "epoch_step", "best_epoch"):
                 setattr(self, key, int(facts[key]))
             self.best_loss = math.inf if facts["best_loss"] is None else float(facts["best_loss"])
+            # Not in the files of 0.1's first weeks, whose models had nothing to say.
+            self.alarms = tuple(map(str, facts.get("alarms", ())))
+            self.best_alarms = tuple(map(str, facts.get("best_alarms", ())))
             place = facts["position"]
             self.position = None if place is None else Position.from_json(json.dumps(place))
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:

@@ -29,8 +29,10 @@ def batch_mixing(
     ----------
     similarity
         exp((cos - 1) / tau) with a zero diagonal.
-    label, batch
+    label
         Codes, none of them -1.
+    batch
+        Codes; a cell of -1 is of no batch, and neither an anchor nor a neighbour.
     weight
         Per batch, from `class_weights`.
     form
@@ -39,7 +41,7 @@ def batch_mixing(
     Returns
     -------
     The loss, and how many anchors were left out, because their type has no other cell of their batch in the
-    minibatch or none of another batch.
+    minibatch or none of another batch; cells of no batch are among them.
 
     Notes
     -----
@@ -47,24 +49,27 @@ def batch_mixing(
     document 000 takes :math:`1/l`, which follows the batches' imbalance more than their mixing; the default
     of the models is :math:`\max(0, \log(1 + n_{neg}/n_{pos}) - l)` (EVIDENCE, lesson 3).
     """
-    # One column per pair of type and batch that occurs: at most as many as cells, however large the atlas.
-    pairs, pair = torch.unique(label * len(weight) + batch, return_inverse=True)
-    types, own_type = torch.unique(label, return_inverse=True)
-    pair_onehot = torch.nn.functional.one_hot(pair, max(len(pairs), 1)).to(similarity.dtype)
-    type_onehot = torch.nn.functional.one_hot(own_type, max(len(types), 1)).to(similarity.dtype)
-    same = (similarity @ pair_onehot).gather(1, pair.unsqueeze(1)).squeeze(1)
-    all_batches = (similarity @ type_onehot).gather(1, own_type.unsqueeze(1)).squeeze(1)
-    n_same = pair_onehot.sum(0)[pair] - 1
-    n_other = type_onehot.sum(0)[own_type] - 1 - n_same
-    counted = (n_same > 0) & (n_other > 0)
+    same_type = similarity.masked_fill(label.unsqueeze(1) != label, 0.0)
+    # A cell of no batch is nobody's neighbour: its row is all zero.
+    batch_onehot = torch.nn.functional.one_hot(batch + 1, len(weight) + 1)[:, 1:].to(similarity.dtype)
+    by_batch = same_type @ batch_onehot
+    own = batch.clamp(min=0).unsqueeze(1)
+    same = by_batch.gather(1, own).squeeze(1)
+    # Summed without the anchor's own batch, so that the ratio keeps its digits where batches are far apart.
+    other = by_batch.scatter(1, own, 0.0).sum(1)
+    with torch.no_grad():
+        types, own_type = torch.unique(label, return_inverse=True)
+        in_type = torch.nn.functional.one_hot(own_type, max(len(types), 1)).to(similarity.dtype)
+        number = (in_type.T @ batch_onehot)[own_type]
+        n_same = number.gather(1, own).squeeze(1) - 1
+        n_other = number.sum(1) - 1 - n_same
+        counted = (batch >= 0) & (n_same > 0) & (n_other > 0)
 
     tiny = torch.finfo(similarity.dtype).tiny
-    other = (all_batches - same).clamp(min=0)
     log_ratio = torch.log1p(other / torch.where(counted, same, 1.0).clamp(min=tiny))
     if form == "inverse":
         value = 1 / log_ratio.clamp(min=LEAST_LOG_RATIO)
     else:
         value = torch.relu(torch.log1p(n_other / n_same.clamp(min=1)) - log_ratio)
     value = torch.where(counted, value, 0.0)
-    batch_onehot = torch.nn.functional.one_hot(batch, len(weight)).to(similarity.dtype)
     return weighted_class_mean(value, counted.to(similarity.dtype), batch_onehot, weight), (~counted).sum()

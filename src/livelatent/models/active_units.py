@@ -1,0 +1,37 @@
+"""Which latent dimensions say anything about the cell."""
+
+from torch import Tensor
+
+from livelatent.arrays import Bool, Float
+
+ACTIVE_VARIANCE = 0.01
+"""Variance of the posterior means over cells above which a dimension is active (Burda et al. 2016, section 5.2)."""
+
+ALARM_SHARE = 0.1
+"""A model with a smaller share of active dimensions has collapsed."""
+
+
+def active_units(mean: Float[Tensor, "cell latent"]) -> Bool[Tensor, " latent"]:
+    """Whether the posterior mean of each dimension differs between cells.
+
+    Notes
+    -----
+    Cov_x(E[z|x]) > 0.01 of [1]_: the prior has variance 1, so that a dimension below tells less than a hundredth of
+    it apart.
+
+    References
+    ----------
+    .. [1] Burda, Grosse and Salakhutdinov (2016), Importance weighted autoencoders.
+    """
+    return mean.double().var(dim=0, correction=0) > ACTIVE_VARIANCE
+
+
+def collapse_alarm(n_active: int, n_latent: int) -> str | None:
+    """What to tell a person about a latent that says next to nothing; None where it says enough."""
+    if n_active >= max(ALARM_SHARE * n_latent, 1):
+        return None
+    return (
+        f"The posterior has collapsed: {n_active} of {n_latent} latent dimensions differ between cells, so the map, "
+        'the prototypes and the flags mean little. Sum the reconstruction over genes (reconstruction="sum"), lower '
+        "beta, or warm the KL up over more epochs."
+    )

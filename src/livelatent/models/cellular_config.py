@@ -65,5 +65,5 @@ class CellularConfig:
     n_gene_vectors: int = field(default=0, metadata=LATER)
     """Genes whose vector was given; those of the others are learned."""
     vector_size: int = field(default=VECTOR_SIZE, metadata=LATER)
-    step_bytes: int = field(default=1_000_000_000, metadata=LATER)
+    step_bytes: int = field(default=400_000_000, metadata=LATER)
     """What one training step's tokens may keep in memory: cells pass a transformer in chunks that fit it."""

@@ -76,8 +76,9 @@ class Tower(nn.Module):
     @property
     def bytes_per_cell(self) -> int:
         """About what a cell's tokens keep for the backward pass, and the gradients under way beside it."""
-        kept = self.transformer.depth * (9 * self.width + 5 * self.transformer.attention_width)
-        return 4 * (self.n_tokens + 1) * (kept + 12 * self.width)
+        # Measured: 112 MB a cell of 2,001 tokens at the default widths (benchmarks/RESULTS.md).
+        kept = self.transformer.depth * (14 * self.width + 8 * self.transformer.attention_width)
+        return 4 * (self.n_tokens + 1) * (kept + 16 * self.width)
 
     @property
     def chunk_cells(self) -> int:

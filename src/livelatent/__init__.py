@@ -33,6 +33,8 @@ _HOME = {
     "rank_genes": "livelatent.judge.rank_genes",
     "embed_into": "livelatent.train.embed",
     "annotate": "livelatent.judge.classifier",
+    "attention_by_type": "livelatent.judge.attention",
+    "attention_stability": "livelatent.judge.attention",
     "find_novel": "livelatent.judge.flags",
     "fit_reference": "livelatent.judge.reference",
     "fit_prototypes": "livelatent.judge.prototypes",
@@ -53,6 +55,8 @@ __all__ = [
     "__version__",
     "annotate",
     "append",
+    "attention_by_type",
+    "attention_stability",
     "centroid_distances",
     "compare_latents",
     "embed",
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
     from livelatent.atlas.ingest import ingest
     from livelatent.atlas.qc import qc
     from livelatent.example import write_example
+    from livelatent.judge.attention import attention_by_type, attention_stability
     from livelatent.judge.classifier import annotate
     from livelatent.judge.flags import find_novel
     from livelatent.judge.metrics.compare import compare_latents

@@ -1,7 +1,7 @@
-"""CELLULAR, Model 1 of document 000: a feed-forward encoder trained by three contrastive terms."""
+"""CELLULAR, Models 1 to 3 of document 000: an encoder trained by three contrastive terms."""
 
 import math
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from livelatent.arrays import Float, Int, Rows, as_rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.centroids import centroid_distances
+from livelatent.atlas.group_sums import group_sums
 from livelatent.atlas.hvg import highly_variable_genes
+from livelatent.atlas.passes import logs_of
 from livelatent.atlas.pca import pca
 from livelatent.errors import CountsError, LabelError
+from livelatent.models.augment import Augmentation
+from livelatent.models.cellular_config import CellularConfig, Encoder
+from livelatent.models.encoder import GeneSetSource, build_encoder, read_prior
 from livelatent.models.losses.batch_mixing import BatchTerm, batch_mixing
 from livelatent.models.losses.centroid import centroid
 from livelatent.models.losses.class_weights import Weights, class_weights
@@ -23,48 +28,28 @@ from livelatent.models.model import Losses, Model
 from livelatent.stream.minibatch import Minibatch
 from livelatent.train.stage import Stage
 
+__all__ = ["Cellular", "CellularConfig"]
+
 TEMPERATURE_START = 0.25
 TEMPERATURE_RANGE = (0.1, 1.0)
 BATCH_TEMPERATURE = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellularConfig:
-    """Everything but the weights."""
-
-    genes: tuple[str, ...]
-    label_names: tuple[str, ...]
-    batch_names: tuple[str, ...]
-    mean_total: float
-    atlas_path: str = ""
-    n_latent: int = 100
-    weights: Weights = "uniform"
-    """Class weights of equation 2.12 ("thesis"), or one weight for all."""
-    batch_term: BatchTerm = "bounded"
-    """The batch term that is 0 at perfect mixing, or 2.11 as it stands ("inverse")."""
-    type_weight: float = 0.9
-    batch_weight: float = 0.1
-    centroid_weight: float = 1.0
-    dropout: float = 0.2
-    epochs: int = 50
-    classifier_epochs: int = 50
-    learning_rate: float = 1e-3
-    weight_decay: float = 5e-5
-    warmup_epochs: int = 4
-    patience: int = 20
-    n_components: int = 50
-    """Principal components of the reference that the centroid term is held against."""
-    seed: int = 0
-
-
 class Cellular(Model):
-    """Model 1: cells of one type lie together, whatever their batch, and types as far apart as in the data.
+    """Cells of one type lie together, whatever their batch, and types as far apart as in the data.
 
     Parameters
     ----------
     atlas
         Where genes, class weights and reference distances are computed, over labelled training cells. A
         `CellularConfig` rebuilds a model without one; its buffers are then filled by `load_state_dict`.
+    encoder
+        `"feed_forward"` is Model 1. `"genes"` is Model 2, a transformer over gene tokens; `"genes+sets"` is Model 3,
+        which has another over gene sets beside it. Without a GPU those two are for some hundred genes.
+    gene_sets
+        Of Model 3: a GMT file, or names and their genes. The 500 of highest Q are used (`select_gene_sets`).
+    gene_vectors
+        Of Models 2 and 3: the published gene2vec table. Vectors of genes that it lacks, or of all, are learned.
     n_genes
         Highly variable genes to read.
     rows
@@ -78,6 +63,8 @@ class Cellular(Model):
         If fewer than two training cells have a label.
     CountsError
         If no gene differs between them.
+    SourceError, GeneMismatchError
+        If `gene_sets` or `gene_vectors` is no such file, or shares too few genes with the atlas.
     """
 
     type_count: Tensor
@@ -88,6 +75,9 @@ class Cellular(Model):
         self,
         atlas: Atlas | CellularConfig,
         *,
+        encoder: Encoder = "feed_forward",
+        gene_sets: GeneSetSource | None = None,
+        gene_vectors: str | Path | None = None,
         n_genes: int = 2000,
         n_latent: int = 100,
         weights: Weights = "uniform",
@@ -118,8 +108,10 @@ class Cellular(Model):
                 f"{atlas.path}: no gene differs between the {len(used)} labelled training cells, so there is nothing "
                 "to learn from. Look at the counts, or label more cells."
             )
+        names = tuple(str(name) for name in atlas.genes[genes])
+        prior = read_prior(encoder, names, gene_sets, gene_vectors)
         self.config = CellularConfig(
-            genes=tuple(str(name) for name in atlas.genes[genes]),
+            genes=names,
             label_names=tuple(atlas.label_names),
             batch_names=tuple(atlas.batch_names),
             mean_total=float(atlas.mean_total),
@@ -127,7 +119,8 @@ class Cellular(Model):
             n_latent=n_latent,
             weights=weights,
             batch_term=batch_term,
-            **settings,
+            encoder=encoder,
+            **(settings if prior is None else settings | prior.config_fields()),
         )
         self._build()
         label, batch = atlas.label[used], atlas.batch[used]
@@ -137,27 +130,21 @@ class Cellular(Model):
         components = pca(atlas, genes, n_components, used, mean_total=self.mean_total)
         distances = centroid_distances(atlas, components, genes, used, mean_total=self.mean_total)
         self.reference.copy_(torch.from_numpy(distances.mean))
-        self.notes = self._facts()
+        if prior is not None:
+            prior.fill(self.encoder, atlas, genes, used)
+        if self.augmentation is not None and self.config.replace_share:
+            sums, _ = group_sums(atlas, label, len(self.type_count), used, logs_of(atlas, self.mean_total))
+            self.augmentation.mean.copy_(torch.from_numpy(sums.mean[:, genes]))
+            self.augmentation.deviation.copy_(torch.from_numpy(np.sqrt(sums.variance[:, genes])))
+        self.notes = (*self._facts(), *(() if prior is None else prior.facts(len(genes))))
 
     def _build(self) -> None:
         config = self.config
         n_genes, n_types = len(config.genes), len(config.label_names)
-        # Widths of the authors' code: half and a quarter of the genes.
-        wide, narrow = max(math.ceil(n_genes / 2), 1), max(math.ceil(n_genes / 4), 1)
         # A model of one seed has one set of starting weights, and the caller's random state is left alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.encoder = nn.Sequential(
-                nn.LayerNorm(n_genes),
-                nn.Linear(n_genes, wide),
-                nn.LayerNorm(wide),
-                nn.ReLU(),
-                nn.Dropout(config.dropout),
-                nn.Linear(wide, narrow),
-                nn.LayerNorm(narrow),
-                nn.ReLU(),
-                nn.Linear(narrow, config.n_latent),
-            )
+            self.encoder = build_encoder(config)
             self.classifier = nn.Sequential(
                 nn.Linear(config.n_latent, 512),
                 nn.ReLU(),
@@ -171,6 +158,11 @@ class Cellular(Model):
         self.register_buffer("type_count", torch.zeros(n_types, dtype=torch.int64))
         self.register_buffer("batch_count", torch.zeros(max(len(config.batch_names), 1), dtype=torch.int64))
         self.register_buffer("reference", torch.zeros(n_types, n_types))
+        self.augmentation = (
+            Augmentation(n_types, n_genes, config.mask_share, config.replace_share)
+            if config.mask_share or config.replace_share
+            else None
+        )
 
     @property
     def _mixes_batches(self) -> bool:
@@ -222,6 +214,8 @@ class Cellular(Model):
         x, label, batch = minibatch.x[known], minibatch.label[known], minibatch.batch[known]
         if stage.name == "classifier":
             return self._classifier_losses(x, label)
+        if self.augmentation is not None and self.encoder.training:
+            x = self.augmentation(x, label)
         latent = self.encoder(x)
         terms, diagnostics = self._representation_terms(latent, label, batch, stage.weights)
         total = latent.sum() * 0

@@ -1,6 +1,5 @@
 """Models on disk: safetensors and JSON, never pickle."""
 
-import dataclasses
 import hashlib
 import importlib
 import json
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from livelatent import atomic
 from livelatent.errors import ModelError
+from livelatent.models.config import config_facts
 from livelatent.models.model import Model
 from livelatent.paths import local_path
 
@@ -30,7 +30,7 @@ _CLASSES = {
 
 def hash_model(model: Model) -> str:
     """Sha256 of a model's class, config and weights."""
-    config = json.dumps(dataclasses.asdict(model.config), sort_keys=True, separators=(",", ":"))
+    config = json.dumps(config_facts(model.config), sort_keys=True, separators=(",", ":"))
     return hash_tensors(model.state_dict(), head=f"{type(model).__name__}\n{config}\n")
 
 
@@ -67,7 +67,7 @@ def save_model(model: Model, folder: Path) -> Path:
                 "class": type(model).__name__,
                 "version": __version__,
                 "sha256": sha256,
-                "config": dataclasses.asdict(model.config),
+                "config": config_facts(model.config),
                 "notes": list(model.notes),
             },
         )

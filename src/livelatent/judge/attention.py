@@ -1,0 +1,241 @@
+"""What the class token attends to, by cell type, and how far that holds from one seed to the next (2.3.5)."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from livelatent.arrays import Float, Rows, as_rows, ndarray
+from livelatent.atlas.atlas import Atlas
+from livelatent.errors import LabelError, ModelError
+from livelatent.models.cellular import Cellular
+from livelatent.models.encoder import towers_of
+from livelatent.models.model import codes_in
+from livelatent.models.transformer import weights_of
+from livelatent.stream.plan import StreamConfig
+from livelatent.stream.stream import Stream
+
+__all__ = ["attention_by_type", "attention_stability", "class_row"]
+
+QUERY_BYTES = 64_000_000
+"""Attention weights in memory at once: the read-out goes through a layer's queries in blocks of this size."""
+
+N_TOP = 20
+
+
+def class_row(layers: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, "cell token"]:
+    r"""What reaches the class token from each other token, through all layers.
+
+    Parameters
+    ----------
+    layers
+        Queries and keys of each layer, [cell, head, token, dim], from the first layer to the last; token 0 is the
+        class token.
+
+    Returns
+    -------
+    One weight per cell and token, the class token left out; with its own they would sum to 1.
+
+    Notes
+    -----
+    Section 2.3.5 of document 000: the mean A over heads, plus the identity, rows divided by their sums (which are 2:
+    those of A are 1), the layers' matrices multiplied, the class token's row. Only that row goes through the
+    product, :math:`e^T \tilde A_L \cdots \tilde A_1` from the left, so a layer costs a product of a row with a matrix
+    and no matrix is whole in memory; the products of matrices would cost n times as much for n tokens.
+    """
+    n_cells, n_heads, n_tokens, _ = layers[0][0].shape
+    row = layers[0][0].new_zeros(n_cells, n_tokens)
+    row[:, 0] = 1
+    block = max(1, QUERY_BYTES // (n_cells * n_heads * n_tokens * row.element_size()))
+    for number, (q, k) in enumerate(reversed(layers)):
+        # In the last layer only the class token's query counts.
+        last = 1 if number == 0 else n_tokens
+        attended = torch.zeros_like(row)
+        for start in range(0, last, block):
+            stop = min(start + block, last)
+            attended += torch.einsum("cq,chqt->ct", row[:, start:stop], weights_of(q[:, :, start:stop], k)) / n_heads
+        row = (attended + row) / 2
+    return row[:, 1:]
+
+
+def attention_by_type(
+    model: Cellular,
+    atlas: Atlas,
+    rows: Rows | None = None,
+    *,
+    cells_per_type: int | None = 200,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> dict[str, pd.DataFrame]:
+    """Mean attention of each cell type's cells to each gene, and to each gene set.
+
+    Parameters
+    ----------
+    rows
+        Cells to look at, of which those with a label that the model knows are used; None means all that QC keeps.
+    cells_per_type
+        At most as many cells of a type, drawn by `seed`; None means all.
+
+    Returns
+    -------
+    "genes" and, of Model 3, "sets": a table with a row per type that has a cell and a column per gene or set.
+    Attention says what a network reads, not what matters for a type: see `attention_stability`.
+
+    Raises
+    ------
+    ModelError
+        If the model has no transformer.
+    LabelError
+        If no cell has a label that the model knows.
+    GeneMismatchError
+        If more than half of the model's genes are missing from the atlas.
+    """
+    from livelatent.models.weights import copy_to
+    from livelatent.train.devices import resolve_device
+
+    if not towers_of(model.encoder):
+        raise ModelError(
+            "Model 1 has no attention to read. Train a model with `Cellular(atlas, encoder='genes')` or 'genes+sets'."
+        )
+    codes = codes_in(atlas.label_names, model.label_names)
+    label = np.full(atlas.n_cells, -1, np.int64)
+    used = atlas.rows() if rows is None else as_rows(rows, atlas.n_cells)
+    label[used] = codes[np.asarray(atlas.label)[used]]
+    if not (label >= 0).any():
+        raise LabelError(f"{atlas.path}: no cell has a label that the model knows, so there is no type to read out.")
+    chosen = np.flatnonzero(label >= 0) if cells_per_type is None else _some_of_each(label, cells_per_type, seed)
+    on = resolve_device(device)
+    reader = copy_to(model, on)
+    assert isinstance(reader, Cellular)
+    names = {"genes": list(model.config.genes), "sets": list(model.config.set_names)}
+    sums = {kind: np.zeros((len(model.label_names), len(names[kind]))) for kind in towers_of(reader.encoder)}
+    config = StreamConfig(minibatch_cells=256, shuffle=False)
+    with Stream(atlas, chosen, config, genes=model.genes, mean_total=model.mean_total, device=on) as source:
+        for minibatch in source.minibatches(epoch=0):
+            own = label[minibatch.cell.cpu().numpy()]
+            for kind, weight in _read(reader, minibatch.x).items():
+                np.add.at(sums[kind], own, weight)
+    n_cells = np.bincount(label[chosen], minlength=len(model.label_names))
+    there = np.flatnonzero(n_cells)
+    types = pd.Index([model.label_names[code] for code in there], name="label", dtype=object)
+    return {
+        kind: pd.DataFrame(
+            total[there] / n_cells[there, None], index=types, columns=pd.Index(names[kind], dtype=object)
+        )
+        for kind, total in sums.items()
+    }
+
+
+def attention_stability(
+    models: Sequence[Cellular],
+    atlas: Atlas,
+    rows: Rows | None = None,
+    *,
+    n_top: int = N_TOP,
+    cells_per_type: int | None = 200,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> pd.DataFrame:
+    """The attention of models that differ in their seed only, with what they agree on beside every value.
+
+    Parameters
+    ----------
+    models
+        Trained with different seeds (three are enough to see chance), on the same genes and gene sets.
+    n_top
+        How many genes or sets are a type's "top".
+
+    Returns
+    -------
+    A row for each kind ("genes", "sets"), label and gene or set, by kind and label, the greatest attention first:
+
+    - `attention`: mean over the models; `spread`: their standard deviation (n - 1) over it.
+    - `top_share`: share of the models in which it is among the type's top.
+    - `rank_correlation`: of the type, Spearman's between two models' attention, mean over pairs of models.
+    - `top_overlap`: of the type, genes that two models' tops share over `n_top`, mean over pairs.
+    - `chance_overlap`: what `top_overlap` would be for tops drawn at random.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two models, or two of the same weights.
+    ModelError
+        If their genes, gene sets or labels differ, or one has no transformer.
+
+    Notes
+    -----
+    Document 000 (4.3.2) found attention partly random. A gene whose `top_share` is below 1, or a type whose
+    `top_overlap` is near `chance_overlap`, says something of a seed, not of cells.
+    """
+    if len(models) < 2 or len({model.sha256() for model in models}) < len(models):
+        raise ValueError(f"stability is that of at least two models of different seeds; got {len(models)}.")
+    first = models[0].config
+    for model in models[1:]:
+        for name in ("genes", "set_names", "label_names"):
+            if getattr(model.config, name) != getattr(first, name):
+                raise ModelError(f"the models differ in {name}; train all on the same cells, with another seed only.")
+    read = [
+        attention_by_type(model, atlas, rows, cells_per_type=cells_per_type, seed=seed, device=device)
+        for model in models
+    ]
+    tables = [
+        _agreement(kind, label, np.stack([one[kind].loc[label].to_numpy() for one in read]), table.columns, n_top)
+        for kind, table in read[0].items()
+        for label in table.index
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _agreement(
+    kind: str, label: str, attention: Float[ndarray, "model token"], names: pd.Index, n_top: int
+) -> pd.DataFrame:
+    from scipy.stats import rankdata
+
+    n_models, n_tokens = attention.shape
+    n_top = min(n_top, n_tokens)
+    is_top = np.zeros(attention.shape, bool)
+    np.put_along_axis(is_top, np.argsort(-attention, axis=1, kind="stable")[:, :n_top], True, axis=1)
+    rank = rankdata(attention, axis=1)
+    rank = rank - rank.mean(axis=1, keepdims=True)
+    length = np.maximum(np.linalg.norm(rank, axis=1), np.finfo(float).tiny)
+    pairs = list(itertools.combinations(range(n_models), 2))
+    mean = attention.mean(axis=0)
+    table = pd.DataFrame(
+        {
+            "kind": kind,
+            "label": label,
+            "name": names,
+            "attention": mean,
+            "spread": attention.std(axis=0, ddof=1) / np.maximum(mean, np.finfo(float).tiny),
+            "top_share": is_top.mean(axis=0),
+            "rank_correlation": np.mean([rank[a] @ rank[b] / (length[a] * length[b]) for a, b in pairs]),
+            "top_overlap": np.mean([(is_top[a] & is_top[b]).sum() / n_top for a, b in pairs]),
+            "chance_overlap": n_top / n_tokens,
+        }
+    )
+    return table.sort_values("attention", ascending=False, kind="stable")
+
+
+def _some_of_each(label: np.ndarray, n_cells: int, seed: int) -> Rows:
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for code in np.unique(label[label >= 0]):
+        own = np.flatnonzero(label == code)
+        chosen.append(rng.choice(own, n_cells, replace=False) if len(own) > n_cells else own)
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+@torch.inference_mode()
+def _read(model: Cellular, x: Float[Tensor, "cell gene"]) -> dict[str, Float[ndarray, "cell token"]]:
+    """Each tower's class row, a few cells at a time."""
+    result = {}
+    for kind, tower in towers_of(model.encoder).items():
+        parts = [
+            class_row(tower.transformer.queries_and_keys(tower.all_tokens(part)))
+            for part in torch.split(x, tower.chunk_cells)
+        ]
+        result[kind] = torch.cat(parts).double().cpu().numpy()
+    return result

@@ -1,0 +1,115 @@
+"""Gene sets: reading a GMT file, and choosing the sets that say most about the genes a model reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from livelatent.arrays import Bool, Float, ndarray
+from livelatent.errors import GeneMismatchError, SourceError
+
+__all__ = ["ChosenSets", "read_gmt", "select_gene_sets"]
+
+N_SETS = 500
+MORE_GENES_THAN = 10
+FEWER_GENES_THAN = 300
+
+
+@dataclass(frozen=True)
+class ChosenSets:
+    """Gene sets as masks over a model's genes, the highest Q first."""
+
+    names: tuple[str, ...]
+    masks: Bool[ndarray, "set gene"]
+    share: Float[ndarray, " set"]
+    """Q of equation 2.6."""
+
+
+def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """Genes of each set of a GMT file, in the file's order; a gene named twice in a set counts once.
+
+    Returns
+    -------
+    Set name → gene symbols. A weight after a comma, as Enrichr writes it (`CD3E,1.0`), is left out.
+
+    Raises
+    ------
+    SourceError
+        If the file can't be read, is no text, holds no set, or names a set twice.
+    """
+    path = Path(path)
+    sets: dict[str, tuple[str, ...]] = {}
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                name, *fields = (part.strip() for part in line.rstrip("\r\n").split("\t"))
+                if not name and not any(fields):
+                    continue
+                genes = dict.fromkeys(gene for part in fields[1:] if (gene := part.split(",")[0].strip()))
+                if not name or not genes:
+                    raise SourceError(
+                        f"{path}, line {number}: a gene set was wanted (its name, a description, then gene symbols, "
+                        f"with tabs between them); got {line.strip()[:60]!r}. Is this a GMT file?"
+                    )
+                if name in sets:
+                    raise SourceError(f"{path}, line {number}: the set {name!r} is there twice. Rename one of them.")
+                sets[name] = tuple(genes)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is no text file, so no GMT file ({error.reason}).") from error
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror or error}.") from error
+    if not sets:
+        raise SourceError(f"{path} holds no gene set. Name a GMT file, for example one of MSigDB's.")
+    return sets
+
+
+def select_gene_sets(
+    sets: Mapping[str, Sequence[str]],
+    genes: Sequence[str],
+    *,
+    n_sets: int = N_SETS,
+    more_than: int = MORE_GENES_THAN,
+    fewer_than: int = FEWER_GENES_THAN,
+) -> ChosenSets:
+    r"""Choose the `n_sets` sets of which the highest share is among `genes`; fewer where fewer qualify.
+
+    Parameters
+    ----------
+    genes
+        The highly variable genes that the model reads.
+    more_than, fewer_than
+        A set qualifies with more than so many of `genes`, and fewer than so many genes in all.
+
+    Raises
+    ------
+    GeneMismatchError
+        If no set qualifies.
+
+    Notes
+    -----
+    Equation 2.6 of document 000: :math:`Q_i` is the number of highly variable genes in set i over the number of all
+    its genes. The sum over "genes" below the line could also mean the genes that were measured; here it is the set
+    as the file has it, so that Q does not depend on what else a study kept. Ties go to the set with more of `genes`,
+    then to the first name.
+    """
+    place = {gene: number for number, gene in enumerate(genes)}
+    found = []
+    for name, members in sets.items():
+        distinct = set(members)
+        own = sorted(place[gene] for gene in distinct if gene in place)
+        if len(own) > more_than and len(distinct) < fewer_than:
+            found.append((-len(own) / len(distinct), -len(own), name, own))
+    if not found:
+        shared = len({gene for members in sets.values() for gene in members} & set(place))
+        raise GeneMismatchError(
+            f"none of the {len(sets)} gene sets has more than {more_than} of the model's {len(place)} genes and fewer "
+            f"than {fewer_than} genes in all; {shared} of the model's genes occur in any. The model's begin with "
+            f"{', '.join(genes[:3])}, the first set with {', '.join(next(iter(sets.values()), ())[:3])}: use sets "
+            "of the same species and naming, or a model of more genes."
+        )
+    found = sorted(found)[:n_sets]
+    masks = np.zeros((len(found), len(genes)), bool)
+    for row, (_, _, _, own) in zip(masks, found, strict=True):
+        row[own] = True
+    return ChosenSets(tuple(one[2] for one in found), masks, np.array([-one[0] for one in found]))

@@ -17,12 +17,12 @@ from livelatent.judge.calibration import Reliability, reliability
 from livelatent.judge.heads import HEADS, Heads, fit_heads, raw_genes
 from livelatent.judge.held_back import HeldBack, Progress, how_folded, score_held_back
 from livelatent.judge.latent_fit import stretched
-from livelatent.judge.reference import Reference, load_reference
+from livelatent.judge.reference import Reference, kept_reference
 from livelatent.judge.stack import fit_pool, pool
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
 
-__all__ = ["Annotator", "fit_annotator", "load_annotator", "quick_annotator"]
+__all__ = ["Annotator", "fit_annotator", "label_cells", "load_annotator", "named", "quick_annotator"]
 
 SLAB_CELLS = 16_384
 TITLES = {"lr_raw": "regression on genes", "lr_pca": "on components", "lr_latent": "on the latent"}
@@ -87,6 +87,11 @@ class Annotator:
             f"Annotator({len(self.label_names)} labels; log probability = {mixture}; weights from {self.weights_from}; "
             f"expected calibration error {error})"
         )
+
+
+def label_cells(annotator: Annotator, model: Model, atlas: Atlas, rows: Rows) -> pd.DataFrame:
+    """Label, probability and runner-up of each of these sorted rows."""
+    return named(annotator.log_proba(model, atlas, rows), annotator.label_names, atlas.obs.index[rows])
 
 
 def named(log_proba: Float[ndarray, "cell label"], label_names: tuple[str, ...], index: pd.Index) -> pd.DataFrame:
@@ -190,6 +195,7 @@ def fit_annotator(
         _IN_MEMORY[model] = annotator
         if model.folder is not None:
             with atomic.fresh_folder(Path(model.folder) / "annotator") as folder:
+                # Beside what novelty needs, not in it: each is fitted again alone.
                 keep.write(folder, "annotator", annotator)
     return annotator
 
@@ -235,7 +241,7 @@ def quick_annotator(model: Model, reference: Reference) -> Annotator:
 
 
 def load_annotator(model: Model, *, progress: Progress | None = None) -> Annotator:
-    """What `fit_annotator` kept for these weights; else a fit on the atlas that the model names.
+    """What `fit_annotator` kept for these weights, else what `fit_reference` did; else a fit on the model's atlas.
 
     Raises
     ------
@@ -244,11 +250,12 @@ def load_annotator(model: Model, *, progress: Progress | None = None) -> Annotat
 
     Notes
     -----
-    Where the atlas is gone and a reference is kept (`fit_reference`), that one's regressions and weights answer.
+    A reference that is kept answers, and no encoder is trained behind a user's back: so a view and a notebook that
+    have looked for novel cells name cells alike, here and in another process. `fit_annotator` is the better one.
     """
     with _FITTING:
         found, sha256 = _IN_MEMORY.get(model), model.sha256()
-        trouble = "nothing is kept with the model"
+        trouble = f"nothing is kept in {model.folder}" if model.folder else "the model was never saved"
         folder = None if model.folder is None else Path(model.folder) / "annotator"
         if (found is None or found.model_sha256 != sha256) and folder is not None and folder.exists():
             try:
@@ -258,17 +265,17 @@ def load_annotator(model: Model, *, progress: Progress | None = None) -> Annotat
         if found is not None and found.model_sha256 == sha256:
             _IN_MEMORY[model] = found
             return found
+        reference = kept_reference(model)
+        if reference is not None:
+            return quick_annotator(model, reference)
         try:
             if not model.atlas_path:
                 raise ModelError("the model names no atlas")
             atlas = Atlas.open(model.atlas_path)
         except (LivelatentError, OSError) as error:
-            try:
-                return quick_annotator(model, load_reference(model))
-            except ModelError:
-                raise ModelError(
-                    f"The model's annotator is wanted, and {trouble}. It can't be fitted again, because its atlas "
-                    f"can't be opened ({error}). Call `fit_annotator(model, atlas)` with the atlas that it was trained "
-                    "on, then save the model."
-                ) from error
+            raise ModelError(
+                f"The model's annotator is wanted, and {trouble}. It can't be fitted again, because its atlas can't be "
+                f"opened ({error}). Call `fit_annotator(model, atlas)` with the atlas that it was trained on, then "
+                "save the model."
+            ) from error
         return fit_annotator(model, atlas, progress=progress)

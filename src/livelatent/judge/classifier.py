@@ -8,10 +8,9 @@ import pandas as pd
 
 from livelatent.arrays import Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
-from livelatent.judge.annotator import STUDY_ERROR, Annotator, load_annotator, named, quick_annotator
+from livelatent.judge.annotator import STUDY_ERROR, Annotator, load_annotator, named
 from livelatent.judge.flags import find_novel
 from livelatent.judge.label_tree import LabelTree
-from livelatent.judge.reference import load_reference
 from livelatent.models.model import Model
 
 __all__ = ["UNASSIGNED", "NewStudyWarning", "annotate"]
@@ -31,7 +30,6 @@ def annotate(
     target_fpr: float | None = 0.05,
     tree: LabelTree | Mapping[str, str] | None = None,
     threshold: float = 0.5,
-    quick: bool = False,
 ) -> pd.DataFrame:
     """Name each cell's most likely type.
 
@@ -45,8 +43,6 @@ def annotate(
         Each label's parent (and each parent's), to roll labels up by.
     threshold
         The probability that a node of the tree must reach.
-    quick
-        Use the regressions and weights of the model's reference (`fit_reference`), not those of `fit_annotator`.
 
     Returns
     -------
@@ -71,9 +67,10 @@ def annotate(
 
     Notes
     -----
-    Recipe B of EVIDENCE.md: see `fit_annotator`, which is called at first use where nothing is kept.
+    Recipe B of EVIDENCE.md: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
+    is kept. Where `fit_reference` alone was called, its regressions and quick weights answer (`load_annotator`).
     """
-    annotator = quick_annotator(model, load_reference(model)) if quick else load_annotator(model)
+    annotator = load_annotator(model)
     chosen = rows_or_all(rows, atlas.n_cells)
     log_proba = annotator.log_proba(model, atlas, chosen)
     table = named(log_proba, annotator.label_names, atlas.obs.index[chosen])
@@ -107,9 +104,7 @@ def annotate(
     return table
 
 
-def novelty_of(
-    model: Model, annotator: Annotator, atlas: Atlas, rows: Rows, target_fpr: float
-) -> tuple[ndarray, str]:
+def novelty_of(model: Model, annotator: Annotator, atlas: Atlas, rows: Rows, target_fpr: float) -> tuple[ndarray, str]:
     """Each cell's conformal p-value, NaN where it can have none, and what it was calibrated on."""
     scored = np.intersect1d(rows, atlas.rows())
     if str(atlas.uuid) == annotator.atlas_uuid:

@@ -1,7 +1,9 @@
 """Labels rolled up: the most precise name that a cell's probabilities support."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from livelatent.arrays import Bool, Float, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 
-__all__ = ["LabelTree", "tree_of_column"]
+__all__ = ["LabelTree", "read_tree", "tree_of_column"]
 
 
 @dataclass(frozen=True)
@@ -128,4 +130,23 @@ def tree_of_column(atlas: Atlas, column: str) -> LabelTree:
             )
         if len(above) and str(found.names[above[0]]) != name:
             parent[name] = str(found.names[above[0]])
+    return LabelTree(parent)
+
+
+def read_tree(path: Path) -> LabelTree:
+    """The tree in a JSON file: one object that names each label's parent.
+
+    Raises
+    ------
+    LabelError
+        If it is something else, or goes in a circle.
+    """
+    try:
+        parent = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabelError(f'{path} is no JSON ({error}). Write an object such as {{"CD4 T": "T"}}.') from error
+    if not isinstance(parent, dict) or not all(isinstance(name, str) for name in parent.values()):
+        raise LabelError(
+            f'{path}: an object of names was wanted, such as {{"CD4 T": "T"}}, each label with its parent.'
+        )
     return LabelTree(parent)

@@ -102,10 +102,10 @@ def fit_logistic_passes(
 
     Notes
     -----
-    Minimises :math:`\\sum_i -\\log p_{y_i}(x_i) + \\|W\\|^2 / 2`, intercepts unpenalised, by L-BFGS (scipy) from
-    `start`. The objective is strictly convex in W, so where it starts changes the passes needed and nothing else.
-    Each evaluation is one pass; nothing but sums is kept between chunks. Two labels get two rows of coefficients,
-    where scikit-learn keeps one: `log odds = 2 w` then, with half of its penalty, so one row is fitted here too.
+    Minimises the summed cross-entropy plus half the squared coefficients, intercepts unpenalised, by L-BFGS (scipy)
+    from `start`. The objective is strictly convex in the coefficients, so where it starts changes the passes needed and
+    nothing else. Each evaluation is one pass; nothing but sums is kept between chunks. Of two labels the first has
+    logit 0, as in scikit-learn: two rows would share the penalty and end elsewhere.
     """
     from scipy.optimize import minimize
 

@@ -32,6 +32,9 @@ _HOME = {
     "rank_genes": "livelatent.judge.rank_genes",
     "embed_into": "livelatent.train.embed",
     "annotate": "livelatent.judge.classifier",
+    "fit_annotator": "livelatent.judge.annotator",
+    "LabelTree": "livelatent.judge.label_tree",
+    "compare": "livelatent.judge.comparison.compare",
     "find_novel": "livelatent.judge.flags",
     "fit_reference": "livelatent.judge.reference",
     "fit_prototypes": "livelatent.judge.prototypes",
@@ -42,6 +45,7 @@ __all__ = [
     "Atlas",
     "Balance",
     "Cellular",
+    "LabelTree",
     "LiveView",
     "Run",
     "Stream",
@@ -50,9 +54,11 @@ __all__ = [
     "annotate",
     "append",
     "centroid_distances",
+    "compare",
     "embed",
     "embed_into",
     "find_novel",
+    "fit_annotator",
     "fit_prototypes",
     "fit_reference",
     "highly_variable_genes",
@@ -75,8 +81,11 @@ if TYPE_CHECKING:
     from livelatent.atlas.ingest import ingest
     from livelatent.atlas.qc import qc
     from livelatent.example import write_example
+    from livelatent.judge.annotator import fit_annotator
     from livelatent.judge.classifier import annotate
+    from livelatent.judge.comparison.compare import compare
     from livelatent.judge.flags import find_novel
+    from livelatent.judge.label_tree import LabelTree
     from livelatent.judge.prototypes import fit_prototypes
     from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference

@@ -4,6 +4,7 @@ import warnings
 import anndata
 import numpy as np
 import pytest
+import torch
 
 from livelatent.atlas import Atlas, ingest
 from livelatent.errors import GeneMismatchError, LabelError, ModelError
@@ -12,6 +13,7 @@ from livelatent.judge.annotator import fit_annotator, load_annotator
 from livelatent.judge.classifier import NewStudyWarning, annotate
 from livelatent.models.cellular import Cellular
 from livelatent.models.weights import load_model
+from livelatent.train.embed import embed
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +139,13 @@ def test_a_query_of_few_genes_leaves_the_regression_on_genes_out(model, hidden_a
     weights *= fitted.weights.sum() / weights.sum()
     wanted = room.pool(fitted.heads.log_proba(model, hidden_atlas, rows), weights)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def test_the_models_own_classifier_can_name_cells_too(model, hidden_atlas):
+    rows = hidden_atlas.rows("validation", labelled=True)
+    table = annotate(model, hidden_atlas, rows, method="head", target_fpr=None)
+    latent = torch.from_numpy(embed(model, hidden_atlas, rows, "cpu"))
+    with torch.no_grad():
+        proba = model.logits(latent).softmax(dim=1).numpy()
+    assert table["label"].tolist() == [model.label_names[code] for code in proba.argmax(axis=1)]
+    np.testing.assert_allclose(table["probability"], proba.max(axis=1), rtol=1e-5)

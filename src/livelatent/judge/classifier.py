@@ -2,16 +2,22 @@
 
 import warnings
 from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
-from livelatent.arrays import Rows, ndarray, rows_or_all
+from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
+from livelatent.errors import ModelError
 from livelatent.judge.annotator import STUDY_ERROR, Annotator, load_annotator, named
 from livelatent.judge.flags import find_novel
 from livelatent.judge.label_tree import LabelTree
+from livelatent.judge.logistic import log_softmax
 from livelatent.models.model import Model
+from livelatent.models.weights import copy_to
+from livelatent.train.embed import embed
 
 __all__ = ["UNASSIGNED", "NewStudyWarning", "annotate"]
 
@@ -30,6 +36,7 @@ def annotate(
     target_fpr: float | None = 0.05,
     tree: LabelTree | Mapping[str, str] | None = None,
     threshold: float = 0.5,
+    method: Literal["stack", "head"] = "stack",
 ) -> pd.DataFrame:
     """Name each cell's most likely type.
 
@@ -43,6 +50,9 @@ def annotate(
         Each label's parent (and each parent's), to roll labels up by.
     threshold
         The probability that a node of the tree must reach.
+    method
+        `"stack"`: the pooled regressions of recipe B. `"head"`: the model's own two-layer classifier on its latent, as
+        the document has it.
 
     Returns
     -------
@@ -58,7 +68,8 @@ def annotate(
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas; fewer are read as 0.
     ModelError
-        If nothing fitted is kept with the model, and the atlas that it was trained on is gone.
+        If nothing fitted is kept with the model, and the atlas that it was trained on is gone; or if the model has no
+        classifier and `"head"` is asked for.
 
     Warns
     -----
@@ -72,9 +83,13 @@ def annotate(
     """
     annotator = load_annotator(model)
     chosen = rows_or_all(rows, atlas.n_cells)
-    log_proba = annotator.log_proba(model, atlas, chosen)
-    table = named(log_proba, annotator.label_names, atlas.obs.index[chosen])
-    notes = [repr(annotator)]
+    if method == "head":
+        log_proba, names = head_log_proba(model, atlas, chosen), model.label_names
+        notes = ["Named by the model's own classifier, two layers on its latent."]
+    else:
+        log_proba, names = annotator.log_proba(model, atlas, chosen), annotator.label_names
+        notes = [repr(annotator)]
+    table = named(log_proba, names, atlas.obs.index[chosen])
     if target_fpr is not None:
         p_value, calibration = novelty_of(model, annotator, atlas, chosen, target_fpr)
         table["novelty_p"] = p_value
@@ -83,9 +98,9 @@ def annotate(
             notes.append(f"Unassigned at {target_fpr:.1%} false alarms, calibrated on {calibration}.")
     if tree is not None:
         tree = tree if isinstance(tree, LabelTree) else LabelTree(tree)
-        table["node"], table["node_probability"] = tree.roll_up(np.exp(log_proba), annotator.label_names, threshold)
+        table["node"], table["node_probability"] = tree.roll_up(np.exp(log_proba), names, threshold)
     n_missing = annotator.n_raw_missing(atlas)
-    if n_missing:
+    if n_missing and method == "stack":
         notes.append(
             f"{n_missing:,} of the {len(annotator.heads.genes):,} genes that the regression on genes reads are missing "
             "here and read as 0" + ("; it is left out." if 2 * n_missing > len(annotator.heads.genes) else ".")
@@ -102,6 +117,25 @@ def annotate(
         warnings.warn(text, NewStudyWarning, stacklevel=2)
     table.attrs["notes"] = tuple(notes)
     return table
+
+
+def head_log_proba(model: Model, atlas: Atlas, rows: Rows) -> Float[ndarray, "cell label"]:
+    """Log probabilities of the model's labels by the classifier that it was trained with.
+
+    Raises
+    ------
+    ModelError
+        If it has none.
+    """
+    if not hasattr(model, "logits"):
+        raise ModelError(
+            f'{type(model).__name__} has no classifier of its own. Use method="stack", or fit one on its latents with '
+            "`livelatent.judge.head.fit_head`."
+        )
+    twin: Any = copy_to(model, torch.device("cpu"))
+    with torch.inference_mode():
+        logits = twin.logits(torch.from_numpy(embed(model, atlas, rows))).numpy().astype(np.float64)
+    return log_softmax(logits)
 
 
 def novelty_of(model: Model, annotator: Annotator, atlas: Atlas, rows: Rows, target_fpr: float) -> tuple[ndarray, str]:

@@ -18,7 +18,7 @@ def rings():
 
 def test_it_parts_what_no_plane_does_and_its_log_probabilities_are_torchs(rings):
     latent, label = rings
-    head = fit_head(latent, label, 4, HeadConfig(widths=(64, 32), epochs=30), seed=3)
+    head = fit_head(latent, label, 4, HeadConfig(widths=(64, 32), epochs=40, minibatch_cells=64), seed=3)
     assert head.accuracy > 0.97
     known = label >= 0
     assert (head.log_proba(latent).argmax(axis=1) == label)[known].mean() > 0.97

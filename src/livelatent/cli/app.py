@@ -92,10 +92,9 @@ def train(
             )
             raise
         progress("fitting prototypes and novelty", 0.0)
-        model = run.model
-        fit_reference(model, atlas)
-        annotator = fit_annotator(model, atlas, retrain=not quick, device=device, progress=progress)
-        model.save(out)
+        fit_reference(run.model, atlas)
+        annotator = fit_annotator(run.model, atlas, retrain=not quick, device=device, progress=progress)
+        run.model.save(out)
     status = run.status
     facts = {
         "model": str(out),

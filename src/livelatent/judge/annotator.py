@@ -47,7 +47,9 @@ class Annotator:
     reliability: Reliability | None
     """Of cells that the annotator had not seen, in folds; None where there were none."""
 
-    def log_proba(self, model: Model, atlas: Atlas, rows: Rows, device: str = "auto") -> Float[ndarray, "cell label"]:
+    def log_proba(
+        self, model: Model, atlas: Atlas, rows: Rows, device: str = "auto", *, slab_cells: int = SLAB_CELLS
+    ) -> Float[ndarray, "cell label"]:
         """Pooled log probabilities of each of `label_names`.
 
         Raises
@@ -65,8 +67,8 @@ class Annotator:
             others = np.where(np.array(HEADS) == "lr_raw", 0.0, np.maximum(weights, 1e-3))
             weights = others * (weights.sum() / others.sum())
         slabs = [
-            pool(self.heads.log_proba(model, atlas, rows[start : start + SLAB_CELLS], device), weights)
-            for start in range(0, len(rows), SLAB_CELLS)
+            pool(self.heads.log_proba(model, atlas, rows[start : start + slab_cells], device), weights)
+            for start in range(0, len(rows), slab_cells)
         ]
         return np.concatenate(slabs) if slabs else np.empty((0, len(self.label_names)))
 

@@ -11,7 +11,7 @@ import torch
 from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import ModelError
-from livelatent.judge.annotator import STUDY_ERROR, Annotator, load_annotator, named
+from livelatent.judge.annotator import SLAB_CELLS, STUDY_ERROR, Annotator, load_annotator, named
 from livelatent.judge.flags import find_novel
 from livelatent.judge.label_tree import LabelTree
 from livelatent.judge.logistic import log_softmax
@@ -87,7 +87,7 @@ def annotate(
         log_proba, names = head_log_proba(model, atlas, chosen), model.label_names
         notes = ["Named by the model's own classifier, two layers on its latent."]
     else:
-        log_proba, names = annotator.log_proba(model, atlas, chosen), annotator.label_names
+        log_proba, names = annotator.log_proba(model, atlas, chosen, slab_cells=SLAB_CELLS), annotator.label_names
         notes = [repr(annotator)]
     table = named(log_proba, names, atlas.obs.index[chosen])
     if target_fpr is not None:

@@ -84,7 +84,10 @@ def fit_head(
     if len(np.unique(label[known])) < 2:
         raise LabelError(f"a classifier needs labelled cells of two types; got {len(np.unique(label[known]))}.")
     fold = stratified_folds(label[known], HELD_SHARE, seed=seed)
-    x, y = torch.from_numpy(np.ascontiguousarray(latent[known], np.float32)), torch.from_numpy(label[known].astype("i8"))
+    x, y = (
+        torch.from_numpy(np.ascontiguousarray(latent[known], np.float32)),
+        torch.from_numpy(label[known].astype("i8")),
+    )
     train, held = np.flatnonzero(fold > 0), np.flatnonzero(fold == 0)
     # What is drawn here follows from the seed, and the caller's random state is left alone.
     with torch.random.fork_rng(devices=[]):

@@ -23,6 +23,7 @@ INNER_CELLS = 20_000
 INNER_EPOCHS = 20
 
 Progress = Callable[[str, float], None]
+HeldBy = Literal["batches", "types", "calibration"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class HeldBack:
     log_proba: Float[ndarray, "head cell label"]
     label: Int[ndarray, " cell"]
     fold: Int[ndarray, " cell"]
-    by: Literal["batches", "types", "calibration"]
+    by: HeldBy
     """Whole batches, folds stratified by type, or the cells of the calibration and validation splits."""
 
 
@@ -47,7 +48,7 @@ def stratified_folds(label: Int[ndarray, " cell"], n_folds: int, *, seed: int = 
 
 def inner_folds(
     label: Int[ndarray, " cell"], batch: Int[ndarray, " cell"], *, seed: int = 0
-) -> tuple[Int[ndarray, " cell"], Literal["batches", "types"]]:
+) -> tuple[Int[ndarray, " cell"], HeldBy]:
     """Two folds of whole batches, as equal in cells as batches allow; stratified by type below three batches."""
     codes, count = np.unique(batch[batch >= 0], return_counts=True)
     if len(codes) < MIN_BATCHES:
@@ -109,12 +110,12 @@ def score_held_back(
     distances between types, which held-back cells took part in.
     """
     label, batch = np.asarray(atlas.label, np.int64), np.asarray(atlas.batch, np.int64)
+    by: HeldBy = "calibration"
     if retrain:
         rows = rows[stratified_rows(label[rows], max_cells, seed=seed)]
         fold, by = inner_folds(label[rows], batch[rows], seed=seed)
         folds = [(rows[fold != number], rows[fold == number]) for number in range(N_INNER_FOLDS)]
     else:
-        by = "calibration"
         is_seen = atlas.split[rows] == "train"
         unseen = rows[~is_seen]
         folds = [(rows[is_seen], unseen[stratified_rows(label[unseen], max_cells, seed=seed)])]
@@ -126,6 +127,9 @@ def score_held_back(
             if progress is not None:
                 progress(what, (number + share) / len(folds))
 
+        def trains(share: float, told: Progress = told) -> None:
+            told("encoder without held-back cells", 0.8 * share)
+
         # A type that the rest lacks can't be learnt there, and says nothing of the heads.
         out = out[np.isin(label[out], label[rest])]
         if not _can_learn(label[rest], atlas.split[rest]) or not len(out):
@@ -133,14 +137,7 @@ def score_held_back(
         encoder = model
         if retrain:
             encoder = untrained(model)
-            train_latent(
-                encoder,
-                atlas,
-                rest,
-                max_epochs=max_epochs,
-                device=device,
-                progress=lambda share, told=told: told("encoder without held-back cells", 0.8 * share),
-            )
+            train_latent(encoder, atlas, rest, max_epochs=max_epochs, device=device, progress=trains)
         told("regressions without held-back cells", 0.8)
         heads = fit_heads(encoder, atlas, rest, genes=genes, seed=seed, device=device)
         parts.append(heads.log_proba(encoder, atlas, out, device))

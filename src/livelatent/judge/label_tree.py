@@ -101,7 +101,8 @@ class LabelTree:
         any_reach = reaches.any(axis=1)
         roots = depth == 1
         cells = np.arange(len(proba))
-        found = np.where(any_reach, np.array([*nodes], dtype=object)[best], None)
+        # The last answers a cell that no node reaches.
+        found = np.array([*nodes, None], dtype=object)[np.where(any_reach, best, len(nodes))]
         return found, np.where(any_reach, node_proba[cells, best], node_proba[:, roots].max(axis=1))
 
 

@@ -46,10 +46,11 @@ class Comparison:
 
     def gain(self, method: str = "livelatent", over: Sequence[str] = ("lr_raw", "lr_pca")) -> pd.DataFrame:
         """Per split, means over seeds: accuracy and macro-F1 less those of the better of `over`, each by its own."""
-        means = self.trials.groupby(["split", "method"], sort=False)[["accuracy", "macro_f1"]].mean().unstack()
-        return pd.DataFrame(
-            {name: means[name][method] - means[name][list(over)].max(axis=1) for name in ("accuracy", "macro_f1")}
-        )
+        gains = {}
+        for name in ("accuracy", "macro_f1"):
+            means = self.trials.pivot_table(name, "split", "method", sort=False)
+            gains[name] = means[method] - means[list(over)].max(axis=1)
+        return pd.DataFrame(gains)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: `rows`, `trials`, what was held out, and notes."""

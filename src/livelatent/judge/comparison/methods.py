@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.sparse as sp
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
@@ -86,7 +87,7 @@ class Trial:
             self.trained[name] = (model, cost)
         return self.trained[name]
 
-    def log_counts(self, rows: Rows) -> ndarray:
+    def log_counts(self, rows: Rows) -> sp.csr_matrix:
         """Log expression of all genes."""
         return log_genes(self.atlas, rows, np.arange(self.atlas.n_genes), self.atlas.mean_total)
 

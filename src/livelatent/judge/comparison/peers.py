@@ -108,6 +108,6 @@ class _quiet(warnings.catch_warnings):
     """Seeded, without what Lightning and scvi-tools advise at every call."""
 
     def __init__(self, tools: Any, seed: int) -> None:
-        super().__init__(action="ignore")
+        super().__init__(record=False, action="ignore")
         tools.settings.seed = seed
         tools.settings.verbosity = 40

@@ -18,8 +18,9 @@ class Split:
     """One group of cells, and all others."""
 
     name: str
-    training: Rows
-    held: Rows
+    training: Int[ndarray, " training"]
+    held: Int[ndarray, " held"]
+    # Both are rows of the store.
     """Of types that the training cells have."""
     n_new_type: int
     """Cells of the group left out because no training cell has their type."""

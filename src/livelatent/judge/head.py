@@ -102,9 +102,9 @@ def fit_head(
         for _ in range(config.epochs):
             network.train()
             order = torch.from_numpy(train)[torch.randperm(len(train))]
-            for cells in order.split(config.minibatch_cells):
+            for cells in torch.split(order, config.minibatch_cells):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(network(x[cells]), y[cells]).backward()
+                nn.functional.cross_entropy(network(x[cells]), y[cells]).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             rate.step()
             network.eval()
@@ -118,8 +118,11 @@ def fit_head(
             if since >= config.patience:
                 break
         network.load_state_dict(kept)
-    arrays: list[ndarray] = [array.detach().numpy().copy() for layer in layers for array in (layer.weight, layer.bias)]
-    return Head(*arrays, accuracy=accuracy)
+    arrays: dict[str, Any] = {}
+    for number, layer in enumerate(layers, start=1):
+        arrays[f"weight_{number}"] = layer.weight.detach().numpy().copy()
+        arrays[f"bias_{number}"] = layer.bias.detach().numpy().copy()
+    return Head(**arrays, accuracy=accuracy)
 
 
 def tune_head(

@@ -35,6 +35,9 @@ _HOME = {
     "annotate": "livelatent.judge.classifier",
     "attention_by_type": "livelatent.judge.attention",
     "attention_stability": "livelatent.judge.attention",
+    "fit_annotator": "livelatent.judge.annotator",
+    "LabelTree": "livelatent.judge.label_tree",
+    "compare": "livelatent.judge.comparison.compare",
     "find_novel": "livelatent.judge.flags",
     "fit_reference": "livelatent.judge.reference",
     "fit_prototypes": "livelatent.judge.prototypes",
@@ -48,6 +51,7 @@ __all__ = [
     "Balance",
     "BetaVAE",
     "Cellular",
+    "LabelTree",
     "LiveView",
     "Run",
     "Stream",
@@ -59,9 +63,11 @@ __all__ = [
     "attention_stability",
     "centroid_distances",
     "compare_latents",
+    "compare",
     "embed",
     "embed_into",
     "find_novel",
+    "fit_annotator",
     "fit_prototypes",
     "fit_reference",
     "highly_variable_genes",
@@ -86,10 +92,13 @@ if TYPE_CHECKING:
     from livelatent.atlas.qc import qc
     from livelatent.example import write_example
     from livelatent.judge.attention import attention_by_type, attention_stability
+    from livelatent.judge.annotator import fit_annotator
     from livelatent.judge.classifier import annotate
+    from livelatent.judge.comparison.compare import compare
     from livelatent.judge.flags import find_novel
     from livelatent.judge.metrics.compare import compare_latents
     from livelatent.judge.metrics.integration import score_latent
+    from livelatent.judge.label_tree import LabelTree
     from livelatent.judge.prototypes import fit_prototypes
     from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference

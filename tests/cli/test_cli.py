@@ -27,6 +27,7 @@ COMMANDS = (
     "embed",
     "annotate",
     "novel",
+    "benchmark",
     "labels",
     "lab",
     "demo",
@@ -88,6 +89,22 @@ def test_annotate_gives_every_cell_a_known_label(home):
         rows = list(csv.DictReader(file))
     assert len(rows) == facts["cells"] == 607
     assert {row["label"] for row in rows} <= {"B cell", "NK cell", "T cell", "monocyte"}
+    assert facts["unassigned"] == sum(row["assigned"] == "unassigned" for row in rows)
+    assert "x regression on genes" in facts["notes"][0] and "whole batch" in facts["notes"][0]
+
+
+def test_benchmark_prints_every_row_and_writes_what_was_asked_for(tiny_h5ad, tmp_path):
+    facts = answer(
+        *("benchmark", tiny_h5ad[0], "--label", "cell_type", "--batch", "donor", "--unlabelled", "unassigned"),
+        *("--seeds", 1, "--epochs", 1, "--max-cells", 150, "--no-peers", "--table", "t.md", "--figure", "f.png"),
+        folder=tmp_path,
+    )
+    assert [row["method"] for row in facts["rows"]] == ["lr_raw", "lr_pca", "knn_pca", "livelatent", "cellular"]
+    assert facts["held_out"] == "each of 2 groups of donor" and "150 of" in facts["notes"][-1]
+    assert "| logistic regression, genes |" in (tmp_path / "t.md").read_text()
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    refused = livelatent("benchmark", tiny_h5ad[0], folder=tmp_path)
+    assert refused.returncode == 1 and "--label" in refused.stderr
 
 
 def test_novel_scores_the_cells_that_training_has_not_seen(home):

@@ -7,7 +7,7 @@ from livelatent.models.weights import load_model
 def test_validation_cells_get_their_own_label_mostly(trained, hidden_atlas):
     rows = hidden_atlas.rows("validation", labelled=True)
     table = annotate(trained, hidden_atlas, rows)
-    assert list(table.columns) == ["label", "probability", "runner_up"]
+    assert list(table.columns) == ["label", "probability", "runner_up", "novelty_p", "assigned"]
     assert table.index.tolist() == hidden_atlas.obs.index[rows].tolist()
     assert (table["label"] == hidden_atlas.true_labels[rows]).mean() > 0.9
     assert table["probability"].between(1 / 3, 1).all()
@@ -27,4 +27,4 @@ def test_every_cell_is_named_whatever_the_slab_and_a_loaded_model_names_them_the
 
 
 def test_no_rows_are_an_empty_table(trained, hidden_atlas):
-    assert annotate(trained, hidden_atlas, np.empty(0, np.int64)).shape == (0, 3)
+    assert annotate(trained, hidden_atlas, np.empty(0, np.int64)).shape == (0, 5)

@@ -4,7 +4,8 @@ from sklearn.linear_model import LogisticRegression
 
 from livelatent.errors import LabelError
 from livelatent.judge.expression import log_genes
-from livelatent.judge.scorecard import five_fold, stratified_folds
+from livelatent.judge.held_back import stratified_folds
+from livelatent.judge.scorecard import five_fold
 from livelatent.models.cellular import Cellular
 
 

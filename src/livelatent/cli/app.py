@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from livelatent import __version__
 from livelatent.atomic import write_csv
+from livelatent.cli.benchmark import benchmark
 from livelatent.cli.doctor import copy, doctor
 from livelatent.cli.ingest import Batch, Counts, Label, Memory, append, info, ingest
 from livelatent.cli.labels import labels_app
@@ -39,6 +40,10 @@ app.command(epilog="Example: livelatent copy blood.zarr s3://bucket/blood.zarr")
 app.command(epilog="Example: livelatent simulate out.zarr --cells 1000000 --types 30 --rare 7=0.001")(simulate)
 app.command(epilog="Example: livelatent qc blood.zarr --figure qc.png --mads pct_mito=8")(qc)
 
+app.command(epilog="Example: livelatent benchmark blood.h5ad --label cell_type --batch donor --figure scores.png")(
+    benchmark
+)
+
 Model = Annotated[Path, typer.Argument(help="A model's folder made by `livelatent train`.", metavar="MODEL")]
 Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each stage: the representation, then the classifier.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
@@ -54,11 +59,15 @@ def train(
     genes: Annotated[int, typer.Option(min=2, help="Highly variable genes to learn from.")] = 2000,
     device: Device = "auto",
     memory: Annotated[str | None, typer.Option(help='What reading may hold, such as "1GB".')] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Mix the annotator by calibration cells: trains no further encoder.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train CELLULAR's Model 1 on a store, and fit what annotation and novelty need."""
     from livelatent.atlas.atlas import Atlas
     from livelatent.demo import follow
+    from livelatent.judge.annotator import fit_annotator
     from livelatent.judge.reference import fit_reference
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import check_place
@@ -84,6 +93,7 @@ def train(
             raise
         progress("fitting prototypes and novelty", 0.0)
         fit_reference(run.model, atlas)
+        annotator = fit_annotator(run.model, atlas, retrain=not quick, device=device, progress=progress)
         run.model.save(out)
     status = run.status
     for alarm in status.alarms:
@@ -94,6 +104,7 @@ def train(
         "epochs": status.epoch,
         "steps": status.step,
         "state": status.state,
+        "annotator": repr(annotator),
     }
     say(facts, as_json, lambda: print_rows(list(facts.items())))
 
@@ -127,20 +138,51 @@ def embed(
 def annotate(
     store: Store,
     model: Model,
-    out: Annotated[Path | None, typer.Option(help="A .csv for every cell's label, probability and runner-up.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A .csv for every cell's label, probability, runner-up and novelty.")
+    ] = None,
+    target_fpr: TargetFpr = 0.05,
+    tree: Annotated[
+        Path | None, typer.Option(help="A .json of each label's parent: names are then rolled up as well.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="Probability that a rolled-up name needs.")] = 0.5,
     as_json: Json = False,
 ) -> None:
-    """Label every cell of a store by a trained model."""
+    """Label every cell of a store by a trained model; cells that fit nothing known are unassigned."""
+    import warnings
+
     from livelatent.atlas.atlas import Atlas
+    from livelatent.judge.classifier import UNASSIGNED, NewStudyWarning
     from livelatent.judge.classifier import annotate as annotate_cells
+    from livelatent.judge.label_tree import read_tree
     from livelatent.models.weights import load_model
 
-    table = annotate_cells(load_model(model), Atlas.open(store))
+    parents = None if tree is None else read_tree(tree)
+    with warnings.catch_warnings():
+        # It is among the notes.
+        warnings.simplefilter("ignore", NewStudyWarning)
+        table = annotate_cells(
+            load_model(model), Atlas.open(store), target_fpr=target_fpr, tree=parents, threshold=threshold
+        )
     if out is not None:
         write_csv(out, ["cell", *table.columns], ([cell, *row] for cell, *row in table.itertuples(name=None)))
     counts = {str(name): int(n) for name, n in table["label"].value_counts().items() if n}
-    facts = {"store": str(store), "cells": len(table), "labels": counts, "out": str(out) if out else None}
-    say(facts, as_json, lambda: print_rows([(name, f"{n:,}") for name, n in counts.items()]))
+    notes = table.attrs["notes"]
+    facts = {
+        "store": str(store),
+        "cells": len(table),
+        "labels": counts,
+        "unassigned": int((table["assigned"] == UNASSIGNED).sum()),
+        "notes": list(notes),
+        "out": str(out) if out else None,
+    }
+
+    def shown() -> None:
+        print_rows([(name, f"{n:,}") for name, n in counts.items()] + [("of them unassigned", facts["unassigned"])])
+        for note in notes:
+            stdout.print(escape(note), highlight=False, soft_wrap=True)
+
+    say(facts, as_json, shown)
 
 
 @app.command(epilog="Example: livelatent novel patient.zarr blood-model --target-fpr 0.05")

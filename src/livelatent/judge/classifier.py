@@ -1,77 +1,151 @@
-"""Names for cells: three logistic regressions pooled (recipe B)."""
+"""Names for cells: the annotator's label, its runner-up, and "unassigned" where the cell fits nothing known."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
-from livelatent.judge.expression import gene_indices, log_genes
-from livelatent.judge.latent_fit import stretched
-from livelatent.judge.reference import Reference, load_reference
-from livelatent.judge.stack import pool
+from livelatent.errors import ModelError
+from livelatent.judge.annotator import SLAB_CELLS, STUDY_ERROR, Annotator, load_annotator, named
+from livelatent.judge.flags import find_novel
+from livelatent.judge.label_tree import LabelTree
+from livelatent.judge.logistic import log_softmax
 from livelatent.models.model import Model
+from livelatent.models.weights import copy_to
 from livelatent.train.embed import embed
 
-__all__ = ["annotate"]
+__all__ = ["UNASSIGNED", "NewStudyWarning", "annotate"]
 
-SLAB_CELLS = 16_384
+UNASSIGNED = "unassigned"
 
 
-def annotate(model: Model, atlas: Atlas, rows: Rows | None = None) -> pd.DataFrame:
+class NewStudyWarning(UserWarning):
+    """No batch of the query took part in training: probabilities and false-alarm rates were not tried on such."""
+
+
+def annotate(
+    model: Model,
+    atlas: Atlas,
+    rows: Rows | None = None,
+    *,
+    target_fpr: float | None = 0.05,
+    tree: LabelTree | Mapping[str, str] | None = None,
+    threshold: float = 0.5,
+    method: Literal["stack", "head"] = "stack",
+) -> pd.DataFrame:
     """Name each cell's most likely type.
 
     Parameters
     ----------
     rows
         Store rows or a mask; None means every cell, also those that QC masks.
+    target_fpr
+        The share of known cells that may be called unassigned by mistake, in (0, 0.25]; None: no cell is scored.
+    tree
+        Each label's parent (and each parent's), to roll labels up by.
+    threshold
+        The probability that a node of the tree must reach.
+    method
+        `"stack"`: the pooled regressions of recipe B. `"head"`: the model's own two-layer classifier on its latent, as
+        the document has it.
 
     Returns
     -------
     A row per cell in ascending order of store rows, its name in the index, with columns `label`, `probability` and
-    `runner_up` (the second most likely type; None where the model knows one type only).
+    `runner_up` (the second most likely type; None where the model knows one type only). With `target_fpr` also
+    `novelty_p` (conformal, see `find_novel`; NaN in the model's own atlas for cells that training has seen, and for
+    those that QC masks) and `assigned`: the label, or "unassigned" where `novelty_p` is at most the target. With
+    `tree` also `node` (the deepest whose probability reaches the threshold; None where none does) and
+    `node_probability`. `table.attrs["notes"]` holds what a reader should know, the mixture of the heads first.
 
     Raises
     ------
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas; fewer are read as 0.
     ModelError
-        If nothing fitted is kept with the model, and the atlas that it was trained on is gone.
+        If nothing fitted is kept with the model, and the atlas that it was trained on is gone; or if the model has no
+        classifier and `"head"` is asked for.
+
+    Warns
+    -----
+    NewStudyWarning
+        If the cells name batches and none of these took part in training.
 
     Notes
     -----
-    Recipe B of EVIDENCE.md: logits are a weighted sum of the log probabilities of logistic regressions on log
-    expression of the model's genes (C = 1), on 50 PCs and on the latent. The regressions are scikit-learn's, in
-    memory, on at most 50,000 training cells. The weights maximise the log likelihood of the calibration cells, which
-    no regression and no encoder has seen. The recipe fits them on whole batches held back; that needs an encoder
-    trained without them, once for each.
+    Recipe B of EVIDENCE.md: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
+    is kept. Where `fit_reference` alone was called, its regressions and quick weights answer (`load_annotator`).
     """
-    reference = load_reference(model)
+    annotator = load_annotator(model)
     chosen = rows_or_all(rows, atlas.n_cells)
-    slabs = [
-        pooled_log_proba(model, reference, atlas, chosen[start : start + SLAB_CELLS])
-        for start in range(0, len(chosen), SLAB_CELLS)
-    ]
-    names = np.array([*reference.label_names, None], dtype=object)
-    log_proba = np.concatenate(slabs) if slabs else np.empty((0, len(names) - 1))
-    order = np.argsort(-log_proba, axis=1, kind="stable")
-    best, second = order[:, 0], order[:, 1] if order.shape[1] > 1 else np.full(len(order), -1)
-    return pd.DataFrame(
-        {
-            "label": names[best],
-            "probability": np.exp(log_proba[np.arange(len(best)), best]),
-            "runner_up": names[second],
-        },
-        index=atlas.obs.index[chosen],
-    )
+    if method == "head":
+        log_proba, names = head_log_proba(model, atlas, chosen), model.label_names
+        notes = ["Named by the model's own classifier, two layers on its latent."]
+    else:
+        log_proba, names = annotator.log_proba(model, atlas, chosen, slab_cells=SLAB_CELLS), annotator.label_names
+        notes = [repr(annotator)]
+    table = named(log_proba, names, atlas.obs.index[chosen])
+    if target_fpr is not None:
+        p_value, calibration = novelty_of(model, annotator, atlas, chosen, target_fpr)
+        table["novelty_p"] = p_value
+        table["assigned"] = table["label"].where(~(p_value <= target_fpr), UNASSIGNED)
+        if calibration:
+            notes.append(f"Unassigned at {target_fpr:.1%} false alarms, calibrated on {calibration}.")
+    if tree is not None:
+        tree = tree if isinstance(tree, LabelTree) else LabelTree(tree)
+        table["node"], table["node_probability"] = tree.roll_up(np.exp(log_proba), names, threshold)
+    n_missing = annotator.n_raw_missing(atlas)
+    if n_missing and method == "stack":
+        notes.append(
+            f"{n_missing:,} of the {len(annotator.heads.genes):,} genes that the regression on genes reads are missing "
+            "here and read as 0" + ("; it is left out." if 2 * n_missing > len(annotator.heads.genes) else ".")
+        )
+    new = annotator.new_batches(atlas, chosen)
+    if str(atlas.uuid) != annotator.atlas_uuid and new and len(new) == len(np.unique(atlas.batch[chosen])):
+        text = (
+            f"None of the query's batches ({', '.join(new[:3])}{', ...' if len(new) > 3 else ''}) took part in "
+            "training. New donors of a known study are named about as well as held-back ones; on a new study the "
+            f"calibration error was up to {STUDY_ERROR} and false alarms of novelty more than twice those asked for. "
+            "Check some labels by their marker genes."
+        )
+        notes.append(text)
+        warnings.warn(text, NewStudyWarning, stacklevel=2)
+    table.attrs["notes"] = tuple(notes)
+    return table
 
 
-def pooled_log_proba(model: Model, reference: Reference, atlas: Atlas, rows: Rows) -> Float[ndarray, "cell label"]:
-    """The annotator's log probabilities of each of the reference's labels."""
-    fitted = reference.expression
-    x = log_genes(atlas, rows, gene_indices(atlas, model.genes), model.mean_total)
-    heads = [
-        fitted.lr_raw.log_proba(x),
-        fitted.lr_pca.log_proba(fitted.projection(x)),
-        reference.latent.lr_latent.log_proba(stretched(embed(model, atlas, rows))),
-    ]
-    return pool(np.stack(heads), reference.latent.pool_weights)
+def head_log_proba(model: Model, atlas: Atlas, rows: Rows) -> Float[ndarray, "cell label"]:
+    """Log probabilities of the model's labels by the classifier that it was trained with.
+
+    Raises
+    ------
+    ModelError
+        If it has none.
+    """
+    if not hasattr(model, "logits"):
+        raise ModelError(
+            f'{type(model).__name__} has no classifier of its own. Use method="stack", or fit one on its latents with '
+            "`livelatent.judge.head.fit_head`."
+        )
+    twin: Any = copy_to(model, torch.device("cpu"))
+    with torch.inference_mode():
+        logits = twin.logits(torch.from_numpy(embed(model, atlas, rows))).numpy().astype(np.float64)
+    return log_softmax(logits)
+
+
+def novelty_of(model: Model, annotator: Annotator, atlas: Atlas, rows: Rows, target_fpr: float) -> tuple[ndarray, str]:
+    """Each cell's conformal p-value, NaN where it can have none, and what it was calibrated on."""
+    scored = np.intersect1d(rows, atlas.rows())
+    if str(atlas.uuid) == annotator.atlas_uuid:
+        scored = np.intersect1d(scored, np.union1d(atlas.rows(labelled=False), atlas.rows("validation")))
+    p_value = np.full(len(rows), np.nan)
+    if not scored.size:
+        return p_value, ""
+    novelty = find_novel(model, atlas, rows=scored, target_fpr=target_fpr)
+    p_value[np.searchsorted(rows, novelty.rows)] = novelty.p_value
+    return p_value, novelty.calibration

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from livelatent.arrays import Int, Rows, ndarray
+from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.genes import missing_genes
 from livelatent.atlas.passes import log_matrix
 
-__all__ = ["REFERENCE_CELLS", "gene_indices", "log_genes", "stratified_rows"]
+__all__ = ["REFERENCE_CELLS", "chosen_genes", "gene_indices", "log_genes", "stratified_rows"]
 
 # What is fitted in memory (regressions, neighbours, networks) is fitted on at most so many cells.
 REFERENCE_CELLS = 50_000
@@ -31,7 +31,14 @@ def gene_indices(atlas: Atlas, genes: Sequence[str] | ndarray) -> Int[ndarray, "
 
 def log_genes(atlas: Atlas, rows: Rows, genes: Int[ndarray, " gene"], mean_total: float) -> sp.csr_matrix:
     """log1p(count * mean_total / total) of these sorted rows and genes, float32; a gene of -1 is 0 everywhere."""
-    x = log_matrix(atlas.read_cells(rows), atlas.total[rows], mean_total)
+    return chosen_genes(atlas.read_cells(rows), atlas.total[rows], genes, mean_total)
+
+
+def chosen_genes(
+    counts: sp.csr_matrix, total: Float[ndarray, " cell"], genes: Int[ndarray, " gene"], mean_total: float
+) -> sp.csr_matrix:
+    """The same from counts of all of a store's genes."""
+    x = log_matrix(counts, total, mean_total)
     if (genes < 0).any():
         # One more column, without an entry, is what -1 then chooses.
         x = sp.csr_matrix((x.data, x.indices, x.indptr), shape=(x.shape[0], x.shape[1] + 1))

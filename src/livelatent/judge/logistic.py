@@ -40,13 +40,15 @@ def log_softmax(logits: Float[ndarray, "cell label"]) -> Float[ndarray, "cell la
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def fit_logistic(x: Any, label: Int[ndarray, " cell"], n_labels: int) -> Logistic:
-    """Fit by scikit-learn's L-BFGS with C = 1; cells of label -1 are left out.
+def fit_logistic(x: Any, label: Int[ndarray, " cell"], n_labels: int, *, inverse_penalty: float = 1.0) -> Logistic:
+    """Fit by scikit-learn's L-BFGS; cells of label -1 are left out.
 
     Parameters
     ----------
     x
         Dense or scipy sparse, [cell, dim].
+    inverse_penalty
+        scikit-learn's C.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def fit_logistic(x: Any, label: Int[ndarray, " cell"], n_labels: int) -> Logisti
     Notes
     -----
     A label without a training cell gets an intercept that keeps its probability at 0 to rounding. The data are held
-    in memory: callers pass at most 50,000 cells.
+    in memory: callers pass at most 50,000 cells; beyond that `fit_logistic_stream` goes on from there.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -71,7 +73,7 @@ def fit_logistic(x: Any, label: Int[ndarray, " cell"], n_labels: int) -> Logisti
     if len(present) == 1:
         intercept[present] = 0.0
         return Logistic(coef, intercept)
-    model = LogisticRegression(C=1.0, max_iter=MAX_STEPS)
+    model = LogisticRegression(C=inverse_penalty, max_iter=MAX_STEPS)
     with warnings.catch_warnings(), one_thread():
         # Stopping there costs digits of an optimum that is regularised anyway, no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -19,7 +19,7 @@ from livelatent.judge.prototypes import Prototypes
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
 
-__all__ = ["Reference", "fit_reference", "load_reference"]
+__all__ = ["Reference", "fit_reference", "kept_reference", "load_reference"]
 
 
 @dataclass(frozen=True)
@@ -188,3 +188,9 @@ def _kept(model: Model, *, raises: bool = False) -> Reference | None:
     if found is not None:
         _IN_MEMORY[model] = found
     return found
+
+
+def kept_reference(model: Model) -> Reference | None:
+    """What memory or the model's folder holds for these very weights; nothing is fitted."""
+    found = _kept(model)
+    return found if found is not None and found.latent.model_sha256 == model.sha256() else None

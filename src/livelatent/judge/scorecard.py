@@ -9,15 +9,15 @@ import pandas as pd
 from livelatent.arrays import Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
+from livelatent.judge.annotator import fit_annotator
 from livelatent.judge.expression import gene_indices, log_genes, stratified_rows
-from livelatent.judge.latent_fit import stretched
+from livelatent.judge.held_back import stratified_folds
 from livelatent.judge.logistic import fit_logistic
-from livelatent.judge.projection import Projection
-from livelatent.judge.stack import fit_pool, pool
+from livelatent.judge.training import train_latent
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
 
-__all__ = ["Scorecard", "five_fold", "stratified_folds"]
+__all__ = ["Scorecard", "five_fold"]
 
 N_FOLDS = 5
 ROWS = ("annotator", "lr_raw", "lr_pca")
@@ -72,13 +72,9 @@ def five_fold(
     In each fold all that is fitted (genes, network, PCA, regressions, the annotator's weights) sees the fold's
     training cells only. Both baselines are trained on all of them: raw LR on every gene of the atlas, PCA + LR on 50
     PCs of the model's genes. The annotator's network learns from those of the training split and stops by those of
-    the validation split, its weights come from those of both other splits, and its regressions are then fitted again
-    on all of them.
+    the validation split; its weights are fitted the quick way (`fit_annotator(retrain=False)`) on those of both other
+    splits, which folds drawn at random ask no more of, and its regressions then on all of them.
     """
-    from livelatent.train.devices import cpu_threads
-    from livelatent.train.loop import default_stream, stage_rows, train
-    from livelatent.train.state import TrainState
-
     if make_model is None:
         from livelatent.models.cellular import Cellular
 
@@ -98,17 +94,12 @@ def five_fold(
     for fold in range(N_FOLDS):
         training, held = rows[fold_of != fold], rows[fold_of == fold]
         model = make_model(atlas, training)
-        state = TrainState.start(model, epochs)
-        n_epochs = sum(stage.epochs for stage in state.stages if stage.moves_latent)
-        stream = default_stream(len(stage_rows(model, atlas, state.stages[0], "train", training)))
-        with cpu_threads(model, stream.minibatch_cells):
-            for step in train(model, atlas, stream, rows=training, device=device, state=state):
-                # The annotator reads the latent: a stage that only adds a head to it is not needed.
-                if state.stage is None or not any(stage.moves_latent for stage in state.stages[state.stage_index :]):
-                    break
-                if progress is not None:
-                    progress((fold + 0.9 * min(step.epoch / n_epochs, 1.0)) / N_FOLDS)
-        model.eval()
+
+        def told(share: float, fold: int = fold) -> None:
+            if progress is not None:
+                progress((fold + 0.9 * share) / N_FOLDS)
+
+        train_latent(model, atlas, training, epochs=epochs, device=device, progress=told)
         with one_thread():
             scores.append(_fold_scores(model, atlas, training, held, device))
         if progress is not None:
@@ -120,55 +111,19 @@ def five_fold(
     )
 
 
-def stratified_folds(label: Int[ndarray, " cell"], n_folds: int, *, seed: int = 0) -> Int[ndarray, " cell"]:
-    """The fold of each cell: in every type, and in all, folds differ by at most one cell."""
-    rng = np.random.default_rng(seed)
-    by_type = np.lexsort((rng.random(len(label)), label))
-    fold = np.empty(len(label), np.int64)
-    fold[by_type] = np.arange(len(label)) % n_folds
-    return fold
-
-
 def _fold_scores(
     model: Model, atlas: Atlas, training: Rows, held: Int[ndarray, " held"], device: str
 ) -> tuple[float, float, float]:
     """Accuracy on the held cells of what is fitted on the training cells."""
-    from livelatent.train.embed import embed
-
+    annotator = fit_annotator(model, atlas, rows=training, retrain=False, device=device)
     label, n_labels = np.asarray(atlas.label, np.int64), len(atlas.label_names)
-    every_gene, genes = np.arange(atlas.n_genes), gene_indices(atlas, model.genes)
-    mean_total = float(model.mean_total)
-    projection = Projection.fit(atlas, genes, training, mean_total)
-
-    def heads(rows: Rows) -> tuple[object, ...]:
-        x = log_genes(atlas, rows, every_gene, mean_total)
-        chosen = x[:, genes]
-        return x, chosen, projection(chosen), stretched(embed(model, atlas, rows, device))
-
-    x, chosen, pcs, latent = heads(training)
-    # Where no encoder has seen the cells, their latents say what the latent is worth.
-    unseen = atlas.split[training] != "train"
-    log_proba = [
-        fit_logistic(part[~unseen], label[training][~unseen], n_labels).log_proba(part[unseen])  # type: ignore[index]
-        for part in (chosen, pcs, latent)
-    ]
-    weights = fit_pool(np.stack(log_proba), label[training][unseen])
-    x_held, chosen_held, pcs_held, latent_held = heads(held)
-    lr_pca = fit_logistic(pcs, label[training], n_labels)
-    pooled = pool(
-        np.stack(
-            [
-                fit_logistic(chosen, label[training], n_labels).log_proba(chosen_held),
-                lr_pca.log_proba(pcs_held),
-                fit_logistic(latent, label[training], n_labels).log_proba(latent_held),
-            ]
-        ),
-        weights,
-    )
+    x, x_held = (log_genes(atlas, rows, np.arange(atlas.n_genes), model.mean_total) for rows in (training, held))
+    genes = gene_indices(atlas, model.genes)
     predictions = (
-        np.argmax(pooled, axis=1),
+        np.argmax(annotator.log_proba(model, atlas, held, device), axis=1),
         fit_logistic(x, label[training], n_labels).predict(x_held),
-        lr_pca.predict(pcs_held),
+        # The annotator's own head: 50 components and a regression on them, of all training cells.
+        annotator.heads.lr_pca.predict(annotator.heads.projection(x_held[:, genes])),
     )
-    annotator, raw, pca = (float(np.mean(predicted == label[held])) for predicted in predictions)
-    return annotator, raw, pca
+    on_all, raw, pca = (float(np.mean(predicted == label[held])) for predicted in predictions)
+    return on_all, raw, pca

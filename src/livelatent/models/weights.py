@@ -21,6 +21,9 @@ from livelatent.paths import local_path
 
 FORMAT = 1
 
+KEPT = ("judge", "annotator")
+"""Folders that `judge` keeps in a model's: its reference, and its annotator."""
+
 _CLASSES = {
     "Cellular": ("livelatent.models.cellular", "Cellular", "CellularConfig"),
     "BetaVAE": ("livelatent.models.beta_vae", "BetaVAE", "BetaVAEConfig"),
@@ -44,7 +47,7 @@ def hash_tensors(tensors: Mapping[str, Tensor], head: str = "") -> str:
 
 
 def save_model(model: Model, folder: Path) -> Path:
-    """Write the model to `folder`, whole or not at all; `judge` is copied from where the model was kept.
+    """Write the model to `folder`, whole or not at all; what `judge` fitted is copied from where the model was kept.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def save_model(model: Model, folder: Path) -> Path:
     folder = local_path(folder, ModelError)
     check_place(folder)
     sha256 = hash_model(model)
-    judge = None if model.folder is None else model.folder / "judge"
+    home = model.folder
     with atomic.fresh_folder(folder) as aside:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         atomic.write_bytes(aside / "model.safetensors", safetensors.torch.save(tensors))
@@ -72,8 +75,10 @@ def save_model(model: Model, folder: Path) -> Path:
             },
         )
         # What judge fitted belongs to these weights; after more training it would describe another model.
-        if judge is not None and judge.is_dir() and _hash_at(judge.parent) == sha256:
-            shutil.copytree(judge, aside / "judge")
+        if home is not None and _hash_at(home) == sha256:
+            for name in KEPT:
+                if (home / name).is_dir():
+                    shutil.copytree(home / name, aside / name)
     model.folder = folder
     return folder
 

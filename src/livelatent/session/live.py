@@ -330,11 +330,14 @@ class LiveSession:
         look = self._look
         if look is None or self.run.status.state not in LASTING or self.run.status.step == 0 or not self._can_judge:
             return
-        from livelatent.judge.classifier import annotate
+        from livelatent.judge.annotator import label_cells, load_annotator
 
-        names: list[str] = list(map(str, annotate(self.run.model, self.atlas, look.panel.rows)["label"]))
+        # A find has just fitted the reference, so no encoder is trained for this.
+        model = self.run.model
+        annotator = load_annotator(model)
+        names: list[str] = list(map(str, label_cells(annotator, model, self.atlas, look.panel.rows)["label"]))
         if self.query is not None and len(look.panel.query_rows):
-            names += map(str, annotate(self.run.model, self.query, look.panel.query_rows)["label"])
+            names += map(str, label_cells(annotator, model, self.query, look.panel.query_rows)["label"])
         known = tuple(sorted(set(names)))
         code_of = {name: code for code, name in enumerate(known)}
         predicted = Predicted(names=known, code=np.array([code_of[name] for name in names], np.int64))

@@ -1,0 +1,113 @@
+"""Other people's models, where they are installed: scvi-tools' scVI and scANVI."""
+
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from livelatent.judge.comparison.methods import Answer, Trial
+from livelatent.judge.latent_fit import stretched
+from livelatent.judge.logistic import fit_logistic
+
+__all__ = ["installed_peers"]
+
+UNKNOWN = "(unknown)"
+QUERY_EPOCHS = 100
+
+
+def installed_peers() -> dict[str, Callable[[Trial], Answer]]:
+    """Both, if scvi-tools can be imported."""
+    return {"scvi": scvi, "scanvi": scanvi} if importlib.util.find_spec("scvi") else {}
+
+
+def scvi(trial: Trial) -> Answer:
+    """Train scVI on the training cells; the held-out cells are mapped by scArches surgery; LR on the latent names them.
+
+    Notes
+    -----
+    Settings are scvi-tools' own: 2,000 genes as for our models, its default epochs (or the trial's) and early stop.
+    """
+    import scvi as tools
+
+    training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
+    with _quiet(tools, trial.seed):
+        tools.model.SCVI.setup_anndata(training, batch_key="batch")
+        base = tools.model.SCVI(training)
+        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+        mapped = _mapped(tools.model.SCVI, base, query, trial)
+        latent = _joined(trial, base.get_latent_representation(), mapped.get_latent_representation(query))
+    rows, split = trial.rows, trial.split
+    x = stretched(latent / max(float(latent.std()) * np.sqrt(latent.shape[1]), 1e-12))
+    fitted = fit_logistic(x[np.searchsorted(rows, split.training)], trial.label[split.training], trial.n_labels)
+    return Answer(fitted.predict(x[np.searchsorted(rows, split.held)]), latent)
+
+
+def scanvi(trial: Trial) -> Answer:
+    """Train scANVI from a scVI, both on training cells; its own head names held-out cells, mapped by surgery."""
+    import scvi as tools
+
+    training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
+    query.obs["label"] = UNKNOWN
+    with _quiet(tools, trial.seed):
+        tools.model.SCVI.setup_anndata(training, batch_key="batch", labels_key="label")
+        base = tools.model.SCVI(training)
+        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+        named = tools.model.SCANVI.from_scvi_model(base, unlabeled_category=UNKNOWN)
+        named.train(max_epochs=20 if trial.epochs is None else min(20, trial.epochs), **_trainer(trial))
+        mapped = _mapped(tools.model.SCANVI, named, query, trial)
+        latent = _joined(trial, named.get_latent_representation(), mapped.get_latent_representation(query))
+        answer = mapped.predict(query)
+    code = {name: number for number, name in enumerate(trial.atlas.label_names)}
+    return Answer(np.array([code.get(str(name), -1) for name in answer], np.int64), latent)
+
+
+def _mapped(kind: Any, base: Any, query: Any, trial: Trial) -> Any:
+    """The query's own batches added to a trained model (scArches), the rest of it frozen."""
+    epochs = QUERY_EPOCHS if trial.epochs is None else min(QUERY_EPOCHS, trial.epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        base.save(folder, overwrite=True, save_anndata=False)
+        kind.prepare_query_anndata(query, folder)
+        mapped = kind.load_query_data(query, folder)
+    mapped.train(max_epochs=epochs, plan_kwargs={"weight_decay": 0.0}, **_trainer(trial))
+    return mapped
+
+
+def _adata(trial: Trial, rows: Any) -> Any:
+    """Counts of the genes that our models would read, with batch and label as text."""
+    from livelatent.atlas.hvg import highly_variable_genes
+    from livelatent.judge.comparison.methods import N_GENES
+
+    atlas = trial.atlas
+    genes = np.flatnonzero(atlas.kept_genes).astype(np.int64)
+    if len(genes) > N_GENES:
+        genes = highly_variable_genes(atlas, N_GENES, trial.split.training)
+    adata = atlas.to_anndata(rows)[:, genes].copy()
+    names = np.array([*atlas.batch_names, "one"], dtype=object)
+    adata.obs["batch"] = names[np.asarray(atlas.batch)[rows] if atlas.batch_names else -1]
+    adata.obs["label"] = np.array(atlas.label_names, dtype=object)[np.asarray(atlas.label)[rows]]
+    return adata
+
+
+def _joined(trial: Trial, of_training: Any, of_held: Any) -> Any:
+    rows, split = trial.rows, trial.split
+    latent = np.empty((len(rows), of_training.shape[1]), np.float32)
+    latent[np.searchsorted(rows, split.training)] = of_training
+    latent[np.searchsorted(rows, split.held)] = of_held
+    return latent
+
+
+def _trainer(trial: Trial) -> dict[str, Any]:
+    kind = "gpu" if trial.device.startswith("cuda") else trial.device
+    return {"accelerator": kind, "enable_progress_bar": False}
+
+
+class _quiet(warnings.catch_warnings):
+    """Seeded, without what Lightning and scvi-tools advise at every call."""
+
+    def __init__(self, tools: Any, seed: int) -> None:
+        super().__init__(record=False, action="ignore")
+        tools.settings.seed = seed
+        tools.settings.verbosity = 40

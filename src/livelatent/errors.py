@@ -66,3 +66,7 @@ class ResumeError(LivelatentError, ValueError):
 
 class LabelError(LivelatentError, ValueError):
     """A label or prototype can't be used as asked: too few cells, or a name that is none."""
+
+
+class CalibrationError(LivelatentError, ValueError):
+    """A novelty score would promise a rate of false alarms that its calibration cells can't keep."""

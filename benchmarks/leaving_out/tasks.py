@@ -12,11 +12,12 @@ QUERY_SHARE = 0.2
 REPORT = ("kang_pbmc_ctrl", "pbmc_multistudy", "sc_mixology_5protocol_hvg")
 TUNING = ("pbmc3k_seurat", "paul15_myeloid", "worm_l2_monocle3")
 UNLABELLED = ("Unclassified neurons",)
-# A type is a subtype where another type of its lineage stays in the reference; the other types are lineages themselves.
+# A type is a subtype where another type of its lineage stays in the reference; other types are lineages themselves.
+T_AND_NK = ("CD4 T", "CD4 T cells", "CD8 T", "CD8 T cells", "NK", "NK cells", "Naive CD4 T", "Memory CD4 T")
+MONOCYTES = ("CD14 Mono", "CD14+ Mono", "CD14+ Monocytes", "FCGR3A Mono", "FCGR3A+ Mono", "FCGR3A+ Monocytes")
 LINEAGES = (
-    ("CD4 T", "CD4 T cells", "CD8 T", "CD8 T cells", "NK", "NK cells", "Naive CD4 T", "Memory CD4 T"),
-    ("CD14 Mono", "CD14+ Mono", "CD14+ Monocytes", "FCGR3A Mono", "FCGR3A+ Mono", "FCGR3A+ Monocytes")
-    + ("DC", "Dendritic cells"),
+    T_AND_NK,
+    (*MONOCYTES, "DC", "Dendritic cells"),
     ("1Ery", "2Ery", "3Ery", "4Ery", "5Ery", "6Ery", "7MEP", "8Mk"),
     ("9GMP", "10GMP", "14Mo", "15Mo", "16Neu", "17Neu", "11DC", "12Baso", "13Baso", "18Eos"),
     ("Other interneurons", "flp-1(+) interneurons"),

@@ -111,8 +111,8 @@ def scoring_for(
     if new and not reference.calibration_is_new_batches:
         some = ", ".join(new[:3]) + (", ..." if len(new) > 3 else "")
         warnings.append(
-            f"New to the model: {len(new)} of the query's batches ({some}). Of another donor the rate of false alarms is "
-            "about kept; of a new study, which differs in protocol, expect two to three times the rate asked for."
+            f"New to the model: {len(new)} of the query's batches ({some}). Of another donor the rate of false alarms "
+            "is about kept; of a new study, which differs in protocol, expect two to three times the rate asked for."
         )
     return Scoring(model, reference, query, method, genes, conformal, cells, text, tuple(warnings))
 
@@ -160,8 +160,8 @@ def _query_aware(
         which = f"not {', '.join(strange[:3])}" if strange else "and the query names no batch"
         raise CalibrationError(
             f"{query.path}: the query-aware score finds whatever the query has more of than the reference, so "
-            f"calibration cells must come from the query's own batches. They are of {', '.join(sorted(calibrated)[:5])}, "
-            f"{which}: there false alarms ran to 17 % (new donors) and 91 % (a new study) for 5 % asked. Use "
+            f"calibration cells must come from the query's own batches. They are of {', '.join(sorted(calibrated)[:5])}"
+            f", {which}: there false alarms ran to 17 % (new donors) and 91 % (a new study) for 5 % asked. Use "
             'method="combined".'
         )
     conformal, cells, _ = reference.calibration_for(names, is_own=is_own, names=SCORES["query_aware"])

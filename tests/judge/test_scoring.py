@@ -71,12 +71,12 @@ def test_the_documents_rule_flags_what_lies_below_its_threshold(trained, hidden_
 
 def test_a_model_without_a_classifier_has_no_rule_of_the_document(trained, hidden_atlas, monkeypatch):
     monkeypatch.setattr(type(trained), "logits", None)
-    with pytest.raises(ModelError, match='reads a classifier, and Cellular has none.*method="combined"'):
+    with pytest.raises(ModelError, match=r'reads a classifier, and Cellular has none.*method="combined"'):
         find_novel(trained, hidden_atlas, method="thesis")
 
 
 def test_an_unknown_method_names_those_there_are(trained, hidden_atlas):
-    with pytest.raises(ValueError, match="one of combined, knn, .*; got 'magic'"):
+    with pytest.raises(ValueError, match=r"one of combined, knn, .*; got 'magic'"):
         find_novel(trained, hidden_atlas, method="magic")
 
 

@@ -33,6 +33,7 @@ _HOME = {
     "embed_into": "livelatent.train.embed",
     "annotate": "livelatent.judge.classifier",
     "find_novel": "livelatent.judge.flags",
+    "threshold_curve": "livelatent.judge.novelty.thesis",
     "fit_reference": "livelatent.judge.reference",
     "fit_prototypes": "livelatent.judge.prototypes",
     "LiveView": "livelatent.widget.view",
@@ -63,6 +64,7 @@ __all__ = [
     "rank_genes",
     "simulate",
     "simulate_h5ad",
+    "threshold_curve",
     "write_example",
 ]
 
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from livelatent.example import write_example
     from livelatent.judge.classifier import annotate
     from livelatent.judge.flags import find_novel
+    from livelatent.judge.novelty.thesis import threshold_curve
     from livelatent.judge.prototypes import fit_prototypes
     from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference

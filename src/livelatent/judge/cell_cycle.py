@@ -13,7 +13,6 @@ from livelatent.errors import SourceError
 __all__ = ["CycleGenes", "cycle_genes", "read_cycle_lists"]
 
 PHASES = ("S", "G2M")
-N_BINS = 25
 CONTROLS_PER_GENE = 10
 # Fewer genes of a list than this are no score.
 MIN_GENES = 5
@@ -21,7 +20,7 @@ MIN_GENES = 5
 
 @dataclass(frozen=True)
 class CycleGenes:
-    """For each phase, its genes and as many-fold controls of like expression, as indices into one list of genes."""
+    """For each phase, its genes and controls of like expression, as indices into one list of genes."""
 
     genes: tuple[Int[ndarray, " own"], ...]
     controls: tuple[Int[ndarray, " control"], ...]
@@ -43,36 +42,28 @@ def phase_shares(scores: Float[ndarray, "phase cell"]) -> dict[str, float]:
 
 
 def cycle_genes(
-    lists: Mapping[str, Sequence[str]], genes: Sequence[str], mean: Float[ndarray, " gene"], *, seed: int = 0
+    lists: Mapping[str, Sequence[str]], genes: Sequence[str], mean: Float[ndarray, " gene"]
 ) -> CycleGenes | None:
-    """Where the lists' genes stand among `genes`, and controls drawn from the same 25 ranks of mean expression.
+    """Where the lists' genes stand among `genes`, and for each the ten others nearest to it in mean expression.
 
     Returns
     -------
-    None where fewer than five genes of a list were measured.
+    None where fewer than five genes of a list were measured, or no other gene.
 
     Notes
     -----
-    The score of Tirosh et al. (2016) as scanpy's `score_genes` has it, but with ten controls for each gene rather than
-    fifty for each rank that has one. It is linear in expression, so a type's mean score is the score of its mean.
+    The score of Tirosh et al. (2016), as in scanpy's `score_genes`, whose controls are drawn from ranks of mean
+    expression; nearest ones need no draw. It is linear in expression, so a type's mean score is that of its mean.
     """
-    rng = np.random.default_rng(seed)
     place = {name.upper(): index for index, name in enumerate(genes)}
     listed = [np.array(sorted({place[g.upper()] for g in lists[p] if g.upper() in place}), np.int64) for p in PHASES]
-    if min(map(len, listed)) < MIN_GENES:
-        return None
-    rank = np.argsort(np.argsort(mean, kind="stable")) * N_BINS // len(mean)
     free = np.setdiff1d(np.arange(len(mean)), np.concatenate(listed))
+    if min(map(len, listed)) < MIN_GENES or not len(free):
+        return None
     controls = []
     for own in listed:
-        drawn = [
-            rng.choice(same, min(len(same), CONTROLS_PER_GENE * int((rank[own] == code).sum())), replace=False)
-            for code in np.unique(rank[own])
-            if len(same := free[rank[free] == code])
-        ]
-        if not drawn:
-            return None
-        controls.append(np.sort(np.concatenate(drawn)))
+        nearest = [np.argsort(np.abs(mean[free] - mean[gene]), kind="stable")[:CONTROLS_PER_GENE] for gene in own]
+        controls.append(free[np.unique(np.concatenate(nearest))])
     return CycleGenes(tuple(listed), tuple(controls))
 
 

@@ -120,7 +120,7 @@ class CloseLook:
             return None
         shared, place, names = self._shared()
         sums = self.reference.expression.sums.genes(shared)
-        genes = cycle_genes(self.cell_cycle, names, sums.total.sum(axis=0), seed=self.seed)
+        genes = cycle_genes(self.cell_cycle, names, sums.total.sum(axis=0))
         if genes is None:
             return None
         return genes.scores(log_genes(self.query, rows, place, self.mean_total)), genes.scores(sums.mean)

@@ -69,6 +69,11 @@ class Novelty(Sequence[Flag]):
         return int((self.p_value <= self.target_fpr).sum())
 
     @property
+    def rule(self) -> str:
+        """What a cell is flagged by, in words."""
+        return f"likelihood {self.target_fpr:.2f}" if self.method == "thesis" else f"{self.target_fpr:.1%} false alarms"
+
+    @property
     def curve(self) -> pd.DataFrame:
         """How many cells would be flagged at other targets."""
         ordered = np.sort(self.p_value)
@@ -86,9 +91,8 @@ class Novelty(Sequence[Flag]):
         return replace(self, target_fpr=target_fpr, flags=self._evidence.flags(target_fpr))
 
     def __repr__(self) -> str:
-        rule = f"{self.target_fpr:.1%} false alarms" if self.method != "thesis" else f"likelihood {self.target_fpr:.2f}"
         head = (
-            f"{self.n_flagged:,} of {len(self.rows):,} cells fit nothing known at {rule}; "
+            f"{self.n_flagged:,} of {len(self.rows):,} cells fit nothing known at {self.rule}; "
             f"{len(self)} {'cluster' if len(self) == 1 else 'clusters'}. Calibrated on {self.calibration}."
         )
         return "\n".join(

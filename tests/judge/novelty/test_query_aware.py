@@ -43,5 +43,5 @@ def test_no_cell_is_scored_by_a_regression_that_it_trained():
     rng = np.random.default_rng(2)
     reference, asked = rng.normal(size=(2, 80, 60))
     by_heart = LogisticRegression(C=0.1).fit(np.concatenate([reference, asked]), np.repeat([0, 1], 80))
-    assert by_heart.decision_function(asked).mean() > 1.0
-    assert query_aware_scores(reference, asked).mean() < 0.5
+    assert by_heart.decision_function(asked).mean() > 0.4
+    assert abs(query_aware_scores(reference, asked).mean()) < 0.25

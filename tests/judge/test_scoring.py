@@ -7,16 +7,24 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from livelatent.atlas import Atlas
+from livelatent.atlas import Atlas, ingest
 from livelatent.errors import CalibrationError, ModelError
 from livelatent.judge import keep
 from livelatent.judge.flags import find_novel
-from livelatent.judge.novelty.methods import METHODS
+from livelatent.judge.novelty.methods import METHODS, checked_method
 from livelatent.judge.novelty.thesis import likelihood
 from livelatent.judge.reference import Reference, fit_reference, load_reference
 from livelatent.models.cellular import Cellular
 from livelatent.models.weights import load_model
 from livelatent.train.embed import embed
+
+
+@pytest.fixture(scope="module")
+def patient(tiny_adatas, tmp_path_factory):
+    """The cells of the second file, one donor of which has another name."""
+    adata = tiny_adatas["two.h5ad"].copy()
+    adata.obs["donor"] = adata.obs["donor"].astype(str).replace("d2", "patient")
+    return ingest(adata, tmp_path_factory.mktemp("patient") / "patient.zarr", label="cell_type", batch="donor")
 
 
 def auroc(novelty, atlas):
@@ -29,8 +37,8 @@ def auroc(novelty, atlas):
 def test_every_method_ranks_a_hidden_type_first(trained, hidden_atlas, method):
     novelty = find_novel(trained, hidden_atlas, method=method)
     assert novelty.method == method
-    # The document's rule is the weak one (EVIDENCE, lesson 5).
-    assert auroc(novelty, hidden_atlas) > (0.6 if method == "thesis" else 0.75)
+    # Of three known types few mixtures can be made, and the document's rule is the weak one (EVIDENCE, lesson 5).
+    assert auroc(novelty, hidden_atlas) > (0.6 if method in ("thesis", "synthetic") else 0.75)
     assert set(novelty.p_value <= novelty.target_fpr) == {True, False} or method == "thesis"
 
 
@@ -75,30 +83,27 @@ def test_a_model_without_a_classifier_has_no_rule_of_the_document(trained, hidde
         find_novel(trained, hidden_atlas, method="thesis")
 
 
-def test_an_unknown_method_names_those_there_are(trained, hidden_atlas):
+def test_an_unknown_method_names_those_there_are():
     with pytest.raises(ValueError, match=r"one of combined, knn, .*; got 'magic'"):
-        find_novel(trained, hidden_atlas, method="magic")
+        checked_method("magic")
 
 
-def test_the_query_aware_score_refuses_batches_that_calibration_does_not_have(trained, own_atlas):
-    own_atlas.obs["donor"] = own_atlas.obs["donor"].astype(str).replace("d2", "patient")
-    own_atlas.batch_names = tuple("patient" if name == "d2" else name for name in own_atlas.batch_names)
+def test_the_query_aware_score_refuses_batches_that_calibration_does_not_have(trained, patient, tiny_adatas, tmp_path):
     with pytest.raises(CalibrationError, match=r'of d1, d2, d3, not patient:.*91 %.*method="combined"'):
-        find_novel(trained, own_atlas, method="query_aware")
-    own_atlas.batch_names = ()
+        find_novel(trained, patient, method="query_aware")
+    unnamed = ingest(tiny_adatas["two.h5ad"], tmp_path / "unnamed.zarr")
     with pytest.raises(CalibrationError, match="names no batch"):
-        find_novel(trained, own_atlas, method="query_aware")
+        find_novel(trained, unnamed, method="query_aware")
 
 
-def test_the_query_aware_score_needs_the_training_atlas(trained, hidden_atlas, tiny_atlas, tmp_path):
-    model = load_model(shutil.copytree(trained.folder, tmp_path / "m"))
-    model.config = dataclasses.replace(model.config, atlas_path=str(tmp_path / "gone.zarr"))
+def test_the_query_aware_score_needs_the_training_atlas(trained, hidden_atlas, tiny_atlas, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(trained), "atlas_path", str(tmp_path / "gone.zarr"))
     known = tiny_atlas.rows(labelled=True)
     with pytest.raises(ModelError, match=r"can't be opened.*training_atlas="):
-        find_novel(model, tiny_atlas, rows=known, method="query_aware")
+        find_novel(trained, tiny_atlas, rows=known, method="query_aware")
     with pytest.raises(ModelError, match="not the atlas that the model's reference was fitted on"):
-        find_novel(model, tiny_atlas, rows=known, method="query_aware", training_atlas=tiny_atlas)
-    named = find_novel(model, tiny_atlas, rows=known, method="query_aware", training_atlas=hidden_atlas)
+        find_novel(trained, tiny_atlas, rows=known, method="query_aware", training_atlas=tiny_atlas)
+    named = find_novel(trained, tiny_atlas, rows=known, method="query_aware", training_atlas=hidden_atlas)
     assert any("gained nothing" in text for text in named.warnings)
 
 
@@ -111,9 +116,8 @@ def test_a_query_of_one_donor_is_held_against_that_donors_cells_only(trained, hi
     assert not any("other shares" in text for text in novelty.warnings)
 
 
-def test_new_batches_are_a_warning(trained, own_atlas):
-    own_atlas.batch_names = tuple("patient" if name == "d2" else name for name in own_atlas.batch_names)
-    novelty = find_novel(trained, own_atlas, rows=own_atlas.rows("validation"))
+def test_new_batches_are_a_warning(trained, patient):
+    novelty = find_novel(trained, patient)
     assert any("1 of the query's batches (patient)" in text for text in novelty.warnings)
     assert "Warning: New to the model" in repr(novelty)
 
@@ -130,7 +134,7 @@ def test_flags_say_what_is_measured_of_their_cells(trained, hidden_atlas):
     assert not flag.is_probably_technical
 
 
-def test_a_reference_of_an_earlier_version_is_completed_where_the_atlas_is(trained, tmp_path):
+def test_a_reference_of_an_earlier_version_is_completed_where_the_atlas_is(trained, tmp_path, monkeypatch):
     folder = shutil.copytree(trained.folder, tmp_path / "m")
     kept = keep.read(folder / "judge", "reference", Reference)
     keep.write(folder / "judge", "reference", dataclasses.replace(kept, inspection=None))
@@ -144,10 +148,10 @@ def test_a_reference_of_an_earlier_version_is_completed_where_the_atlas_is(train
     assert completed.inspection is not None
     assert completed.latent.model_sha256 == kept.latent.model_sha256
 
+    query = Atlas.open(trained.atlas_path)
     lost = load_model(shutil.copytree(folder, tmp_path / "lost"))
     keep.write(tmp_path / "lost" / "judge", "reference", dataclasses.replace(kept, inspection=None))
-    lost.config = dataclasses.replace(lost.config, atlas_path=str(tmp_path / "gone.zarr"))
-    query = Atlas.open(trained.atlas_path)
+    monkeypatch.setattr(type(lost), "atlas_path", str(tmp_path / "gone.zarr"))
     novelty = find_novel(lost, query)
     assert novelty[0].quality is None
     with pytest.raises(ModelError, match=r"earlier version.*fit_reference\(model, atlas\)"):

@@ -22,8 +22,8 @@ MIN_GENES = 5
 class CycleGenes:
     """For each phase, its genes and controls of like expression, as indices into one list of genes."""
 
-    genes: tuple[Int[ndarray, " own"], ...]
-    controls: tuple[Int[ndarray, " control"], ...]
+    genes: tuple[Int[ndarray, " _"], ...]
+    controls: tuple[Int[ndarray, " _"], ...]
 
     def scores(self, x: sp.csr_matrix | Float[ndarray, "cell gene"]) -> Float[ndarray, "phase cell"]:
         """Mean of a phase's genes less mean of its controls; `x` holds cells, or types' means, of log expression."""

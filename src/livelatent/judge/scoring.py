@@ -156,12 +156,13 @@ def _query_aware(
     present = np.unique(atlas.batch[calibration])
     calibrated = {atlas.batch_names[code] for code in present if 0 <= code < len(atlas.batch_names)}
     strange = [name for name in names if name not in calibrated]
-    if strange or (calibrated and not names and not is_own):
+    if strange or not (names or is_own):
         which = f"not {', '.join(strange[:3])}" if strange else "and the query names no batch"
+        known = ", ".join(sorted(calibrated)[:5]) or "no named batch"
         raise CalibrationError(
             f"{query.path}: the query-aware score finds whatever the query has more of than the reference, so "
-            f"calibration cells must come from the query's own batches. They are of {', '.join(sorted(calibrated)[:5])}"
-            f", {which}: there false alarms ran to 17 % (new donors) and 91 % (a new study) for 5 % asked. Use "
+            f"calibration cells must come from the query's own batches. They are of {known}, "
+            f"{which}: there false alarms ran to 17 % (new donors) and 91 % (a new study) for 5 % asked. Use "
             'method="combined".'
         )
     conformal, cells, _ = reference.calibration_for(names, is_own=is_own, names=SCORES["query_aware"])
@@ -179,8 +180,8 @@ def _query_aware(
         log_genes(atlas, calibration[cells], model_genes, model.mean_total),
         log_genes(query, rows, genes, model.mean_total),
     ]
-    known, held, asked = joint_components(parts)
-    scores = query_aware_scores(known, np.concatenate([held, asked]), seed=seed)
+    reference_pcs, held, asked = joint_components(parts)
+    scores = query_aware_scores(reference_pcs, np.concatenate([held, asked]), seed=seed)
     warnings = ["Of a query with fewer than about 5 % new cells the query-aware score gained nothing in our trials."]
     if names:
         share = np.array([(query.batch[rows] == query.batch_names.index(name)).mean() for name in names])

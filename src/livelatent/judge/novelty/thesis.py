@@ -34,7 +34,7 @@ def likelihood(logits: Float[ndarray, "cell label"]) -> Float[ndarray, " cell"]:
     if n_labels < 2:
         raise ValueError(f"the document's rule compares types, so it needs at least 2; this classifier has {n_labels}.")
     largest = np.exp(log_softmax(np.asarray(logits, np.float64)).max(axis=1))
-    return np.clip((largest - 1 / n_labels) / (1 - 1 / n_labels), 0.0, 1.0)
+    return np.asarray(np.clip((largest - 1 / n_labels) / (1 - 1 / n_labels), 0.0, 1.0))
 
 
 @dataclass(frozen=True)

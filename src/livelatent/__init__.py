@@ -39,6 +39,7 @@ _HOME = {
     "LabelTree": "livelatent.judge.label_tree",
     "compare": "livelatent.judge.comparison.compare",
     "find_novel": "livelatent.judge.flags",
+    "threshold_curve": "livelatent.judge.novelty.thesis",
     "fit_reference": "livelatent.judge.reference",
     "fit_prototypes": "livelatent.judge.prototypes",
     "compare_latents": "livelatent.judge.metrics.compare",
@@ -62,8 +63,8 @@ __all__ = [
     "attention_by_type",
     "attention_stability",
     "centroid_distances",
-    "compare_latents",
     "compare",
+    "compare_latents",
     "embed",
     "embed_into",
     "find_novel",
@@ -79,6 +80,7 @@ __all__ = [
     "score_latent",
     "simulate",
     "simulate_h5ad",
+    "threshold_curve",
     "write_example",
 ]
 
@@ -91,14 +93,15 @@ if TYPE_CHECKING:
     from livelatent.atlas.ingest import ingest
     from livelatent.atlas.qc import qc
     from livelatent.example import write_example
-    from livelatent.judge.attention import attention_by_type, attention_stability
     from livelatent.judge.annotator import fit_annotator
+    from livelatent.judge.attention import attention_by_type, attention_stability
     from livelatent.judge.classifier import annotate
     from livelatent.judge.comparison.compare import compare
     from livelatent.judge.flags import find_novel
+    from livelatent.judge.label_tree import LabelTree
     from livelatent.judge.metrics.compare import compare_latents
     from livelatent.judge.metrics.integration import score_latent
-    from livelatent.judge.label_tree import LabelTree
+    from livelatent.judge.novelty.thesis import threshold_curve
     from livelatent.judge.prototypes import fit_prototypes
     from livelatent.judge.rank_genes import rank_genes
     from livelatent.judge.reference import fit_reference

@@ -70,3 +70,7 @@ class LabelError(LivelatentError, ValueError):
 
 class UndefinedMetricError(LivelatentError, ValueError):
     """A metric has no value here: it compares batches, labels or methods, and there are not two of them."""
+
+
+class CalibrationError(LivelatentError, ValueError):
+    """A novelty score would promise a rate of false alarms that its calibration cells can't keep."""

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from livelatent.judge.evidence import log_excess_p, reason
+from livelatent.judge.evidence import log_excess_p
+from livelatent.judge.flag import reason
 from livelatent.judge.flags import find_novel
 from livelatent.models.weights import load_model
 

@@ -77,3 +77,40 @@ def test_nearest_is_fewest_radii_away_and_a_type_of_one_cell_borrows_a_radius(ce
 def test_types_of_single_cells_only_have_finite_distances():
     got = fit_prototypes(np.eye(2, dtype=np.float32), np.array([0, 1]), ("a", "b"), np.array([8, 9]))
     np.testing.assert_allclose(got.in_radii(np.zeros((1, 2), np.float32)), [[1, 1]])
+
+
+def test_an_anndata_of_prototypes_has_types_as_observations_and_keeps_every_kind(cells, tmp_path):
+    import anndata
+
+    got = fit_prototypes(*cells[:2], NAMES, cells[2])
+    ids = [f"id{row}" for row in range(1000)]
+    adata = anndata.read_h5ad(got.save(tmp_path / "p.h5ad", "medoid", ids))
+    assert list(adata.obs_names) == ["a", "b", "single"]
+    np.testing.assert_array_equal(adata.X, got.medoid)
+    np.testing.assert_array_equal(adata.layers["centroid"], got.centroid)
+    np.testing.assert_array_equal(adata.layers["median"], got.median)
+    np.testing.assert_allclose(adata.obsp["distance"], cdist(got.medoid, got.medoid), atol=1e-6)
+    assert adata.obs["medoid"].tolist() == [f"id{row}" for row in got.medoid_cell]
+    assert adata.obs["count"].tolist() == [40, 7, 1]
+
+
+def test_a_table_of_prototypes_can_be_read_without_livelatent(cells, tmp_path):
+    import csv
+    import json
+    import struct
+
+    from safetensors.numpy import load_file
+
+    got = fit_prototypes(*cells[:2], ("=cmd()", "b", "single", "none"), cells[2])
+    arrays = load_file(got.save(tmp_path / "p.safetensors"))
+    np.testing.assert_array_equal(arrays["centroid"], got.centroid)
+    np.testing.assert_array_equal(arrays["radius"], got.radius)
+    raw = (tmp_path / "p.safetensors").read_bytes()
+    header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])["__metadata__"]
+    assert json.loads(header["names"]) == ["=cmd()", "b", "single"]
+    rows = list(csv.DictReader(got.save(tmp_path / "p.csv").read_text().splitlines()))
+    # A spreadsheet must not run it.
+    assert [row["cell_type"] for row in rows] == ["'=cmd()", "b", "single"]
+    np.testing.assert_allclose([float(row["latent_4"]) for row in rows], got.centroid[:, 4], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"\.h5ad, \.csv or \.safetensors"):
+        got.save(tmp_path / "p.pickle")

@@ -1,26 +1,15 @@
-import time
-
 import pytest
-import torch
 
 from livelatent.models.cellular import Cellular
 from livelatent.models.cost import cpu_seconds_per_epoch
 
-torch.set_num_threads(1)
 
-
-def test_a_cost_is_within_reach_of_what_a_step_takes(tiny_atlas):
+def test_looking_at_a_cost_leaves_the_model_as_it_was(tiny_atlas):
     model = Cellular(tiny_atlas, encoder="genes", n_genes=80, n_latent=8)
     hash_before = model.sha256()
-    told = cpu_seconds_per_epoch(model, 8 * 30)
-    x = torch.rand(8, 80)
-    started = time.process_time()
-    model.encoder(x).sum().backward()
-    taken = 30 * (time.process_time() - started)
-    # Shared machines: a factor of four, where another depth or width would give ten.
-    assert taken / 4 < told < taken * 4
-    assert cpu_seconds_per_epoch(model, 0) == 0
+    assert cpu_seconds_per_epoch(model, 8 * 30) > cpu_seconds_per_epoch(model, 0) == 0
     assert model.sha256() == hash_before
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_a_minibatch_in_chunks_costs_a_forward_pass_more(tiny_atlas, monkeypatch):

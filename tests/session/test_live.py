@@ -110,6 +110,26 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
         os.kill(pid, 0)
 
 
+def test_how_far_prototypes_went_is_a_curve_with_a_point_for_each_look(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run"))
+    session._look_now()
+    before = session.versions()["curves"]
+    assert all(curve.name != "prototype drift" for curve in session.curves().series)
+    session.run.start()
+    session.run.wait()
+    session._look_now()
+    (drift,) = [curve for curve in session.curves().series if curve.name == "prototype drift"]
+    assert drift.steps.tolist() == [session.run.status.step]
+    assert drift.values[0] == session.prototypes().drift > 0
+    assert session.versions()["curves"] > before
+    (rest,) = [one for one in session.curves({("prototype drift", "train"): 1}).series if one.name == drift.name]
+    assert (rest.start, len(rest.steps)) == (1, 0)
+    # The same step again is no movement.
+    session._look_now()
+    assert len(session._drift) == 1
+    session.close()
+
+
 def test_pause_and_resume_reach_the_run(own_atlas, tmp_path):
     session = LiveSession(small_run(own_atlas, tmp_path / "run", epochs=500, patience=1000))
     session.answer("1", "start", None)

@@ -19,6 +19,7 @@ from livelatent.cli.ingest import Batch, Counts, Label, Memory, append, info, in
 from livelatent.cli.labels import labels_app
 from livelatent.cli.qc import qc
 from livelatent.cli.simulate import simulate
+from livelatent.judge.novelty.methods import METHODS, checked_method
 from livelatent.shell import Json, OneMessage, Store, bar, print_rows, say, stderr, stdout
 
 app = typer.Typer(
@@ -49,6 +50,17 @@ Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each stage: the
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 TargetFpr = Annotated[float, typer.Option(min=0.0001, max=0.25, help="Share of known cells that may be flagged.")]
+
+
+def method_of(text: str) -> str:
+    """A method's name, or what there is."""
+    try:
+        return checked_method(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Method = Annotated[str, typer.Option(parser=method_of, help=f"One of {', '.join(METHODS)}.", metavar="METHOD")]
 
 
 @app.command(epilog="Example: livelatent train blood.zarr --out blood-model --epochs 50")
@@ -190,6 +202,7 @@ def novel(
     store: Store,
     model: Model,
     target_fpr: TargetFpr = 0.05,
+    method: Method = "combined",
     out: Annotated[Path | None, typer.Option(help="A .csv for every flagged cell and its flag.")] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -203,7 +216,7 @@ def novel(
     from livelatent.models.weights import load_model
 
     atlas = Atlas.open(store)
-    novelty = find_novel(load_model(model), atlas, target_fpr=target_fpr, seed=seed)
+    novelty = find_novel(load_model(model), atlas, target_fpr=target_fpr, seed=seed, method=checked_method(method))
     if out is not None:
         names = atlas.obs.index
         write_csv(out, ["cell", "flag"], ([names[row], flag.id] for flag in novelty for row in flag.rows))
@@ -216,6 +229,7 @@ def novel(
             "higher": list(flag.higher),
             "lower": list(flag.lower),
             "reason": flag.reason,
+            "probably_technical": flag.is_probably_technical,
         }
         for flag in novelty
     ]
@@ -223,8 +237,10 @@ def novel(
         "store": str(store),
         "cells_scored": len(novelty.rows),
         "cells_flagged": int(novelty.n_flagged),
-        "target_fpr": target_fpr,
+        "target_fpr": novelty.target_fpr,
+        "method": novelty.method,
         "calibration": novelty.calibration,
+        "warnings": list(novelty.warnings),
         "flags": flags,
         "out": str(out) if out else None,
     }
@@ -232,7 +248,7 @@ def novel(
     def table() -> None:
         stdout.print(
             f"{facts['cells_flagged']:,} of {facts['cells_scored']:,} cells fit nothing known "
-            f"at {target_fpr:.1%} false alarms; {len(flags)} {'cluster' if len(flags) == 1 else 'clusters'}. "
+            f"at {novelty.rule}; {len(flags)} {'cluster' if len(flags) == 1 else 'clusters'}. "
             f"Calibrated on {escape(novelty.calibration)}.",
             highlight=False,
             soft_wrap=True,
@@ -243,6 +259,8 @@ def novel(
                 highlight=False,
                 soft_wrap=True,
             )
+        for text in novelty.warnings:
+            stdout.print(f"[yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     say(facts, as_json, table)
 

@@ -1,7 +1,8 @@
 """Clusters of cells that fit nothing labelled, each with a reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -9,12 +10,17 @@ import pandas as pd
 
 from livelatent.arrays import Float, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
-from livelatent.judge.evidence import Evidence, Flag, StrangeCells
-from livelatent.judge.expression import gene_indices, log_genes
-from livelatent.judge.novelty.conformal import conformal_p
-from livelatent.judge.reference import load_reference
+from livelatent.judge.cell_cycle import read_cycle_lists
+from livelatent.judge.close_look import CloseLook
+from livelatent.judge.evidence import Evidence, StrangeCells
+from livelatent.judge.flag import Flag
+from livelatent.judge.measures import MEASURES
+from livelatent.judge.novelty.conformal import Conformal
+from livelatent.judge.novelty.methods import Method, checked_method
+from livelatent.judge.novelty.thesis import THESIS_THRESHOLD
+from livelatent.judge.reference import Reference, load_reference
+from livelatent.judge.scoring import scoring_for
 from livelatent.models.model import Model
-from livelatent.train.embed import embed
 
 __all__ = ["Flag", "Novelty", "find_novel"]
 
@@ -31,13 +37,17 @@ class Novelty(Sequence[Flag]):
     rows: Rows
     """Store rows of the cells scored."""
     p_value: Float[ndarray, " cell"]
-    """Conformal: among known cells, at most this share looks as strange."""
+    """Conformal: among known cells, at most this share looks as strange. Of the document's rule: its likelihood."""
     score: Float[ndarray, " cell"]
-    """T = - sum of log p over three scores; it orders cells more finely than `p_value` does."""
+    """T = - sum of log p over the method's scores; it orders cells more finely than `p_value` does."""
     target_fpr: float
+    """What a p-value is at most where a cell is flagged; of the document's rule, the threshold of its likelihood."""
     calibration: str
     """What the p-values were calibrated on, in words; any warning with it."""
     flags: tuple[Flag, ...]
+    method: Method
+    warnings: tuple[str, ...]
+    """What makes detection weak or false alarms likely here, in plain sentences."""
     _evidence: Evidence = field(repr=False)
 
     @overload
@@ -59,6 +69,11 @@ class Novelty(Sequence[Flag]):
         return int((self.p_value <= self.target_fpr).sum())
 
     @property
+    def rule(self) -> str:
+        """What a cell is flagged by, in words."""
+        return f"likelihood {self.target_fpr:.2f}" if self.method == "thesis" else f"{self.target_fpr:.1%} false alarms"
+
+    @property
     def curve(self) -> pd.DataFrame:
         """How many cells would be flagged at other targets."""
         ordered = np.sort(self.p_value)
@@ -77,14 +92,25 @@ class Novelty(Sequence[Flag]):
 
     def __repr__(self) -> str:
         head = (
-            f"{self.n_flagged:,} of {len(self.rows):,} cells fit nothing known at {self.target_fpr:.1%} false alarms; "
+            f"{self.n_flagged:,} of {len(self.rows):,} cells fit nothing known at {self.rule}; "
             f"{len(self)} {'cluster' if len(self) == 1 else 'clusters'}. Calibrated on {self.calibration}."
         )
-        return "\n".join([head, *(f"  {flag!r}" for flag in self.flags)])
+        return "\n".join(
+            [head, *(f"  {flag!r}" for flag in self.flags), *(f"  Warning: {text}" for text in self.warnings)]
+        )
 
 
 def find_novel(
-    model: Model, query: Atlas, *, rows: Rows | None = None, target_fpr: float = 0.05, seed: int = 0
+    model: Model,
+    query: Atlas,
+    *,
+    rows: Rows | None = None,
+    target_fpr: float = 0.05,
+    seed: int = 0,
+    method: Method = "combined",
+    threshold: float = THESIS_THRESHOLD,
+    training_atlas: Atlas | None = None,
+    cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
 ) -> Novelty:
     """Find clusters of cells that fit nothing the model has seen.
 
@@ -98,6 +124,19 @@ def find_novel(
         keeps.
     target_fpr
         The share of known cells that may be flagged by mistake, in (0, 0.25].
+    method
+        `"combined"`: neighbours in the latent, Mahalanobis distance on PCs and synthetic outliers together (recipe A).
+        `"knn"`, `"mahalanobis"`, `"synthetic"`: one of them alone. `"expression"`: the three on PCs, without a network;
+        the model may be untrained (`ll.Cellular(atlas)`). `"query_aware"`: the three and a fourth that looks for what
+        the query has more of than the reference; for cells of batches that the calibration has too, and held in memory
+        (some 2 kB a cell). `"thesis"`: the document's rule, a likelihood below `threshold`.
+    threshold
+        Of `method="thesis"` alone, in (0, 0.25]; `target_fpr` is then not read.
+    training_atlas
+        Of `method="query_aware"`: what the model was trained on, where it is no longer at `model.atlas_path`.
+    cell_cycle
+        A GMT file, or a mapping, with gene sets named S (or G1/S) and G2M (or G2/M): flags then say how many of their
+        cells divide.
 
     Returns
     -------
@@ -105,6 +144,8 @@ def find_novel(
 
     Raises
     ------
+    CalibrationError
+        If `method="query_aware"` is asked of batches that no calibration cell is of.
     GeneMismatchError
         If more than half of the model's genes are missing from the query; fewer are read as 0, with a warning.
     ModelError
@@ -121,7 +162,10 @@ def find_novel(
     and calibration cells are exchangeable, whatever the clusters' shapes, and it can't be small where calibration
     cells are few against the cells scored: then a cluster could be a known population that they missed.
     """
+    method = checked_method(method)
+    target_fpr = threshold if method == "thesis" else target_fpr
     _check_target(target_fpr)
+    lists = None if cell_cycle is None else read_cycle_lists(cell_cycle)
     reference = load_reference(model)
     is_own = str(query.uuid) == reference.atlas_uuid
     if rows is None:
@@ -129,40 +173,39 @@ def find_novel(
         chosen = np.union1d(unlabelled, validation) if is_own else query.rows()
     else:
         chosen = as_rows(rows, query.n_cells)
-    batches = np.unique(query.batch[chosen])
-    names = tuple(query.batch_names[code] for code in batches if 0 <= code < len(query.batch_names))
-    conformal, calibration, text = reference.calibration_for(names, is_own=is_own)
-
-    genes = gene_indices(query, model.genes)
-    totals, p_values = [np.empty(0)], [np.empty(0)]
-    strange = [StrangeCells.known(reference, np.empty(0, np.int64), np.empty(0))]
+    scoring = scoring_for(model, reference, query, chosen, method, training_atlas=training_atlas, seed=seed)
+    strange, totals, p_values = [scoring.known.at(-1.0)], [np.empty(0)], [np.empty(0)]
     for start in range(0, len(chosen), SCORE_CELLS):
-        slab = chosen[start : start + SCORE_CELLS]
-        latent = embed(model, query, slab)
-        pcs = reference.expression.projection(log_genes(query, slab, genes, model.mean_total))
-        total, p_value = conformal.combine(reference.scores(latent, pcs))
-        near = p_value <= MAX_TARGET_FPR
-        strange.append(StrangeCells(slab[near], p_value[near], latent[near], pcs[near]))
+        slab, total = scoring.slab(chosen, start, start + SCORE_CELLS)
+        strange.append(slab.at(MAX_TARGET_FPR))
         totals.append(total)
-        p_values.append(p_value)
+        p_values.append(slab.p_value)
     evidence = Evidence(
-        query=query,
-        reference=reference,
-        mean_total=model.mean_total,
+        look=CloseLook(
+            query=query,
+            reference=reference,
+            prototypes=scoring.prototypes,
+            mean_total=model.mean_total,
+            n_batches=len(np.unique(query.batch[chosen])) if query.batch_names else 0,
+            depth_factor=1.0 if is_own else _depth_factor(reference, query, chosen),
+            seed=seed,
+            cell_cycle=lists,
+        ),
         n_scored=len(chosen),
-        n_calibration=conformal.n_cells,
-        n_batches=len(names),
+        n_calibration=scoring.conformal.n_cells,
         seed=seed,
-        known=StrangeCells.known(reference, calibration, conformal_p(conformal.total, conformal.total)),
+        known=scoring.known,
         strange=StrangeCells.joined(strange),
     )
-    n_missing = int((genes < 0).sum())
+    text, n_missing = scoring.calibration, int((scoring.genes < 0).sum())
     if n_missing:
         text += (
-            f". {n_missing:,} of the model's {len(genes):,} genes are missing here and read as 0: expect false alarms"
+            f". {n_missing:,} of the model's {len(scoring.genes):,} genes are missing here and read as 0: expect false "
+            "alarms"
         )
-    if conformal.n_cells < 1 / target_fpr - 1:
-        text += f". Too few for a target of {target_fpr:.1%}: no p-value can be below {1 / (conformal.n_cells + 1):.2g}"
+    if isinstance(scoring.conformal, Conformal) and scoring.conformal.n_cells < 1 / target_fpr - 1:
+        least = 1 / (scoring.conformal.n_cells + 1)
+        text += f". Too few for a target of {target_fpr:.1%}: no p-value can be below {least:.2g}"
     return Novelty(
         rows=chosen,
         p_value=np.concatenate(p_values),
@@ -170,7 +213,34 @@ def find_novel(
         target_fpr=target_fpr,
         calibration=text,
         flags=evidence.flags(target_fpr),
+        method=method,
+        warnings=(*scoring.warnings, *_weak(reference)),
         _evidence=evidence,
+    )
+
+
+def _depth_factor(reference: Reference, query: Atlas, rows: Rows) -> float:
+    """Median counts of the query's cells over those of the known cells; 1 where either has none."""
+    if reference.inspection is None or not len(rows):
+        return 1.0
+    usual = float(reference.inspection.measures.overall[MEASURES.index("depth"), 1])
+    own = float(np.median(query.total[rows]))
+    return own / usual if own > 0 and usual > 0 else 1.0
+
+
+def _weak(reference: Reference) -> tuple[str, ...]:
+    """The warning that some known types have close relatives: a new one among these would hardly be seen."""
+    if reference.inspection is None:
+        return ()
+    weak, names = reference.inspection.weak, reference.label_names
+    codes = weak.weak()
+    if not codes:
+        return ()
+    named = [f"{names[code]} (beside {names[weak.nearest[code]]}, {weak.found[code]:.0%})" for code in codes[:3]]
+    more = f" and {len(codes) - 3} more types" if len(codes) > 3 else ""
+    return (
+        f"Subtypes are hard to see: left out in turn, {', '.join(named)}{more} would be found in part only, by a quick "
+        "estimate at 5 % false alarms. A new type as close to these may hide among them.",
     )
 
 

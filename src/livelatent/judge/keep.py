@@ -84,6 +84,8 @@ def _rebuilt(kind: Any, facts: dict[str, Any], prefix: str, arrays: dict[str, nd
         if key in arrays:
             values[field.name] = arrays[key]
             continue
+        if field.name not in facts and field.default is not dataclasses.MISSING:
+            continue  # kept by a version that did not have it
         fact = facts[field.name]
         hint = hints[field.name]
         if isinstance(hint, types.UnionType) and fact is not None:

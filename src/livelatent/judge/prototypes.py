@@ -1,11 +1,19 @@
 """One point, one radius and one real cell for each type."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 
+from livelatent import atomic
 from livelatent.arrays import Float, Int, ndarray
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 __all__ = ["Prototypes", "fit_prototypes"]
 
@@ -71,6 +79,86 @@ class Prototypes:
         index = np.argmin(radii, axis=1)
         cell = np.arange(len(index))
         return index, distance[cell, index], radii[cell, index]
+
+    def facts(self, cell_names: Sequence[str] | None = None) -> pd.DataFrame:
+        """A row per type: count, radius, spread, and the medoid by its row in the store, and by name where given.
+
+        Parameters
+        ----------
+        cell_names
+            Of every cell of the atlas (`atlas.obs.index`).
+        """
+        table = pd.DataFrame(
+            {
+                "count": self.count,
+                "radius": self.radius,
+                "spread": self.spread,
+                "medoid_cell": self.medoid_cell,
+                "medoid_is_exact": list(self.medoid_is_exact),
+            },
+            index=pd.Index(self.names, name="cell_type", dtype=object),
+        )
+        if cell_names is not None:
+            table["medoid"] = [str(cell_names[int(cell)]) for cell in self.medoid_cell]
+        return table
+
+    def to_table(self, kind: Kind = "centroid", cell_names: Sequence[str] | None = None) -> pd.DataFrame:
+        """The facts of each type, then its point of that kind as columns `latent_0`, `latent_1`, ..."""
+        points = np.asarray(getattr(self, kind))
+        columns = [f"latent_{dim}" for dim in range(points.shape[1])]
+        facts = self.facts(cell_names)
+        return pd.concat([facts, pd.DataFrame(points, index=facts.index, columns=columns)], axis=1)
+
+    def to_anndata(self, kind: Kind = "centroid", cell_names: Sequence[str] | None = None) -> "AnnData":
+        """Types as observations: `X` the points of that kind, the other kinds as layers, `obsp["distance"]` of `X`."""
+        from anndata import AnnData
+
+        points = np.asarray(getattr(self, kind))
+        var = pd.DataFrame(index=pd.Index([f"latent_{dim}" for dim in range(points.shape[1])], dtype=object))
+        return AnnData(
+            points.copy(),
+            obs=self.facts(cell_names),
+            var=var,
+            layers={other: getattr(self, other).copy() for other in ("centroid", "median", "medoid") if other != kind},
+            obsp={"distance": self.distances(kind)},
+            uns={"kind": kind},
+        )
+
+    def save(self, path: Path | str, kind: Kind = "centroid", cell_names: Sequence[str] | None = None) -> Path:
+        """Write `.h5ad` (an AnnData), `.csv` (the table), or `.safetensors`, which another model can condition on.
+
+        Notes
+        -----
+        The safetensors file holds `centroid`, `median`, `medoid` [prototype, latent], `distance` [prototype, other]
+        (between points of that kind), `count`, `radius` and `spread` [prototype]; the names are in its header, as JSON
+        under `names`. An earlier file of that name is replaced once the new one is whole.
+
+        Raises
+        ------
+        ValueError
+            If the path ends in none of the three.
+        """
+        path = Path(path)
+        match path.suffix:
+            case ".h5ad":
+                with atomic.fresh_file(path) as aside:
+                    self.to_anndata(kind, cell_names).write_h5ad(aside)
+            case ".csv":
+                table = self.to_table(kind, cell_names).reset_index()
+                atomic.write_csv(path, [str(name) for name in table.columns], table.itertuples(index=False, name=None))
+            case ".safetensors":
+                import safetensors.numpy
+
+                arrays = {
+                    name: np.ascontiguousarray(getattr(self, name))
+                    for name in ("centroid", "median", "medoid", "count", "radius", "spread")
+                }
+                arrays["distance"] = self.distances(kind)
+                header = {"names": json.dumps(self.names), "kind": kind}
+                atomic.write_bytes(path, safetensors.numpy.save(arrays, header))
+            case other:
+                raise ValueError(f"{path}: prototypes are saved as .h5ad, .csv or .safetensors; got {other!r}.")
+        return path
 
 
 def fit_prototypes(

@@ -1,6 +1,7 @@
 """What `judge` learns from the training atlas, once: all that naming and novelty need afterwards."""
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -13,8 +14,10 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LivelatentError, ModelError
 from livelatent.judge import keep
 from livelatent.judge.expression_fit import Expression, expression_key, fit_expression
+from livelatent.judge.inspection_fit import Inspection, fit_inspection
 from livelatent.judge.latent_fit import Latent, fit_latent
 from livelatent.judge.novelty.conformal import Conformal
+from livelatent.judge.novelty.methods import SCORES, ScoreName
 from livelatent.judge.prototypes import Prototypes
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
@@ -34,27 +37,67 @@ class Reference:
     """True where no calibration cell is of a batch that the model was trained on."""
     expression: Expression
     latent: Latent
+    inspection: Inspection | None = None
+    """None in what earlier versions kept, where the atlas is gone."""
 
     @property
     def prototypes(self) -> Prototypes:
         """One centroid, median, medoid and radius for each type, in the model's latent space."""
         return self.latent.prototypes
 
+    @property
+    def inspected(self) -> Inspection:
+        """The inspection, or what to do where there is none.
+
+        Raises
+        ------
+        ModelError
+            If an earlier version fitted this reference.
+        """
+        if self.inspection is None:
+            raise ModelError(
+                "The model's reference was fitted by an earlier version, which kept no neighbours in principal "
+                "components. Fit it again with `fit_reference(model, atlas)`, where the atlas is the one it was "
+                "trained on."
+            )
+        return self.inspection
+
     def scores(
-        self, latent: Float[ndarray, "cell latent"], pcs: Float[ndarray, "cell component"]
+        self,
+        latent: Float[ndarray, "cell latent"],
+        pcs: Float[ndarray, "cell component"],
+        names: Sequence[ScoreName] = SCORES["combined"],
     ) -> Float[ndarray, "score cell"]:
-        """The three novelty scores of recipe A."""
+        """Novelty scores of recipe A, larger is stranger; `latent` is read by score `knn` alone."""
         predicted = self.expression.lr_pca.predict(pcs)
-        return np.stack(
-            [
-                self.latent.knn.score(latent, predicted),
-                self.expression.mahalanobis.score(pcs),
-                self.expression.synthetic.score(pcs),
-            ]
-        ).astype(np.float64)
+        scorers: dict[ScoreName, Callable[[], Float[ndarray, " cell"]]] = {
+            "knn": lambda: self.latent.knn.score(latent, predicted),
+            "mahalanobis": lambda: self.expression.mahalanobis.score(pcs),
+            "synthetic": lambda: self.expression.synthetic.score(pcs),
+            "knn_pcs": lambda: self.inspected.knn.score(pcs, predicted),
+        }
+        return np.array([scorers[name]() for name in names], np.float64).reshape(len(names), len(pcs))
+
+    def _calibration_scores(self, names: Sequence[ScoreName], *, without_own_batch: bool) -> ndarray:
+        """What `scores` gave the calibration cells, from all of the reference or from other batches only."""
+        expression, latent = self.expression, self.latent
+        pc_scores = expression.fold_scores if without_own_batch else expression.scores
+        rows: list[ndarray] = []
+        for name in names:
+            if name == "knn":
+                rows.append(latent.fold_scores if without_own_batch else latent.scores)
+            elif name == "knn_pcs":
+                rows.append(self.inspected.knn_fold_scores if without_own_batch else self.inspected.knn_scores)
+            else:
+                rows.append(pc_scores[("mahalanobis", "synthetic").index(name)])
+        return np.array(rows, np.float64).reshape(len(rows), len(expression.calibration))
+
+    def new_batches(self, batch_names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those that the model was not trained on."""
+        return tuple(name for name in batch_names if name not in self.batch_names)
 
     def calibration_for(
-        self, batch_names: tuple[str, ...], *, is_own: bool
+        self, batch_names: tuple[str, ...], *, is_own: bool, names: Sequence[ScoreName] = SCORES["combined"]
     ) -> tuple[Conformal, Int[ndarray, " calibration"], str]:
         """The calibration that fits a query of these batches, which of the calibration cells it is of, and its name.
 
@@ -65,9 +108,9 @@ class Reference:
         of that, not the encoder's, which has still seen their training cells: retraining it for each batch is left
         to those who can wait.
         """
-        everything = np.vstack([self.latent.scores[None], self.expression.scores])
+        everything = self._calibration_scores(names, without_own_batch=False)
         cells = np.arange(everything.shape[1])
-        new = [name for name in batch_names if name not in self.batch_names]
+        new = self.new_batches(batch_names)
         is_known = not new if batch_names else is_own
         n = f"{len(cells):,} calibration cells"
         if self.calibration_is_new_batches:
@@ -76,7 +119,7 @@ class Reference:
             return Conformal(everything), cells, f"{n} drawn at random, of the batches that the model was trained on"
         held = np.flatnonzero(self.expression.fold >= 0)
         if held.size:
-            out = np.vstack([self.latent.fold_scores[None], self.expression.fold_scores])[:, held]
+            out = self._calibration_scores(names, without_own_batch=True)[:, held]
             n_folds = len(np.unique(self.expression.fold[held]))
             text = f"{len(held):,} calibration cells, each scored without its own batch ({n_folds} groups of batches)"
             return Conformal(out), held, text
@@ -90,7 +133,7 @@ class Reference:
 
 _IN_MEMORY: "WeakKeyDictionary[Model, Reference]" = WeakKeyDictionary()
 # The last one of each atlas: models trained one after another on the same cells share it.
-_EXPRESSION: "WeakKeyDictionary[Atlas, Expression]" = WeakKeyDictionary()
+_FITTED: "WeakKeyDictionary[Atlas, tuple[Expression, Inspection]]" = WeakKeyDictionary()
 # A view's thread and the notebook may both ask; the second then finds what the first has fitted.
 _FITTING = threading.RLock()
 
@@ -117,17 +160,24 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
 
     Notes
     -----
-    Recipe A of EVIDENCE.md without its query-aware option. Regressions, networks and neighbours are fitted in memory
-    on at most 50,000 cells: types keep their shares, rare ones stay whole. The PCA is of all labelled training cells.
+    Recipe A of EVIDENCE.md; its query-aware score is the query's (`find_novel`). Regressions, networks and neighbours
+    are fitted in memory on at most 50,000 cells: types keep their shares, rare ones stay whole. The PCA is of all
+    labelled training cells.
     """
     with _FITTING, one_thread():
         sha256, key = model.sha256(), expression_key(model, atlas, seed)
         kept = None if force else _kept(model)
-        if kept is not None and kept.latent.model_sha256 == sha256 and kept.expression.key == key:
+        fits = kept is not None and kept.latent.model_sha256 == sha256 and kept.expression.key == key
+        if kept is not None and fits and kept.inspection is not None:
             return kept
-        candidates = [] if force else [kept.expression if kept else None, _EXPRESSION.get(atlas)]
-        fitting = [one for one in candidates if one is not None and one.key == key]
-        expression = fitting[0] if fitting else fit_expression(model, atlas, key, seed)
+        found = None if force else _FITTED.get(atlas)
+        parts = [kept.expression, kept.inspection] if kept is not None else []
+        parts += [] if found is None else [*found]
+        fitting = [part for part in parts if part is not None and part.key == key]
+        expression = next((part for part in fitting if isinstance(part, Expression)), None)
+        expression = expression or fit_expression(model, atlas, key, seed)
+        inspection = next((part for part in fitting if isinstance(part, Inspection)), None)
+        inspection = inspection or fit_inspection(model, atlas, expression, seed)
         train = np.unique(atlas.batch[atlas.rows("train", labelled=True)])
         held = np.unique(atlas.batch[expression.calibration])
         reference = Reference(
@@ -136,9 +186,10 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
             batch_names=tuple(atlas.batch_names[code] for code in train if 0 <= code < len(atlas.batch_names)),
             calibration_is_new_batches=not np.isin(held, train).any(),
             expression=expression,
-            latent=fit_latent(model, atlas, expression, sha256, seed),
+            latent=kept.latent if kept is not None and fits else fit_latent(model, atlas, expression, sha256, seed),
+            inspection=inspection,
         )
-        _EXPRESSION[atlas] = expression
+        _FITTED[atlas] = (expression, inspection)
         _IN_MEMORY[model] = reference
         if model.folder is not None:
             with atomic.fresh_folder(Path(model.folder) / "judge") as folder:
@@ -161,7 +212,7 @@ def load_reference(model: Model) -> Reference:
         trouble = str(error)
     if kept is not None:
         if kept.latent.model_sha256 == model.sha256():
-            return kept
+            return kept if kept.inspection is not None else _completed(model, kept)
         trouble = "what is kept belongs to other weights of this model"
     try:
         if not model.atlas_path:
@@ -174,6 +225,14 @@ def load_reference(model: Model) -> Reference:
             "atlas that it was trained on, then save the model."
         ) from error
     return fit_reference(model, atlas)
+
+
+def _completed(model: Model, kept: Reference) -> Reference:
+    """What an earlier version kept, with what it lacks where the atlas can be read."""
+    try:
+        return fit_reference(model, Atlas.open(model.atlas_path)) if model.atlas_path else kept
+    except (LivelatentError, OSError):
+        return kept
 
 
 def _kept(model: Model, *, raises: bool = False) -> Reference | None:

@@ -23,10 +23,20 @@ from livelatent.session.board import Board, JudgedNovelty, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.layout import LayoutWorker
-from livelatent.session.look import Look, Predicted, empty_map, latent_map, look_at, nearest_cells, prototypes_of
+from livelatent.session.look import (
+    Look,
+    Predicted,
+    centroids_of,
+    empty_map,
+    latent_map,
+    look_at,
+    nearest_cells,
+    prototypes_of,
+)
 from livelatent.session.moving_map import MovingMap
 from livelatent.session.pace import Pace
 from livelatent.session.panel import Panel, choose_panel
+from livelatent.session.prototype_table import drift_between
 from livelatent.session.state import (
     Can,
     Curve,
@@ -55,6 +65,8 @@ NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
 )
+DRIFT = "prototype drift"
+"""A curve beside the losses: how far prototypes went from look to look, see `PrototypeView.drift`."""
 
 
 class LiveSession:
@@ -96,6 +108,7 @@ class LiveSession:
         self._map = MovingMap()
         self._look: Look | None = None
         self._before: dict[str, ndarray] | None = None
+        self._drift: list[tuple[int, float]] = []
         self._prototypes = PrototypeView()
         self._prototypes_key: tuple[int, int] = (-1, -1)
         self._looks = 0
@@ -265,7 +278,10 @@ class LiveSession:
             look = look_at(model, step, self.atlas, self.query, self._panel(), self._map)
         with self._lock:
             if self._look is not None and self._look.step != look.step:
-                self._before = dict(zip(self._look.prototypes.names, self._look.prototypes.centroid, strict=True))
+                self._before = centroids_of(self._look)
+                drift = drift_between(self._before, centroids_of(look))
+                if drift is not None and look.step > self._look.step:
+                    self._drift.append((look.step, drift))
             self._look = look
             self._looks += 1
             self._layout_sha256[look.layout.number] = look.layout.sha256
@@ -353,7 +369,7 @@ class LiveSession:
             status, seen = self.status(), self._status_seen
             if status != seen[0]:
                 self._status_seen = (status, seen[1] + 1)
-            key = (status.step, status.epoch, status.state, status.stage)
+            key = (status.step, status.epoch, status.state, status.stage, len(self._drift))
             if key != self._curves_seen[0]:
                 self._curves_seen = (key, self._curves_seen[1] + 1)
             board, looks = self.board.version, self._looks
@@ -434,6 +450,12 @@ class LiveSession:
             start = (since or {}).get((name, split), 0)
             steps, values = self.run.history.series(name, split, start)
             series.append(Curve(name=name, split=split, start=start, steps=steps, values=values))
+        with self._lock:
+            drift = list(self._drift)
+        if drift:
+            start = min((since or {}).get((DRIFT, "train"), 0), len(drift))
+            steps, values = (np.array([point[axis] for point in drift[start:]]) for axis in (0, 1))
+            series.append(Curve(name=DRIFT, split="train", start=start, steps=steps.astype(np.int64), values=values))
         return Curves(
             series=tuple(series), marks=tuple(Mark(step=step, text=text) for step, text in self.run.history.marks)
         )

@@ -22,6 +22,7 @@ from livelatent.train.embed import embed
 __all__ = [
     "Look",
     "Predicted",
+    "centroids_of",
     "empty_map",
     "latent_map",
     "look_at",
@@ -77,6 +78,11 @@ def look_at(model: Any, step: int, atlas: Atlas, query: Atlas | None, panel: Pan
         predicted=nearest_prototype(prototypes, latent),
         made_at=time.monotonic(),
     )
+
+
+def centroids_of(look: Look) -> dict[str, Float[ndarray, " latent"]]:
+    """The centroid of each type in the panel, by name."""
+    return dict(zip(look.prototypes.names, look.prototypes.centroid, strict=True))
 
 
 def nearest_prototype(prototypes: Prototypes, latent: Float[ndarray, "cell latent"]) -> Predicted:

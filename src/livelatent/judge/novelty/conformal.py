@@ -47,6 +47,11 @@ class Conformal:
         ranks = [(conformal_p(row, row) * (n + 1) - 1) / n for row in self.scores]
         return -np.log(ranks).sum(axis=0)
 
+    @property
+    def p_value(self) -> Float[ndarray, " calibration"]:
+        """That of T of the calibration cells, each among all of them."""
+        return conformal_p(self.total, self.total)
+
     def combine(self, scores: Float[ndarray, "score cell"]) -> tuple[Float[ndarray, " cell"], Float[ndarray, " cell"]]:
         """T and its p-value for new cells."""
         total = -np.log([conformal_p(new, known) for new, known in zip(scores, self.scores, strict=True)]).sum(axis=0)

@@ -1,0 +1,1 @@
+"""What `benchmarks/novelty.py` measures: types left out of training one by one, and whole batches of known types."""

@@ -1,0 +1,126 @@
+"""From a cluster's cells to a flag: which types are near, which genes tell them apart, what else may explain it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from livelatent.arrays import Float, Rows, ndarray
+from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.group_sums import gene_sums
+from livelatent.judge.cell_cycle import cycle_genes
+from livelatent.judge.expression import log_genes
+from livelatent.judge.flag import Flag, reason
+from livelatent.judge.markers import marker_genes, marker_table
+from livelatent.judge.measures import cell_measures
+from livelatent.judge.prototypes import Prototypes
+from livelatent.judge.reference import Reference
+from livelatent.judge.technical import Quality, quality_of
+
+__all__ = ["CloseLook"]
+
+# Means of markers and medians of measures need no more cells than this.
+SAMPLE_CELLS = 5_000
+N_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class CloseLook:
+    """What a cluster of the query is compared with."""
+
+    query: Atlas
+    reference: Reference
+    prototypes: Prototypes
+    """In the space of the latents given to `flag`."""
+    mean_total: float
+    n_batches: int
+    """Among all cells scored."""
+    depth_factor: float
+    """By how much the query is deeper than the reference on the whole."""
+    seed: int
+    cell_cycle: Mapping[str, Sequence[str]] | None = None
+    """Genes of S and G2M."""
+
+    def flag(
+        self,
+        number: int,
+        rows: Rows,
+        latent: Float[ndarray, "cell latent"],
+        pcs: Float[ndarray, "cell component"],
+        p_value: float,
+    ) -> Flag:
+        """One cluster; `rows` ascend, `p_value` is its own."""
+        centroid = latent.mean(axis=0)
+        prototypes = self.prototypes
+        radii = prototypes.in_radii(centroid[None])[0]
+        order = np.argsort(radii)[:N_NEAREST]
+        nearest = tuple((prototypes.names[index], float(radii[index])) for index in order)
+        batches: dict[str, int] = {}
+        if self.query.batch_names:
+            code, count = np.unique(self.query.batch[rows], return_counts=True)
+            by_size = np.argsort(-count, kind="stable")
+            batches = {self.query.batch_names[code[index]]: int(count[index]) for index in by_size}
+        sample = np.arange(len(rows))
+        if len(rows) > SAMPLE_CELLS:
+            sample = np.sort(np.random.default_rng(self.seed).choice(len(rows), SAMPLE_CELLS, replace=False))
+        higher, lower = self._markers(rows[sample], nearest[0][0])
+        quality = self._quality(rows[sample], pcs[sample], nearest[0][0])
+        return Flag(
+            id=number,
+            rows=rows,
+            atlas=self.query,
+            p_value=float(p_value),
+            batches=batches,
+            nearest=nearest,
+            higher=higher,
+            lower=lower,
+            reason=reason(nearest, batches, self.n_batches, quality),
+            centroid=centroid,
+            quality=quality,
+        )
+
+    def _shared(self) -> tuple[ndarray, ndarray, list[str]]:
+        """Genes that both atlases measured: where they stand in the reference's sums, in the query, their names."""
+        place = {str(gene): index for index, gene in enumerate(self.query.genes)}
+        genes = self.reference.expression.genes
+        shared = np.array([index for index, gene in enumerate(genes) if gene in place], np.int64)
+        names = [genes[index] for index in shared]
+        return shared, np.array([place[gene] for gene in names], np.int64), names
+
+    def _markers(self, rows: Rows, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Genes that tell these cells from a known type."""
+        code = self.reference.label_names.index(name)
+        sums = self.reference.expression.sums
+        if len(rows) < 2 or sums.n_cells[code] < 2:
+            return (), ()
+        shared, place, names = self._shared()
+        own = gene_sums(log_genes(self.query, rows, place, self.mean_total), np.zeros(len(rows), np.int64), 1)
+        return marker_genes(marker_table(own, 0, sums.genes(shared), code, names))
+
+    def _quality(self, rows: Rows, pcs: Float[ndarray, "cell component"], name: str) -> Quality | None:
+        """What is measured of these cells, beside the known type's."""
+        inspection = self.reference.inspection
+        if inspection is None:
+            return None
+        pair = inspection.doublets.likely_parents(pcs)
+        names = self.reference.label_names
+        return quality_of(
+            cell_measures(self.query, rows, pcs, inspection.doublets, self.mean_total),
+            inspection.measures,
+            names.index(name),
+            name,
+            depth_factor=self.depth_factor,
+            parents=None if pair is None else (names[pair[0]], names[pair[1]]),
+            cycle=self._cycle(rows),
+        )
+
+    def _cycle(self, rows: Rows) -> tuple[Float[ndarray, "phase cell"], Float[ndarray, "phase label"]] | None:
+        """S and G2M scores of these cells and of every known type's mean; None without lists, or too few genes."""
+        if self.cell_cycle is None:
+            return None
+        shared, place, names = self._shared()
+        sums = self.reference.expression.sums.genes(shared)
+        genes = cycle_genes(self.cell_cycle, names, sums.total.sum(axis=0))
+        if genes is None:
+            return None
+        return genes.scores(log_genes(self.query, rows, place, self.mean_total)), genes.scores(sums.mean)

@@ -1,10 +1,12 @@
 """The rooms hold more families than one: small models that ask of `train` what capVI, SAILER and token models will."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -246,3 +248,28 @@ def test_a_model_that_needs_no_label_trains_without_and_one_that_does_says_so(ti
         steps_of(ThreeStages(config_of(tiny_atlas)), tiny_atlas, rows=rows)
     with pytest.raises(LabelError, match="no training cell, by split, QC and `rows`, is left"):
         steps_of(Tokens(config_of(tiny_atlas)), tiny_atlas, rows=tiny_atlas.rows("validation"))
+
+
+def test_a_state_written_before_there_were_alarms_is_read(tiny_atlas, tmp_path):
+    state = TrainState.start(Cycles(config_of(tiny_atlas)), epochs=1)
+    state.alarms = ("something",)
+    state.save(tmp_path)
+    path = tmp_path / "state.safetensors"
+    with safetensors.safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    del facts["alarms"], facts["best_alarms"]
+    safetensors.torch.save_file(tensors, path, metadata={"state": json.dumps(facts)})
+    state.restore(tmp_path)
+    assert state.alarms == state.best_alarms == ()
+
+
+def test_the_alarms_of_the_best_epoch_come_back_with_its_weights(tiny_atlas):
+    model = Tokens(config_of(tiny_atlas))
+    state = TrainState.start(model, epochs=3)
+    state.stages = (dataclasses.replace(state.stages[0], epochs=3, patience=5),)
+    for loss, alarms in ((2.0, ()), (1.0, ("best",)), (3.0, ("worst",))):
+        state.alarms = alarms
+        state.end_epoch(loss)
+    assert state.stage is None
+    assert state.alarms == ("best",)

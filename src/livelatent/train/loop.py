@@ -1,6 +1,5 @@
 """The training loop: a generator that yields one Step per optimiser step."""
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -22,8 +21,10 @@ from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream, suited
 from livelatent.train.codes import Codes
 from livelatent.train.devices import resolve_device
+from livelatent.train.random_numbers import random_numbers
 from livelatent.train.stage import Stage
 from livelatent.train.state import TrainState
+from livelatent.train.validation import validate, watched
 
 VALIDATION_CELLS = 8192
 """Most validation cells per epoch: rows are shuffled at ingest, so the first are a random sample, and a pause or
@@ -174,11 +175,11 @@ def _train_stage(
                             f"the loss of stage {stage.name!r} is not finite in epoch {epoch}. Use a lower learning "
                             "rate, or check the atlas's counts."
                         )
-                    validation, state.alarms = _validate(
+                    validation, state.alarms = validate(
                         model, stage.in_full(), checks, codes, config.seed, state.alarms
                     )
                     state.position = stream.position(epoch + 1, 0)
-                    state.end_epoch(None if validation is None else _watched(stage, validation))
+                    state.end_epoch(None if validation is None else watched(stage, validation))
                 pace.ends_step()
                 yield Step(
                     number=state.step,
@@ -247,55 +248,13 @@ def _optimise(
     for name, module in model.named_modules():
         module.training = f"{name}.".startswith(stage.trains)
     # Random numbers of a step follow from (seed, step), so a resumed run draws the same.
-    with _random_numbers(config.seed * 1_000_003 + state.step, minibatch.x.device):
+    with random_numbers(config.seed * 1_000_003 + state.step, minibatch.x.device):
         losses = model.losses(minibatch, now)
         losses.total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     # Not kept between steps: a snapshot copies weights only.
     optimizer.zero_grad(set_to_none=True)
     return losses
-
-
-def _validate(
-    model: Model, stage: Stage, checks: Stream, codes: Codes, seed: int, before: tuple[str, ...]
-) -> tuple[dict[str, float] | None, tuple[str, ...]]:
-    """Mean of each term over the validation cells, None where there are none; and what is wrong with the model."""
-    if checks.n_steps == 0:
-        return None, before
-    model.eval()
-    sums: dict[str, float] = {}
-    cells: dict[str, list[Tensor]] = {}
-    n_cells = 0
-    # The same random numbers every time: a model that draws its latents is held against itself, not against luck.
-    with torch.no_grad(), _random_numbers(seed, checks.device):
-        for minibatch in checks.minibatches(epoch=0):
-            losses = model.losses(codes.of_model(minibatch), stage)
-            for name, value in {**losses.terms, **losses.metrics, "loss": losses.total}.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * minibatch.n_cells
-            for name, values in losses.cells.items():
-                cells.setdefault(name, []).append(values)
-            n_cells += minibatch.n_cells
-        means = {name: value / n_cells for name, value in sums.items()}
-        if not cells:
-            return means, before
-        verdict = model.verdict({name: torch.cat(parts) for name, parts in cells.items()})
-    return means | verdict.metrics, verdict.alarms
-
-
-def _watched(stage: Stage, validation: dict[str, float]) -> float:
-    if stage.watches not in validation:
-        raise ValueError(
-            f"stage {stage.name!r} watches {stage.watches!r}, and its validation has {', '.join(sorted(validation))}."
-        )
-    return validation[stage.watches]
-
-
-@contextlib.contextmanager
-def _random_numbers(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers that follow from `seed`; the user's own random state is given back."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed % 2**63)
-        yield
 
 
 def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,16 +19,17 @@ def leftovers(atlas: Atlas) -> list[str]:
     return [path.name for path in atlas.path.parent.iterdir() if "partial" in path.name]
 
 
+@pytest.mark.parametrize("pipeline", ["zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs.ZarrsCodecPipeline"])
 @pytest.mark.parametrize("sizes", [[607], [1] * 607, [250, 0, 300, 57]])
 def test_rows_appended_in_any_portions_are_the_array(
-    own_atlas: Atlas, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    own_atlas: Atlas, sizes: list[int], pipeline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Chunks of 40 rows, shards of 120.
     monkeypatch.setattr(write, "ARRAY_CHUNK_BYTES", 40 * 5 * 4)
     monkeypatch.setattr(write, "ARRAY_SHARD_BYTES", 3 * 40 * 5 * 4)
     values = np.random.default_rng(0).standard_normal((607, 5)).astype(np.float32)
     values[120:240] = 0
-    with own_atlas.obsm_writer("X_new", 5) as writer:
+    with zarr.config.set({"codec_pipeline.path": pipeline}), own_atlas.obsm_writer("X_new", 5) as writer:
         for part in np.split(values, np.cumsum(sizes)[:-1]):
             writer.append(part)
     np.testing.assert_array_equal(anndata.read_zarr(own_atlas.path).obsm["X_new"], values)

@@ -144,6 +144,8 @@ class ForeignMatrix(StoredMatrix):
         try:
             of_data, of_indices = part.read_stretches(stretches, data, indices)
         except SourceError as error:
+            # One that was written again is read by what was known of the other.
+            self._untouched[number].check()
             told = ", ".join(f"{a} to {b - 1}" for a, b in zip(first_row.tolist(), last_row.tolist(), strict=True))
             raise SourceError(f"{error} (Rows {told} of `{self.name}` were read.)") from error
         are_plain = (of_data.n_odd == 0) & of_indices.are_below(self.n_genes)

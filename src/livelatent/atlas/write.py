@@ -92,7 +92,9 @@ def streamed_obsm(store: Path, uuid: str, name: str, n_cells: int, n_dims: int) 
             chunks=(chunk, max(n_dims, 1)),
             shards=(n_chunks * chunk, max(n_dims, 1)),
             compressors=ZstdCodec(level=3, checksum=True),
-            # A shard of nothing but the fill value is not written, and would pass for one that was lost.
+            # A shard of nothing but the fill value is not written, and would pass for one that was lost: zarrs, which
+            # somebody may have set for the whole process, writes none whatever it is told. So no zeros, which come.
+            fill_value=float(np.finfo(np.float32).min),
             config={"write_empty_chunks": True},
             attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
         )

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="100,000 and 20,000 cells, one round: some minutes")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--skip", nargs="+", choices=("scDataset", "one core"), default=[], help="of the loaders")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -57,7 +58,7 @@ def main() -> None:
     from ingest import about
     from streaming.process import MeasurementError
 
-    bench = module("atlases").Bench(args.work.resolve(), 1 if args.quick else args.rounds, args.quick)
+    bench = module("atlases").Bench(args.work.resolve(), 1 if args.quick else args.rounds, args.quick, tuple(args.skip))
     bench.work.mkdir(parents=True, exist_ok=True)
     facts = about(args) | {"rounds": bench.rounds, "is_quick": bench.is_quick, "commit": commit()}
     facts["versions"] |= {name: version(name) for name in ("torch", "scDataset", "scipy")}

@@ -27,6 +27,8 @@ class Bench:
     work: Path
     rounds: int
     is_quick: bool
+    skipped: tuple[str, ...] = ()
+    """Of the loaders' section: "scDataset", "one core"."""
 
     @property
     def atlases(self) -> dict[str, Atlas]:

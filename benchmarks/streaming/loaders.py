@@ -37,7 +37,8 @@ def figures(bench: Bench) -> dict[str, Any]:
         for name in files
         for who in LOADERS
         for one_core in (False, True)
-        if not one_core or who in ON_ONE_CORE
+        if (not one_core or (who in ON_ONE_CORE and "one core" not in bench.skipped))
+        and not (who in SCDATASET and "scDataset" in bench.skipped)
     ]
     runs = []
     for number in range(bench.rounds):
@@ -66,19 +67,26 @@ def figures(bench: Bench) -> dict[str, Any]:
     }
     wall = {key: over(*pair) for key, pair in pairs.items()}
     wall["balanced_speed"] = over(BALANCED, LABELLED)
-    fastest = {name: max(middle("cells_per_s", name, who, False) for who in SCDATASET) for name in files}
-    return {
+    beside: dict[str, Any] = {}
+    if "scDataset" not in bench.skipped:
+        fastest = {name: max(middle("cells_per_s", name, who, False) for who in SCDATASET) for name in files}
+        beside["vs_scdataset"] = min(
+            round(middle("cells_per_s", name, OURS, False) / fastest[name], 3) for name in files
+        )
+    on_one_core = (
+        {} if "one core" in bench.skipped else {key: over(*pair, one_core=True) for key, pair in pairs.items()}
+    )
+    return beside | {
         "vs_annbatch_full": wall["vs_annbatch"][FULL],
         "vs_annbatch_hvg": wall["vs_annbatch"][HVG],
         "vs_annbatch_store": min(wall["vs_annbatch_store"].values()),
         "vs_annbatch_u16": min(wall["vs_annbatch_u16"].values()),
         "of_decode_limit": min(wall["of_decode_limit"].values()),
         "balanced_speed": min(wall["balanced_speed"].values()),
-        "vs_scdataset": min(round(middle("cells_per_s", name, OURS, False) / fastest[name], 3) for name in files),
         "loaders": {
             "cells": {"block": BLOCK, "buffer": BUFFER, "minibatch": MINIBATCH},
             "wall_ratios": wall,
-            "wall_ratios_on_one_core": {key: over(*pair, one_core=True) for key, pair in pairs.items()},
+            "wall_ratios_on_one_core": on_one_core,
             "medians": {
                 f"{name}: {who}{' (one core)' * one_core}": {
                     what: middle(what, name, who, one_core) for what in ("cells_per_s", "cpu_us_per_cell")

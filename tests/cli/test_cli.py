@@ -93,6 +93,7 @@ def test_annotate_gives_every_cell_a_known_label(home):
     assert "x regression on genes" in facts["notes"][0] and "whole batch" in facts["notes"][0]
 
 
+@pytest.mark.slow  # test_compare.py sees to the rows; this adds the shell
 def test_benchmark_prints_every_row_and_writes_what_was_asked_for(tiny_h5ad, tmp_path):
     facts = answer(
         *("benchmark", tiny_h5ad[0], "--label", "cell_type", "--batch", "donor", "--unlabelled", "unassigned"),

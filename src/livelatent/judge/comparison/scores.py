@@ -3,12 +3,15 @@
 import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
-from livelatent.judge.cluster import shared_neighbour_links
+from livelatent.judge.metrics.clustering import RESOLUTIONS, best_clustering, leiden
+from livelatent.judge.metrics.fuzzy_graph import fuzzy_graph
+from livelatent.judge.metrics.integration import CLUSTER_NEIGHBORS, scored_cells
+from livelatent.judge.metrics.knn_graph import knn_graph
+from livelatent.judge.metrics.lisi import ilisi
+from livelatent.threads import one_thread
 
 __all__ = ["annotation_scores", "embedding_scores"]
 
-# METHODS.md, section 1: the clustering that maximises NMI, over resolutions between .1 and 2.
-RESOLUTIONS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)
 EMBEDDING_CELLS = 5_000
 
 
@@ -38,32 +41,20 @@ def embedding_scores(
     max_cells: int = EMBEDDING_CELLS,
     seed: int = 0,
 ) -> dict[str, float | None]:
-    """NMI and ARI of Leiden's clusters with the types, and iLISI of the batches (None: not built yet).
+    """NMI and ARI of Leiden's clusters with the types, and iLISI of the batches (None: there is one batch).
 
     Notes
     -----
-    Of more cells a random sample is judged. ARI is of the clustering whose NMI is greatest, as METHODS.md has it.
+    The metrics of `judge/metrics`, of a sample of the cells where there are more.
     """
-    import igraph
-    import leidenalg
-    import scipy.sparse as sp
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
-    if len(latent) > max_cells:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(latent), max_cells, replace=False))
-        latent, label = latent[chosen], label[chosen]
-    upper = sp.triu(shared_neighbour_links(np.asarray(latent, np.float32)), k=1).tocoo()
-    graph = igraph.Graph(n=len(latent), edges=np.stack([upper.row, upper.col], axis=1))
-    best, found = -1.0, np.zeros(len(latent), np.int64)
-    for resolution in RESOLUTIONS:
-        clusters = leidenalg.find_partition(
-            graph,
-            leidenalg.RBConfigurationVertexPartition,
-            weights=upper.data.tolist(),
-            resolution_parameter=resolution,
-            seed=seed,
-        ).membership
-        nmi = float(normalized_mutual_info_score(label, clusters))
-        if nmi > best:
-            best, found = nmi, np.array(clusters, np.int64)
-    return {"nmi": best, "ari": float(adjusted_rand_score(label, found)), "ilisi": None}
+    chosen = scored_cells(label, max_cells, seed=seed)
+    points = np.ascontiguousarray(latent[chosen], np.float32)
+    with one_thread():
+        graph = knn_graph(points)
+        links = fuzzy_graph(graph.first(CLUSTER_NEIGHBORS))
+        found = best_clustering(
+            [leiden(links, resolution, seed=seed) for resolution in RESOLUTIONS], label[chosen], RESOLUTIONS
+        )
+        has_batches = len(np.unique(batch[chosen])) > 1
+        mixed = ilisi(graph, batch[chosen]) if has_batches else None
+    return {"nmi": found.nmi, "ari": found.ari, "ilisi": mixed}

@@ -27,7 +27,8 @@ def benchmark(
         str | None, typer.Option(help="Hold out the groups of this obs column (a study, say), not the batches.")
     ] = None,
     models: Annotated[
-        list[str] | None, typer.Option(help="A model to give a row of its own: cellular; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A model to give a row of its own: cellular, cellular_genes, beta_vae; may be repeated."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks are trained so many times.")] = 3,
     epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs of each network; the model's own.")] = None,

@@ -1,0 +1,100 @@
+"""What tests do on the mock host (`js/mock`): a page that plays the notebook, with no Jupyter and no kernel."""
+
+import contextlib
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).parents[1]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serving(folder: Path = ROOT) -> Iterator[str]:
+    """The files of a folder on loopback; yields the origin."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def sent(page: Page, kind: str) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = page.evaluate("kind => mock.sent.filter(m => m.kind === kind)", kind)
+    return messages
+
+
+def wait_for_sent(page: Page, kind: str, n: int = 1) -> list[dict[str, Any]]:
+    page.wait_for_function("([kind, n]) => mock.sent.filter(m => m.kind === kind).length >= n", arg=[kind, n])
+    return sent(page, kind)
+
+
+def next_frame(page: Page) -> None:
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def colours_on_map(page: Page) -> int:
+    """How many different colours the map's canvas shows."""
+    n: int = page.evaluate(
+        """() => {
+            const canvas = document.querySelector("[data-testid=ll-map] canvas");
+            const { width, height } = canvas;
+            const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const pixels = copy.getImageData(0, 0, width, height).data;
+            return new Set(new Uint32Array(pixels.buffer)).size;
+        }"""
+    )
+    return n
+
+
+def drag(page: Page, corners: list[tuple[float, float]], *, modifier: str | None = None) -> None:
+    """Draw on the map; corners are shares of its width and height."""
+    box = page.get_by_test_id("ll-map").bounding_box()
+    assert box is not None
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    if modifier:
+        page.keyboard.down(modifier)
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for x, y in at[1:]:
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    if modifier:
+        page.keyboard.up(modifier)
+
+
+TOP_LEFT = [(0.02, 0.02), (0.45, 0.02), (0.45, 0.5), (0.02, 0.5)]
+
+
+RIGHT_HALF = [(0.5, 0.01), (0.99, 0.01), (0.99, 0.99), (0.5, 0.99)]
+
+
+CELLS_INSIDE = """(polygon) => {
+    // An oracle of its own: the canvas's path test, on the cells that the mock kernel sent.
+    const path = new Path2D();
+    const scale = 1000; // a path test on tiny numbers is inexact
+    polygon.forEach(([x, y], i) => (i ? path.lineTo(x * scale, y * scale) : path.moveTo(x * scale, y * scale)));
+    path.closePath();
+    const context = document.createElement("canvas").getContext("2d");
+    const [header, [xy]] = mock.data.mapFrame({ ...mock.run, seq: 0 });
+    const [x0, x1, y0, y1] = header.bounds;
+    const inside = [];
+    for (let i = 0; i < header.n; i++) {
+        const x = x0 + xy[2 * i] * (x1 - x0) / 65535, y = y0 + xy[2 * i + 1] * (y1 - y0) / 65535;
+        const is_inside = context.isPointInPath(path, x * scale, y * scale, "evenodd");
+        if (is_inside) inside.push([mock.run.query[i], mock.run.cell[i]]);
+    }
+    return inside;
+}"""

@@ -93,11 +93,11 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
     before = session.versions()
     assert session.answer("1", "start", {}).result["state"] in ("training", "done")
     session.run.wait()
-    until(lambda: session.board.novelties[0] is not None and session._look is not None)
+    until(lambda: session.board.novelties[0] is not None and session.sight.look is not None)
     until(lambda: session._looked_at == session._key())
     after = session.versions()
     assert all(after[topic] > before[topic] for topic in before)
-    assert session._look.step == session.run.status.step
+    assert session.sight.look.step == session.run.status.step
     assert 300 <= len(session.latent_map().cell) < 607
     assert session.status().state == "done" and session.spent_s > 0
     pid = session._worker.pid
@@ -126,7 +126,7 @@ def test_how_far_prototypes_went_is_a_curve_with_a_point_for_each_look(own_atlas
     assert (rest.start, len(rest.steps)) == (1, 0)
     # The same step again is no movement.
     session._look_now()
-    assert len(session._drift) == 1
+    assert len(session.sight.drift) == 1
     session.close()
 
 
@@ -216,7 +216,7 @@ def test_a_lasso_is_kept_with_the_hash_of_the_layout_it_was_drawn_on(settled):
     answer = settled.answer("label 1", "label", {"cells": [[0, 5], [0, 3]], "selector": selector, "name": "mine"})
     assert answer.result["n_cells"] == 2
     how = settled.atlas.labels.entries[-1].how
-    assert how["polygon"] == polygon and how["layout_sha256"] == settled._look.layout.sha256
+    assert how["polygon"] == polygon and how["layout_sha256"] == settled.sight.look.layout.sha256
     assert how["parts"] == parts
 
 

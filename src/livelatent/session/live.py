@@ -5,11 +5,9 @@ thread. No Jupyter here: the widget, the offline page and the tests are thin vie
 """
 
 import atexit
-import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,36 +15,17 @@ from numpy import ndarray
 
 from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import GeneMismatchError, LabelError
+from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
 from livelatent.session.board import Board, JudgedNovelty, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
+from livelatent.session.finder import Finder
 from livelatent.session.layout import LayoutWorker
-from livelatent.session.look import (
-    Look,
-    Predicted,
-    centroids_of,
-    empty_map,
-    latent_map,
-    look_at,
-    nearest_cells,
-    prototypes_of,
-)
-from livelatent.session.moving_map import MovingMap
 from livelatent.session.pace import Pace
-from livelatent.session.panel import Panel, choose_panel
-from livelatent.session.prototype_table import drift_between
-from livelatent.session.state import (
-    Can,
-    Curve,
-    Curves,
-    LatentMap,
-    Mark,
-    PrototypeView,
-    Status,
-    Topic,
-)
+from livelatent.session.sight import Sight
+from livelatent.session.standing import curves_of, status_of
+from livelatent.session.state import Curves, LatentMap, PrototypeView, Status, Topic
 from livelatent.train.run import Run
 
 __all__ = ["LiveSession"]
@@ -60,13 +39,10 @@ FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
 LASTING = ("done", "stopped", "failed")
-LAYOUTS_KEPT = 64
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
 )
-DRIFT = "prototype drift"
-"""A curve beside the losses: how far prototypes went from look to look, see `PrototypeView.drift`."""
 
 
 class LiveSession:
@@ -97,7 +73,9 @@ class LiveSession:
         atlases = [self.atlas] if query is None else [self.atlas, query]
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
+        self.sight = Sight(self.atlas, query, self.board, panel_cells)
         self.commands = Commands(acts_of(self))
+        self._finder = Finder(self.atlas)
         self._lock = threading.RLock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -105,23 +83,12 @@ class LiveSession:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._worker: LayoutWorker | None = None
-        self._map = MovingMap()
-        self._look: Look | None = None
-        self._before: dict[str, ndarray] | None = None
-        self._drift: list[tuple[int, float]] = []
-        self._prototypes = PrototypeView()
-        self._prototypes_key: tuple[int, int] = (-1, -1)
-        self._looks = 0
         self._looked_at: tuple[object, ...] | None = None
         self._found_at: tuple[object, ...] | None = None
         self._looks_at_find = 0
-        self._annotated: tuple[int, Predicted] | None = None
-        self._judged: Any = None
-        self._query_fits = True
         self._wants_find = False
         self._pace = Pace(cpu_share, lambda: self.run.status.state == "training")
         self._alarms: dict[str, str] = {}
-        self._layout_sha256: dict[int, str] = {}
         self._status_seen: tuple[Status, int] = (Status(), 0)
         self._curves_seen: tuple[tuple[object, ...], int] = ((), 0)
 
@@ -166,7 +133,7 @@ class LiveSession:
             if novelties is not None:
                 self._take(novelties)
                 self._found_at = key
-            elif self.run.status.state in LASTING and self._found_at != key and self._can_judge:
+            elif self.run.status.state in LASTING and self._found_at != key and self._finder.can_judge:
                 self._attempt("flags", self._find_now)
             if self._looked_at != key or self._is_rough():
                 self._attempt("map", self._look_now)
@@ -186,7 +153,7 @@ class LiveSession:
             except OSError as error:
                 log.exception("the layout process could not be started")
                 self._alarms["layout"] = f"The map is a PCA, not a UMAP: no layout process could be started ({error})."
-            self._map.worker = self._worker
+            self.sight.map.worker = self._worker
 
     # Looking, in the background
 
@@ -217,13 +184,8 @@ class LiveSession:
             self._pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
 
-    @functools.cached_property
-    def _can_judge(self) -> bool:
-        """Whether there are types to hold cells against: some models learn without a label."""
-        return all(len(self.atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
-
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
-        if self._found_at == key or not self._can_judge:
+        if self._found_at == key or not self._finder.can_judge:
             return False
         state = self.run.status.state
         if state in LASTING:
@@ -233,7 +195,7 @@ class LiveSession:
             state == "training"
             and self.run.status.epoch >= 1
             and n_cells <= FIND_WHILE_TRAINING_CELLS
-            and self._looks - self._looks_at_find >= LOOKS_BEFORE_FIND
+            and self.sight.n_looks - self._looks_at_find >= LOOKS_BEFORE_FIND
         )
 
     def _key(self) -> tuple[object, ...]:
@@ -242,7 +204,7 @@ class LiveSession:
         return (status.step, status.state in LASTING)
 
     def _is_rough(self) -> bool:
-        return self._look is not None and bool(self._look.layout.note)
+        return bool(self.sight.note)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Do one part of a look; an error is logged and shown until the part works again."""
@@ -265,70 +227,16 @@ class LiveSession:
         return snapshot.model, snapshot.step
 
     def _look_now(self) -> None:
-        model, step = self._model()
-        try:
-            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map)
-        except GeneMismatchError as error:
-            if self.query is None or not self._query_fits:
-                raise
-            # The run's own atlas is worth seeing without it.
-            log.warning("the query is not shown: %s", error)
-            self._query_fits = False
-            self._alarms["query"] = f"The query is not shown: {error}"
-            look = look_at(model, step, self.atlas, self.query, self._panel(), self._map)
-        with self._lock:
-            if self._look is not None and self._look.step != look.step:
-                self._before = centroids_of(self._look)
-                drift = drift_between(self._before, centroids_of(look))
-                if drift is not None and look.step > self._look.step:
-                    self._drift.append((look.step, drift))
-            self._look = look
-            self._looks += 1
-            self._layout_sha256[look.layout.number] = look.layout.sha256
-            for old in sorted(self._layout_sha256)[:-LAYOUTS_KEPT]:
-                del self._layout_sha256[old]
-        self._looked_at = self._key() if self.run.status.state in LASTING else self._looked_at
-
-    def _panel(self) -> Panel:
-        """The panel, chosen again only when a flag has cells that it lacks."""
-        kept: list[list[ndarray]] = [[], []]
-        for flag in self.board.flags:
-            kept[int(flag.is_query)].append(flag.rows)
-        keep, keep_query = (np.concatenate([np.zeros(0, np.int64), *some]) for some in kept)
-        last = None if self._look is None else self._look.panel
-        n_query = self.query.n_cells if self.query is not None and self._query_fits else 0
-        is_complete = last is not None and np.isin(keep, last.rows).all() and np.isin(keep_query, last.query_rows).all()
-        if last is not None and is_complete and bool(len(last.query_rows)) == bool(n_query):
-            return last
-        return choose_panel(
-            self.atlas.label,
-            n_query,
-            n_cells=self.panel_cells,
-            shown=self.atlas.kept,
-            shown_query=self.query.kept if self.query is not None and n_query else None,
-            keep=keep,
-            keep_query=keep_query,
-            number=1 if last is None else last.number + 1,
-        )
+        self.sight.see(*self._model())
+        if self.run.status.state in LASTING:
+            self._looked_at = self._key()
 
     def _find_now(self) -> None:
-        from livelatent.judge.flags import find_novel
-        from livelatent.judge.reference import fit_reference
-
         model, _ = self._model()
         if self.run.status.state not in LASTING:
-            # Judge keeps what no weight changes (PCA, regressions on expression) with the model's object.
-            if self._judged is None:
-                self._judged = model
-            else:
-                self._judged.load_state_dict(model.state_dict())
-                model = self._judged
-        self._looks_at_find = self._looks
-        fit_reference(model, self.atlas)
-        found = [find_novel(model, self.atlas, target_fpr=self.board.target_fpr)]
-        if self.query is not None and self._query_fits:
-            found.append(find_novel(model, self.query, target_fpr=self.board.target_fpr))
-        self._take(found, model)
+            model = self._finder.learning(model)
+        self._looks_at_find = self.sight.n_looks
+        self._take(self._finder.find(model, self.sight.shown_query, self.board.target_fpr), model)
         self._annotate()
 
     def _take(self, novelties: Sequence[JudgedNovelty | None], model: Any = None) -> None:
@@ -338,28 +246,14 @@ class LiveSession:
         if scored:
             self.board.target_fpr = float(scored[0].target_fpr)
         self.board.show(padded, (self.run.model if model is None else model).sha256())
-        if self._look is not None and self._panel() is not self._look.panel:
+        if self.sight.is_stale:
             self._looked_at = None
 
     def _annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
-        look = self._look
-        if look is None or self.run.status.state not in LASTING or self.run.status.step == 0 or not self._can_judge:
-            return
-        from livelatent.judge.annotator import label_cells, load_annotator
-
-        # A find has just fitted the reference, so no encoder is trained for this.
-        model = self.run.model
-        annotator = load_annotator(model)
-        names: list[str] = list(map(str, label_cells(annotator, model, self.atlas, look.panel.rows)["label"]))
-        if self.query is not None and len(look.panel.query_rows):
-            names += map(str, label_cells(annotator, model, self.query, look.panel.query_rows)["label"])
-        known = tuple(sorted(set(names)))
-        code_of = {name: code for code, name in enumerate(known)}
-        predicted = Predicted(names=known, code=np.array([code_of[name] for name in names], np.int64))
-        with self._lock:
-            self._annotated = (look.layout.number, predicted)
-            self._looks += 1
+        look, status = self.sight.look, self.run.status
+        if look is not None and status.state in LASTING and status.step > 0 and self._finder.can_judge:
+            self.sight.predict(self._finder.predict(self.run.model, look, self.query), look)
 
     # What is shown
 
@@ -369,10 +263,10 @@ class LiveSession:
             status, seen = self.status(), self._status_seen
             if status != seen[0]:
                 self._status_seen = (status, seen[1] + 1)
-            key = (status.step, status.epoch, status.state, status.stage, len(self._drift))
+            key = (status.step, status.epoch, status.state, status.stage, len(self.sight.drift))
             if key != self._curves_seen[0]:
                 self._curves_seen = (key, self._curves_seen[1] + 1)
-            board, looks = self.board.version, self._looks
+            board, looks = self.board.version, self.sight.n_looks
             return {
                 "status": self._status_seen[1],
                 "curves": self._curves_seen[1],
@@ -402,85 +296,28 @@ class LiveSession:
 
     def status(self) -> Status:
         """Where the run stands."""
-        status = self.run.status
-        history = self.board.history
-        state = status.state
         with self._lock:
-            alarms = tuple(self._alarms.values())
-            note = self._look.layout.note if self._look is not None else ""
-        # First what is wrong with the model itself: whoever looks would otherwise wait for nothing.
-        alarms = (*status.alarms, *alarms)
-        if state == "failed":
-            alarms = (f"Training failed: {status.message}", *alarms)
-        is_warming = note and self._worker is not None and self._worker.is_alive and not self._worker.is_ready
+            alarms = list(self._alarms.values())
+        if self.sight.misfit is not None:
+            alarms.append(self.sight.misfit)
+        note, worker = self.sight.note, self._worker
+        is_warming = note and worker is not None and worker.is_alive and not worker.is_ready
         if note and not is_warming and "layout" not in self._alarms:
-            alarms = (*alarms, note)
-        return Status(
-            state=state,
-            message=status.message or "",
-            store=self.atlas.path.name,
-            query=None if self.query is None else self.query.path.name,
-            stage=status.stage or "",
-            epoch=status.epoch,
-            epochs=status.epochs,
-            step=status.step,
-            cells_per_s=status.cells_per_s,
-            wait_share=status.wait_share,
-            n_cells=self.atlas.n_cells,
-            n_genes=self.atlas.n_genes,
-            can=Can(
-                start=state in ("ready", "stopped"),
-                pause=state == "training",
-                resume=state == "paused",
-                stop=state in ("training", "paused"),
-            ),
-            alarms=alarms,
-            notes=self.run.notes if self._can_judge else (*self.run.notes, NO_LABELS),
-            journal=self.board.journals,
-            vocabulary=self.board.vocabulary,
-            n_saved=history.n_saved,
-            n_undo=len(history.undo),
-            n_redo=len(history.redo),
-        )
+            alarms.append(note)
+        notes = () if self._finder.can_judge else (NO_LABELS,)
+        return status_of(self.run, self.query, self.board, alarms=alarms, notes=notes)
 
     def curves(self, since: Mapping[tuple[str, str], int] | None = None) -> Curves:
         """Loss curves from the points that are known already on."""
-        series = []
-        for name, split in self.run.history.names():
-            start = (since or {}).get((name, split), 0)
-            steps, values = self.run.history.series(name, split, start)
-            series.append(Curve(name=name, split=split, start=start, steps=steps, values=values))
-        with self._lock:
-            drift = list(self._drift)
-        if drift:
-            start = min((since or {}).get((DRIFT, "train"), 0), len(drift))
-            steps, values = (np.array([point[axis] for point in drift[start:]]) for axis in (0, 1))
-            series.append(Curve(name=DRIFT, split="train", start=start, steps=steps.astype(np.int64), values=values))
-        return Curves(
-            series=tuple(series), marks=tuple(Mark(step=step, text=text) for step, text in self.run.history.marks)
-        )
+        return curves_of(self.run, self.sight.drift, since or {})
 
     def latent_map(self) -> LatentMap:
         """The map with labels, predictions, flags and p-values; empty before the first look."""
-        with self._lock:
-            look, annotated = self._look, self._annotated
-        if look is None:
-            return empty_map(self.atlas.n_cells + (0 if self.query is None else self.query.n_cells))
-        shown = latent_map(look, self.atlas, self.query, self.board)
-        if annotated is not None and annotated[0] == look.layout.number:
-            return replace(shown, predicted=annotated[1].code, predicted_names=annotated[1].names)
-        return shown
+        return self.sight.latent_map()
 
     def prototypes(self) -> PrototypeView:
         """Prototypes and flags, and how far they lie apart."""
-        with self._lock:
-            look, before, key = self._look, self._before, (self._looks, self.board.version)
-            if look is None:
-                return PrototypeView()
-            if key != self._prototypes_key:
-                self._prototypes = prototypes_of(look, self.atlas, self.query, self.board, before)
-                self._prototypes_key = key
-            return self._prototypes
+        return self.sight.prototypes()
 
     # What a person asks for
 
@@ -531,12 +368,11 @@ class LiveSession:
 
     def layout_sha256(self, layout: int) -> str | None:
         """What a lasso on this layout was drawn on; None for one long gone."""
-        return self._layout_sha256.get(layout)
+        return self.sight.layout_sha256(layout)
 
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
-        look = self._look
-        return [] if look is None else nearest_cells(look, point, n_cells)
+        return self.sight.nearest_cells(point, n_cells)
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""

@@ -1,0 +1,71 @@
+"""Where a run stands, and its curves, as a view shows them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from livelatent.atlas.atlas import Atlas
+from livelatent.session.board import Board
+from livelatent.session.state import Can, Curve, Curves, Mark, Status
+from livelatent.train.run import Run
+
+__all__ = ["curves_of", "status_of"]
+
+DRIFT = "prototype drift"
+"""A curve beside the losses: how far prototypes went from look to look, see `PrototypeView.drift`."""
+
+
+def status_of(
+    run: Run, query: Atlas | None, board: Board, *, alarms: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Status:
+    """The run's state, with what is wrong: first with the model itself, since whoever looks would wait for nothing.
+
+    Parameters
+    ----------
+    alarms, notes
+        What the session adds to the run's own.
+    """
+    status, history = run.status, board.history
+    state = status.state
+    failure = (f"Training failed: {status.message}",) if state == "failed" else ()
+    return Status(
+        state=state,
+        message=status.message or "",
+        store=run.atlas.path.name,
+        query=None if query is None else query.path.name,
+        stage=status.stage or "",
+        epoch=status.epoch,
+        epochs=status.epochs,
+        step=status.step,
+        cells_per_s=status.cells_per_s,
+        wait_share=status.wait_share,
+        n_cells=run.atlas.n_cells,
+        n_genes=run.atlas.n_genes,
+        can=Can(
+            start=state in ("ready", "stopped"),
+            pause=state == "training",
+            resume=state == "paused",
+            stop=state in ("training", "paused"),
+        ),
+        alarms=(*failure, *status.alarms, *alarms),
+        notes=(*run.notes, *notes),
+        journal=board.journals,
+        vocabulary=board.vocabulary,
+        n_saved=history.n_saved,
+        n_undo=len(history.undo),
+        n_redo=len(history.redo),
+    )
+
+
+def curves_of(run: Run, drift: Sequence[tuple[int, float]], since: Mapping[tuple[str, str], int]) -> Curves:
+    """Loss curves, and the drift of prototypes, from the points that are known already on."""
+    series = []
+    for name, split in run.history.names():
+        start = since.get((name, split), 0)
+        steps, values = run.history.series(name, split, start)
+        series.append(Curve(name=name, split=split, start=start, steps=steps, values=values))
+    if drift:
+        start = min(since.get((DRIFT, "train"), 0), len(drift))
+        steps, values = (np.array([point[axis] for point in drift[start:]]) for axis in (0, 1))
+        series.append(Curve(name=DRIFT, split="train", start=start, steps=steps.astype(np.int64), values=values))
+    return Curves(series=tuple(series), marks=tuple(Mark(step=step, text=text) for step, text in run.history.marks))

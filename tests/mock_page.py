@@ -98,3 +98,59 @@ CELLS_INSIDE = """(polygon) => {
     }
     return inside;
 }"""
+
+CLAIMS_A_GPU = """(() => {
+    // The software renderer behind the name of a card: the same shaders and buffers.
+    const ask = WebGL2RenderingContext.prototype.getParameter;
+    WebGL2RenderingContext.prototype.getParameter = function (what) {
+        return what === 0x9246 ? "A Card With Many Cores" : ask.call(this, what);
+    };
+    const make = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, options) {
+        return make.call(this, kind, kind === "webgl2" ? { ...options, preserveDrawingBuffer: true } : options);
+    };
+})()"""
+
+COUNTS_WHAT_IS_HELD = """(() => {
+    // What outlives a view if it is not given back: listeners on the page, timers, observers, GL contexts.
+    const listeners = new Map(), timers = new Set(), observers = new Set(), contexts = new Set();
+    const is_lasting = (target) => target === window || target === document || target === document.body
+        || target === document.documentElement || target instanceof MediaQueryList;
+    const { addEventListener, removeEventListener } = EventTarget.prototype;
+    const numbers = new Map();
+    const key = (target, type, listener) => [target, type, listener]
+        .map((one) => (typeof one === "string" ? one : (numbers.has(one) || numbers.set(one, numbers.size), numbers.get(one)))).join();
+    EventTarget.prototype.addEventListener = function (type, listener, options) {
+        const target = this ?? window;
+        if (listener && is_lasting(target) && !options?.signal?.aborted) {
+            listeners.set(key(target, type, listener), type);
+            if (options?.signal) addEventListener.call(options.signal, "abort", () => listeners.delete(key(target, type, listener)));
+        }
+        return addEventListener.call(target, type, listener, options);
+    };
+    EventTarget.prototype.removeEventListener = function (type, listener, options) {
+        listeners.delete(key(this ?? window, type, listener));
+        return removeEventListener.call(this ?? window, type, listener, options);
+    };
+    const { setInterval: begin, clearInterval: end } = window;
+    window.setInterval = (...args) => { const id = begin.apply(window, args); timers.add(id); return id; };
+    window.clearInterval = (id) => { timers.delete(id); end.call(window, id); };
+    for (const name of ["ResizeObserver", "IntersectionObserver", "MutationObserver"]) {
+        window[name] = class extends window[name] {
+            observe(...args) { observers.add(this); super.observe(...args); }
+            disconnect() { observers.delete(this); super.disconnect(); }
+        };
+    }
+    const getContext = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+        const context = getContext.call(this, kind, ...rest);
+        if (kind.startsWith("webgl") && context) contexts.add(context);
+        return context;
+    };
+    window.held = () => ({
+        listeners: [...listeners.values()].sort(), timers: timers.size, observers: observers.size,
+        contexts: [...contexts].filter((one) => !one.isContextLost()).length,
+    });
+    window.nContexts = () => contexts.size;
+})()"""
+"""`held()` counts; compare before a view is opened and after it is closed."""

@@ -23,12 +23,16 @@ def host(browser: Browser, address: str) -> Iterator[Any]:
     strangers: list[str] = []
     contexts = []
 
-    def open_page(query: str = "", *, width: int = 1300, still: bool = True, script: str | None = None) -> Page:
+    def open_page(
+        query: str = "", *, width: int = 1300, still: bool = True, script: str | None = None, has_clock: bool = False
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 1000}, reduced_motion="reduce" if still else "no-preference"
         )
         contexts.append(context)
         page = context.new_page()
+        if has_clock:
+            page.clock.install()  # `page.clock.run_for` then makes minutes pass at once
         if script is not None:
             page.add_init_script(script)
         page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)

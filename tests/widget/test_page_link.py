@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from mock_page import next_frame, sent, wait_for_sent
+from mock_page import CLAIMS_A_GPU, COUNTS_WHAT_IS_HELD, next_frame, sent, wait_for_sent
 
 pytestmark = pytest.mark.browser
 
@@ -57,22 +57,55 @@ def test_a_silent_kernel_is_said_to_be_busy_and_the_action_waits(host):
     assert len({command["rid"] for command in sent(page, "cmd")}) == 1
 
 
-def test_fifty_views_opened_and_closed_leave_nothing(host):
-    page = host()
+@pytest.mark.parametrize("script", ["", CLAIMS_A_GPU], ids=["canvas", "webgl"])
+def test_fifty_views_opened_and_closed_leave_nothing(host, script):
+    page = host(script=COUNTS_WHAT_IS_HELD + ";" + script)
+    page.evaluate("() => mock.unmount()")
+    before = page.evaluate("() => [held(), nContexts()]")
     page.evaluate(
         """async () => {
             for (let i = 0; i < 50; i++) {
-                mock.unmount();
                 mock.open();
                 await new Promise(done => setTimeout(done, 5));
+                mock.unmount();
             }
         }"""
     )
-    assert page.evaluate("() => mock.nListeners()") == 1
-    expect(page.get_by_test_id("ll-root")).to_have_count(1)
-    page.evaluate("() => mock.unmount()")
+    after = page.evaluate("() => [held(), nContexts()]")
+    assert after[0] == before[0]
+    assert after[0]["contexts"] == 0
+    assert after[1] == before[1] + (50 if script else 0)  # with a card each view had a context of its own
     assert page.evaluate("() => [mock.nListeners(), document.getElementById('place').childElementCount]") == [0, 0]
-    before = page.evaluate("() => mock.sent.length")
+    n_sent = page.evaluate("() => mock.sent.length")
     page.evaluate("() => mock.deliver(mock.data.statusFrame(mock.run))")
     next_frame(page)
-    assert page.evaluate("() => mock.sent.length") == before
+    assert page.evaluate("() => mock.sent.length") == n_sent
+
+
+def test_a_hidden_tab_acknowledges_at_once_since_it_never_paints(host):
+    page = host()
+    acks = page.evaluate(
+        """async () => {
+            Object.defineProperty(document, "hidden", { get: () => true });
+            window.requestAnimationFrame = () => 0;
+            const acked = (seq) => mock.sent.some((m) => m.kind === "ack" && m.seq === seq);
+            mock.deliver(mock.data.mapFrame(mock.run));
+            const at_once = acked(mock.run.seq);
+            delete document.hidden;
+            mock.deliver(mock.data.mapFrame(mock.run));
+            const before_paint = acked(mock.run.seq);
+            // A host may scroll our frame out of sight: animation frames stop though the page is not hidden.
+            await new Promise((done) => setTimeout(done, 1500));
+            return [at_once, before_paint, acked(mock.run.seq)];
+        }"""
+    )
+    assert acks == [True, False, True]
+
+
+def test_a_kernel_that_has_gone_is_said_to_be_disconnected(host):
+    page = host(has_clock=True)
+    page.evaluate("() => { mock.isSilent = true; }")
+    page.clock.run_for(4_000)
+    expect(page.get_by_test_id("ll-banner")).to_contain_text("busy")
+    page.clock.run_for(10_000)
+    expect(page.get_by_test_id("ll-banner")).to_contain_text("disconnected")

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from mock_page import colours_on_map, next_frame
+from mock_page import CLAIMS_A_GPU, colours_on_map, next_frame
 
 pytestmark = pytest.mark.browser
 
@@ -70,19 +70,6 @@ def test_the_wheel_scrolls_the_page_until_the_map_is_clicked(host):
     )
 
 
-CLAIMS_A_GPU = """(() => {
-    // The software renderer behind the name of a card: the same shaders and buffers.
-    const ask = WebGL2RenderingContext.prototype.getParameter;
-    WebGL2RenderingContext.prototype.getParameter = function (what) {
-        return what === 0x9246 ? "A Card With Many Cores" : ask.call(this, what);
-    };
-    const make = HTMLCanvasElement.prototype.getContext;
-    HTMLCanvasElement.prototype.getContext = function (kind, options) {
-        return make.call(this, kind, kind === "webgl2" ? { ...options, preserveDrawingBuffer: true } : options);
-    };
-})()"""
-
-
 def test_with_a_gpu_webgl_draws_the_same_map_and_a_lost_context_falls_back(browser, address):
     context = browser.new_context(viewport={"width": 1300, "height": 1000}, reduced_motion="reduce")
     page = context.new_page()
@@ -120,3 +107,53 @@ def test_with_a_gpu_webgl_draws_the_same_map_and_a_lost_context_falls_back(brows
     assert sum(by_gpu) > 2_000
     both = sum(a and b for a, b in zip(by_gpu, by_hand, strict=True))
     assert both > 0.7 * max(sum(by_gpu), sum(by_hand))  # the edges of dots differ, their places do not
+
+
+SLOW_TO_PAINT = """(() => {
+    const put = CanvasRenderingContext2D.prototype.putImageData;
+    CanvasRenderingContext2D.prototype.putImageData = function (...args) {
+        const until = performance.now() + (window.slow_ms ?? 0);
+        while (performance.now() < until);
+        return put.apply(this, args);
+    };
+})()"""
+PAINTED = """() => {
+    const canvas = document.querySelector("[data-testid=ll-map] canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const root = getComputedStyle(document.querySelector("[data-testid=ll-root]"));
+    const hex = (name) => parseInt(root.getPropertyValue(name).trim().slice(1), 16);
+    const [paper, flag] = [hex("--ll-bg"), hex("--ll-flag")];
+    let [inked, flagged] = [0, 0];
+    for (let i = 0; i < data.length; i += 4) {
+        const colour = (data[i] << 16) | (data[i + 1] << 8) | data[i + 2];
+        if (colour !== paper) inked += 1;
+        if (colour === flag) flagged += 1;
+    }
+    return [inked, flagged];
+}"""
+
+
+def test_a_map_that_is_slow_to_paint_is_thinned_but_for_its_flags_and_filled_again_when_it_is_quick(host):
+    page = host("cells=20000", script=SLOW_TO_PAINT)
+    stage = page.get_by_test_id("ll-map")
+    stage.focus()
+
+    def paint(times: int) -> None:
+        for number in range(times):
+            page.keyboard.press("ArrowRight" if number % 2 else "ArrowLeft")
+            next_frame(page)
+
+    paint(2)
+    inked, flagged = page.evaluate(PAINTED)
+    assert flagged > 100
+    page.evaluate("() => { window.slow_ms = 120; }")
+    paint(8)
+    expect(page.get_by_text("thinned 16-fold to stay quick")).to_be_visible()
+    thinned, still_flagged = page.evaluate(PAINTED)
+    assert thinned < 0.6 * inked
+    assert still_flagged >= flagged  # none went; some are no longer under others
+    page.evaluate("() => { window.slow_ms = 0; }")
+    paint(50)
+    expect(page.get_by_text("thinned")).to_have_count(0)
+    paint(2)
+    assert page.evaluate(PAINTED) == [inked, flagged]

@@ -16,7 +16,8 @@ OPEN = """async ([theme, name]) => {
     const { default: widget } = await import(`${location.origin}/src/livelatent/widget/static/widget.js`);
     const listeners = new Set();
     window.deliver = (content, buffers) => {
-        const views = buffers.map((text) => new DataView(Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer));
+        const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+        const views = buffers.map((text) => new DataView(bytes(text).buffer));
         for (const listener of [...listeners]) listener(content, views);
     };
     const model = {

@@ -18,7 +18,7 @@ from browsing import chromium
 from notebooks import STAMP
 from other_kernels import marimo
 
-APP = '''
+APP = """
 import marimo
 
 app = marimo.App()
@@ -44,7 +44,7 @@ def _():
     run.start()
     mo.ui.anywidget(view)
     return
-'''
+"""
 LAUNCH = "import sys; sys.path.append({folder!r}); from marimo._cli.cli import main; main()"
 """What the environment has comes first: only marimo itself is the folder's."""
 

@@ -118,13 +118,14 @@ COUNTS_WHAT_IS_HELD = """(() => {
         || target === document.documentElement || target instanceof MediaQueryList;
     const { addEventListener, removeEventListener } = EventTarget.prototype;
     const numbers = new Map();
-    const key = (target, type, listener) => [target, type, listener]
-        .map((one) => (typeof one === "string" ? one : (numbers.has(one) || numbers.set(one, numbers.size), numbers.get(one)))).join();
+    const number = (one) => numbers.get(one) ?? numbers.set(one, numbers.size).get(one);
+    const key = (target, type, listener) => [number(target), type, number(listener)].join();
     EventTarget.prototype.addEventListener = function (type, listener, options) {
         const target = this ?? window;
         if (listener && is_lasting(target) && !options?.signal?.aborted) {
             listeners.set(key(target, type, listener), type);
-            if (options?.signal) addEventListener.call(options.signal, "abort", () => listeners.delete(key(target, type, listener)));
+            const forget = () => listeners.delete(key(target, type, listener));
+            if (options?.signal) addEventListener.call(options.signal, "abort", forget);
         }
         return addEventListener.call(target, type, listener, options);
     };

@@ -12,9 +12,12 @@ from livelatent.quickstart import notebook_json
 SETTING, STORE, VIEW, WAIT, NOVEL, NAME, WRITE = 1, 2, 3, 5, 7, 8, 10
 """Positions of the quickstart's code cells."""
 
-HELD_CURVES = """(number) => [...document.querySelectorAll("[data-testid=ll-root]")][number].livelatent.curves.curves.map(
-    ({ name, split, steps, values, n }) => [name, split, [...steps.subarray(0, n)], [...values.subarray(0, n)]]
-)"""
+HELD_CURVES = """(number) => {
+    const root = document.querySelectorAll("[data-testid=ll-root]")[number];
+    return root.livelatent.curves.curves.map(
+        ({ name, split, steps, values, n }) => [name, split, [...steps.subarray(0, n)], [...values.subarray(0, n)]]
+    );
+}"""
 KNOWN_CURVES = """
 import json
 print(json.dumps([
@@ -35,6 +38,23 @@ for name in ("pause", "resume"):
     stamp(name)
 """
 """Notes when Python acts on a click: a thread that polls would take from training what it measures."""
+
+
+def notebook_of(codes: list[str]) -> str:
+    """A notebook of these code cells, as JSON text."""
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"c{number}",
+            "metadata": {},
+            "source": code,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for number, code in enumerate(codes)
+    ]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
 def endless_quickstart() -> str:

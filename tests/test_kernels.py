@@ -1,4 +1,4 @@
-"""A click reaches Python while training runs, whatever the kernel: minor releases of ipykernel differ (WIDGET.md, 1)."""
+"""A click reaches Python while training runs, whatever the kernel: minor releases of ipykernel differ."""
 
 import pytest
 from playwright.sync_api import expect

@@ -15,11 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from playwright.sync_api import Browser  # noqa: E402
+
 from bridged import bridged  # noqa: E402  # the folder of tests has to be found first
 from browsing import chromium  # noqa: E402
 from livelatent.session.live import LiveSession  # noqa: E402
 from mock_page import serving  # noqa: E402
-from playwright.sync_api import Browser  # noqa: E402
 
 WIDTHS = (700, 1300)
 THEMES = ("light", "dark")

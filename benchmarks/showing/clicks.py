@@ -5,10 +5,11 @@ import json
 from typing import Any
 
 import numpy as np
+from playwright.sync_api import Page
+
 from browsing import ask_kernel
 from notebooks import STAMP
 from other_kernels import NotToBeHadError, ipykernel
-from playwright.sync_api import Page
 from showing.quickstart import in_training
 
 EARLIER = ("7.3.0", "6.31.0")

@@ -6,6 +6,7 @@ from typing import Any
 
 import anywidget
 import numpy as np
+
 from livelatent.session.commands import Answer
 from livelatent.session.state import (
     Curves,
@@ -33,10 +34,8 @@ class LargeMap:
         label = random.choice(N_TYPES, n_cells, p=random.dirichlet(np.full(N_TYPES, 2.0)))
         is_flagged = random.random(n_cells) < FLAGGED_SHARE
         where = centre[label] + random.normal(scale=0.6, size=(n_cells, 2))
-        where[is_flagged] = (9, 9) + random.normal(scale=0.3, size=(int(is_flagged.sum()), 2))
-        self.layouts = [
-            np.asarray(where + random.normal(scale=0.05, size=where.shape), np.float32) for _ in range(2)
-        ]
+        where[is_flagged] = 9 + random.normal(scale=0.3, size=(int(is_flagged.sum()), 2))
+        self.layouts = [np.asarray(where + random.normal(scale=0.05, size=where.shape), np.float32) for _ in range(2)]
         self.flag = np.where(is_flagged, random.integers(1, N_FLAGS + 1, n_cells), 0)
         self.label, self.names = label, tuple(f"type {code}" for code in range(N_TYPES))
         self.predicted = np.where(random.random(n_cells) < 0.96, label, random.integers(0, N_TYPES, n_cells))

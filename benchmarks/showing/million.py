@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
 from playwright.sync_api import Page
+
+from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
+from notebooks import notebook_of
 
 STREAM_S = 12
 MOVE_S = 4
@@ -20,7 +22,8 @@ MOVE = """async (seconds) => {
     await new Promise((done) => {
         const step = () => {
             times.push(performance.now());
-            stage.dispatchEvent(new KeyboardEvent("keydown", { key: times.length % 2 ? "ArrowLeft" : "ArrowRight", bubbles: true }));
+            const key = times.length % 2 ? "ArrowLeft" : "ArrowRight";
+            stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
             if (times.at(-1) - times[0] < 1000 * seconds) requestAnimationFrame(step);
             else done();
         };
@@ -51,7 +54,9 @@ def figures(args: argparse.Namespace) -> dict[str, Any]:
         page.wait_for_timeout(1000 * STREAM_S)
         ask_kernel(page, "view.source.is_streaming = False")
         page.wait_for_timeout(2000)
-        frames = json.loads(ask_kernel(page, "import json; print(json.dumps([view.frames[seq] for seq in sorted(view.frames)]))"))
+        frames = json.loads(
+            ask_kernel(page, "import json; print(json.dumps([view.frames[seq] for seq in sorted(view.frames)]))")
+        )
         n_bytes = int(ask_kernel(page, "print(view.n_bytes)"))
         renderer = stage.get_attribute("data-renderer")
         caption = page.locator("[aria-label=Map] h2 small").first.inner_text()
@@ -69,7 +74,13 @@ def figures(args: argparse.Namespace) -> dict[str, Any]:
         "frame_interval_ms": round(1000 * float(np.median(interval))),
         "frame_intervals_p95": round(float(np.quantile(took, 0.95) / np.median(interval)), 2),
         "fps_1m_while_streaming": round(moving, 1),
-        "million": {"frames": len(took), "bytes": n_bytes, "renderer": renderer, "caption": caption, "cells": args.cells},
+        "million": {
+            "frames": len(took),
+            "bytes": n_bytes,
+            "renderer": renderer,
+            "caption": caption,
+            "cells": args.cells,
+        },
     }
 
 
@@ -79,8 +90,10 @@ def _fps(page: Page) -> float:
 
 
 def _notebook(n_cells: int) -> str:
-    benchmarks = Path(__file__).parents[1]
-    code = f"import sys\nsys.path.insert(0, {str(benchmarks)!r})\nfrom showing.large_map import show\nview = show({n_cells})\nview"
-    cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    return json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+    benchmarks = str(Path(__file__).parents[1])
+    code = f"""import sys
+sys.path.insert(0, {benchmarks!r})
+from showing.large_map import show
+view = show({n_cells})
+view"""
+    return notebook_of([code])

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from playwright.sync_api import Page
+
 from browsing import ask_kernel, chromium, jupyter_lab
 from notebooks import start_quickstart, wait_for_points
-from playwright.sync_api import Page
 
 
 @contextmanager

@@ -5,8 +5,9 @@ import time
 from statistics import median
 from typing import Any
 
-from notebooks import points, wait_for_points
 from playwright.sync_api import Page
+
+from notebooks import points, wait_for_points
 from showing.quickstart import in_training
 
 RELOADS = 5

@@ -7,8 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
 from playwright.sync_api import Page
+
+from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
+from notebooks import notebook_of
 
 BEGIN = """import sys
 sys.path.insert(0, {benchmarks!r})
@@ -75,11 +77,5 @@ def _trial(page: Page, has_view: bool) -> dict[str, Any]:
 
 
 def _notebook() -> str:
-    benchmarks = str(Path(__file__).parents[1])
-    codes = [BEGIN.format(benchmarks=benchmarks), MAKE.format(has_view=True), MAKE.format(has_view=False), TRAIN]
-    cells = [
-        {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": code, "outputs": [], "execution_count": None}
-        for number, code in enumerate(codes)
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+    begin = BEGIN.format(benchmarks=str(Path(__file__).parents[1]))
+    return notebook_of([begin, MAKE.format(has_view=True), MAKE.format(has_view=False), TRAIN])

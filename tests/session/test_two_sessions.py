@@ -45,7 +45,7 @@ def test_two_sessions_on_one_run_show_the_same(own_atlas, tmp_path):
     run.start()
     run.wait()
     for session in (one, other):
-        session.settle([None], timeout_s=0)
+        session.settle([None], timeout_s=0.0)
     assert one.label([3, 4], "mine").n_saved == 1
     other.answer("r", "label", {"cells": [[0, 5]], "name": "yours"})
     one.answer("s", "undo", {})

@@ -48,5 +48,6 @@ def host(browser: Browser, address: str) -> Iterator[Any]:
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
+    # What the software renderer says of its own speed is nobody's fault.
+    assert [text for text in complaints if "GL Driver Message (OpenGL, Performance" not in text] == []
     assert strangers == []

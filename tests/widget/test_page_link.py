@@ -86,7 +86,7 @@ def test_a_hidden_tab_acknowledges_at_once_since_it_never_paints(host):
     page = host()
     acks = page.evaluate(
         """async () => {
-            Object.defineProperty(document, "hidden", { get: () => true });
+            Object.defineProperty(document, "hidden", { get: () => true, configurable: true });
             window.requestAnimationFrame = () => 0;
             const acked = (seq) => mock.sent.some((m) => m.kind === "ack" && m.seq === seq);
             mock.deliver(mock.data.mapFrame(mock.run));

@@ -119,7 +119,9 @@ SLOW_TO_PAINT = """(() => {
 })()"""
 PAINTED = """() => {
     const canvas = document.querySelector("[data-testid=ll-map] canvas");
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
     const root = getComputedStyle(document.querySelector("[data-testid=ll-root]"));
     const hex = (name) => parseInt(root.getPropertyValue(name).trim().slice(1), 16);
     const [paper, flag] = [hex("--ll-bg"), hex("--ll-flag")];
@@ -151,7 +153,7 @@ def test_a_map_that_is_slow_to_paint_is_thinned_but_for_its_flags_and_filled_aga
     expect(page.get_by_text("thinned 16-fold to stay quick")).to_be_visible()
     thinned, still_flagged = page.evaluate(PAINTED)
     assert thinned < 0.6 * inked
-    assert still_flagged >= flagged  # none went; some are no longer under others
+    assert still_flagged > 0.98 * flagged  # none went; their edges lie on another ground
     page.evaluate("() => { window.slow_ms = 0; }")
     paint(50)
     expect(page.get_by_text("thinned")).to_have_count(0)

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from mock_page import colours_on_map, next_frame, sent
+from mock_page import colours_on_map, next_frame
 
 pytestmark = pytest.mark.browser
 

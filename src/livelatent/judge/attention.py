@@ -15,8 +15,10 @@ from livelatent.models.cellular import Cellular
 from livelatent.models.encoder import towers_of
 from livelatent.models.model import codes_in
 from livelatent.models.transformer import weights_of
+from livelatent.models.weights import copy_to
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.stream import Stream
+from livelatent.train.devices import resolve_device
 
 __all__ = ["attention_by_type", "attention_stability", "class_row"]
 
@@ -93,9 +95,6 @@ def attention_by_type(
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas.
     """
-    from livelatent.models.weights import copy_to
-    from livelatent.train.devices import resolve_device
-
     if not towers_of(model.encoder):
         raise ModelError(
             "Model 1 has no attention to read. Train a model with `Cellular(atlas, encoder='genes')` or 'genes+sets'."

@@ -13,6 +13,7 @@ from livelatent.judge.comparison.cost import Cost, measured
 from livelatent.judge.comparison.methods import MODELS, Method, Trial, methods_of
 from livelatent.judge.comparison.scores import annotation_scores, embedding_scores
 from livelatent.judge.comparison.splits import Split, groups_of, held_out_splits, stratified_splits
+from livelatent.models.given import check_atlas
 from livelatent.threads import one_thread
 
 __all__ = ["SCORES", "Comparison", "compare"]
@@ -109,6 +110,7 @@ def compare(
     nothing else, the mean total of the atlas excepted, by which all cells are normalised. Methods without a random
     choice are run under the first seed only.
     """
+    check_atlas(atlas, "compare")
     groups = groups_of(atlas, by)
     by_group = len(groups.names) >= 2
     splits = (

@@ -18,13 +18,18 @@ class MahalanobisScore:
     whiten: Float[ndarray, "component white"]
     """x @ whiten has unit covariance within types."""
 
-    def score(self, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, " cell"]:
-        """Larger is stranger."""
+    def distances(self, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, "cell label"]:
+        """To each type's mean; infinite to a type without a cell."""
         white = pcs.astype(np.float64) @ self.whiten
-        smallest = np.full(len(pcs), np.inf)
-        for mean in self.mean[~np.isnan(self.mean[:, 0])] @ self.whiten:
-            smallest = np.minimum(smallest, np.linalg.norm(white - mean, axis=1))
-        return smallest
+        distance = np.full((len(pcs), len(self.mean)), np.inf)
+        # One type at a time: no cell x type x component array.
+        for code in np.flatnonzero(~np.isnan(self.mean[:, 0])):
+            distance[:, code] = np.linalg.norm(white - self.mean[code] @ self.whiten, axis=1)
+        return distance
+
+    def score(self, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, " cell"]:
+        """To the nearest type's mean: larger is stranger."""
+        return np.asarray(self.distances(pcs).min(axis=1, initial=np.inf))
 
 
 def fit_mahalanobis(

@@ -48,7 +48,8 @@ def measured_genes(lists: Mapping[str, Sequence[str]], genes: Sequence[str]) -> 
 
     So a human list serves a mouse atlas (PCNA, Pcna), as far as orthologues bear one name.
     """
-    place, folded = {}, {}
+    place: dict[str, int] = {}
+    folded: dict[str, int] = {}
     for index, gene in enumerate(genes):
         place.setdefault(str(gene), index)
         folded.setdefault(str(gene).upper(), index)

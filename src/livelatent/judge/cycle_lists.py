@@ -30,11 +30,12 @@ def cycle_lists(source: CycleSource) -> dict[str, tuple[str, ...]]:
     SourceError
         If the file is no GMT file, or a phase is not in it, has no gene, or is there twice.
     """
+    sets: Mapping[str, Sequence[str]]
     match source:
         case str() | Path():
-            sets, where = dict(read_gmt(source)), str(source)
+            sets, where = read_gmt(source), str(source)
         case Mapping():
-            sets, where = dict(source), "the mapping of cell-cycle genes"
+            sets, where = source, "the mapping of cell-cycle genes"
         case (first, second):
             sets, where = {"S": first, "G2M": second}, "the lists of cell-cycle genes"
         case _:
@@ -47,7 +48,9 @@ def cycle_lists(source: CycleSource) -> dict[str, tuple[str, ...]]:
         if phase is not None:
             found[phase] = _names(genes, f"{where}: {name}")
     if not found and isinstance(source, str | Path) and len(sets) == 2:
-        found = dict(zip(PHASES, sets.values(), strict=True))
+        found = {
+            phase: _names(genes, f"{where}: {name}") for phase, (name, genes) in zip(PHASES, sets.items(), strict=True)
+        }
     if set(found) != set(PHASES):
         raise _unknown(where, tuple(sets))
     return found

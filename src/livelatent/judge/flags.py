@@ -9,6 +9,7 @@ import pandas as pd
 
 from livelatent.arrays import Float, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.judge.cell_cycle import CycleGenes
 from livelatent.judge.close_look import CloseLook
 from livelatent.judge.cycle_lists import CycleSource, cycle_lists
 from livelatent.judge.evidence import Evidence, StrangeCells
@@ -177,8 +178,11 @@ def find_novel(
         chosen = as_rows(rows, query.n_cells)
     scoring = scoring_for(model, reference, query, chosen, method, training_atlas=training_atlas, seed=seed)
     shared = shared_genes(reference.expression.genes, query.genes)
-    sums = reference.expression.sums.total[:, shared.in_reference].sum(axis=0)
-    cycle, without_cycle = (None, ()) if lists is None else cycle_of_shared(lists, shared, sums)
+    cycle: CycleGenes | None = None
+    without_cycle: tuple[str, ...] = ()
+    if lists is not None:
+        sums = reference.expression.sums.total[:, shared.in_reference].sum(axis=0)
+        cycle, without_cycle = cycle_of_shared(lists, shared, sums)
     strange, totals, p_values = [scoring.known.at(-1.0)], [np.empty(0)], [np.empty(0)]
     for start in range(0, len(chosen), SCORE_CELLS):
         slab, total = scoring.slab(chosen, start, start + SCORE_CELLS)

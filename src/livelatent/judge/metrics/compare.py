@@ -100,7 +100,5 @@ def named[Given, Made](name: str, make: Callable[[Given], Made], given: Given) -
     """What `make` gives; what it refuses is refused by the latent's name."""
     try:
         return make(given)
-    except UndefinedMetricError as error:
-        raise UndefinedMetricError(f"{name}: {error}") from error
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error

@@ -169,7 +169,9 @@ def label_codes(label: Sequence[Any] | ndarray) -> tuple[Int[ndarray, " cell"], 
         known = values >= 0  # of NaN it is false
         found = np.unique(values[known])
         codes = np.searchsorted(found, np.where(known, values, found[0] if found.size else 0))
-        return np.where(known, codes, -1).astype(np.int64), tuple(f"{code:g}" for code in found)
+        return np.where(known, codes, -1).astype(np.int64), tuple(
+            str(int(code)) if float(code).is_integer() else str(code) for code in found
+        )
     codes, names = pd.factorize(values, sort=True)
     return codes.astype(np.int64), tuple(str(name) for name in names)
 

@@ -51,7 +51,7 @@ def check_counts(config: Any, *names: str, least: int = 1, most: int = 2**31 - 1
     """Raise where a field is not a whole number from `least` to `most`."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
+        if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
             raise ValueError(f"{_of(config, name)} is a whole number from {least} to {most:,}; got {value!r}.")
 
 

@@ -21,11 +21,14 @@ from livelatent.session.board import Board, JudgedNovelty, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.finder import Finder
+from livelatent.session.latent_finder import LatentFinder
 from livelatent.session.layout import LayoutWorker
+from livelatent.session.look import Eye
 from livelatent.session.pace import Pace
 from livelatent.session.sight import Sight
 from livelatent.session.standing import curves_of, status_of
 from livelatent.session.state import Curves, LatentMap, PrototypeView, Status, Topic
+from livelatent.session.watched import LASTING, HasEye, Sees
 from livelatent.train.run import Run
 
 __all__ = ["LiveSession"]
@@ -38,7 +41,6 @@ RETRY_S = 10.0
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
-LASTING = ("done", "stopped", "failed")
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
@@ -50,6 +52,8 @@ class LiveSession:
 
     Parameters
     ----------
+    run
+        A `Run`, or anything else that is watched and shows its latent by itself (`HasEye`).
     query
         Another atlas, embedded and scored with the run's; its labels go to its own journal.
     panel_cells
@@ -60,7 +64,7 @@ class LiveSession:
 
     def __init__(
         self,
-        run: Run,
+        run: Run | HasEye,
         query: Atlas | None = None,
         *,
         panel_cells: int = 20_000,
@@ -75,7 +79,7 @@ class LiveSession:
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
         self.commands = Commands(acts_of(self))
-        self._finder = Finder(self.atlas)
+        self._finder: Sees = Finder(run) if isinstance(run, Run) else LatentFinder(run)
         self._lock = threading.RLock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -133,7 +137,7 @@ class LiveSession:
             if novelties is not None:
                 self._take(novelties)
                 self._found_at = key
-            elif self.run.status.state in LASTING and self._found_at != key and self._finder.can_judge:
+            elif self._is_judged_now() and self._found_at != key:
                 self._attempt("flags", self._find_now)
             if self._looked_at != key or self._is_rough():
                 self._attempt("map", self._look_now)
@@ -189,7 +193,7 @@ class LiveSession:
             return False
         state = self.run.status.state
         if state in LASTING:
-            return self.run.status.step > 0
+            return self._finder.has_begun
         n_cells = self.atlas.n_cells + (0 if self.query is None else self.query.n_cells)
         return (
             state == "training"
@@ -197,6 +201,10 @@ class LiveSession:
             and n_cells <= FIND_WHILE_TRAINING_CELLS
             and self.sight.n_looks - self._looks_at_find >= LOOKS_BEFORE_FIND
         )
+
+    def _is_judged_now(self) -> bool:
+        """Whether nothing moves, and there is something to judge."""
+        return self.run.status.state in LASTING and self._finder.has_begun and self._finder.can_judge
 
     def _key(self) -> tuple[object, ...]:
         """Changes when the model has changed."""
@@ -219,41 +227,32 @@ class LiveSession:
             with self._lock:
                 self._alarms.pop(what, None)
 
-    def _model(self) -> tuple[Any, int]:
-        """A model that nobody trains, and its step."""
-        if self.run.status.state in LASTING:
-            return self.run.model, self.run.status.step
-        snapshot = self.run.snapshot()
-        return snapshot.model, snapshot.step
-
     def _look_now(self) -> None:
-        self.sight.see(*self._model())
+        self.sight.see(self._finder.eye())
         if self.run.status.state in LASTING:
             self._looked_at = self._key()
 
     def _find_now(self) -> None:
-        model, _ = self._model()
-        if self.run.status.state not in LASTING:
-            model = self._finder.learning(model)
+        eye = self._finder.eye()
         self._looks_at_find = self.sight.n_looks
-        self._take(self._finder.find(model, self.sight.shown_query, self.board.target_fpr), model)
+        self._take(self._finder.find(eye, self.sight.shown_query, self.board.target_fpr), eye)
         self._annotate()
 
-    def _take(self, novelties: Sequence[JudgedNovelty | None], model: Any = None) -> None:
+    def _take(self, novelties: Sequence[JudgedNovelty | None], eye: Eye | None = None) -> None:
         """Show these scores; flagged cells outside the panel ask for another look."""
         padded = [*novelties, *[None] * (len(self.board.places) - len(novelties))]
         scored = [novelty for novelty in padded if novelty is not None]
         if scored:
             self.board.target_fpr = float(scored[0].target_fpr)
-        self.board.show(padded, (self.run.model if model is None else model).sha256())
+        self.board.show(padded, (self._finder.eye() if eye is None else eye).sha256())
         if self.sight.is_stale:
             self._looked_at = None
 
     def _annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
-        look, status = self.sight.look, self.run.status
-        if look is not None and status.state in LASTING and status.step > 0 and self._finder.can_judge:
-            self.sight.predict(self._finder.predict(self.run.model, look, self.query), look)
+        look = self.sight.look
+        if look is not None and self._is_judged_now():
+            self.sight.predict(self._finder.predict(self._finder.eye(), look, self.query), look)
 
     # What is shown
 

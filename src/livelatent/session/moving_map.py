@@ -48,11 +48,12 @@ class MovingMap:
         last, note = self._last, ""
         known, before = _shared(panel, last)
         try:
-            xy = self._umap(latent, panel, known, before)
+            # A latent of two dimensions is a map already.
+            xy = latent if latent.shape[1] == 2 else self._umap(latent, panel, known, before)
         except LayoutError as error:
             xy, note = pca_layout(latent), f"The map is a PCA, not a UMAP: {error}"
         moved = None
-        if len(known) > 1:
+        if len(known) > 1 and latent.shape[1] != 2:
             xy, moved = align(xy, known, before)
         number = 1 if last is None else last.number + 1
         self._last = Layout(number=number, panel=panel, xy=xy, moved=moved, note=note)

@@ -100,8 +100,8 @@ def _header(figure: Any, status: Status) -> None:
     name = _plain(status.store, 60) + ("" if status.query is None else f"  and  {_plain(status.query, 60)}")
     facts = [
         status.state,
-        f"epoch {status.epoch} of {status.epochs}",
-        f"step {status.step:,}",
+        *([] if status.epoch is None else [f"epoch {status.epoch} of {status.epochs}"]),
+        *([] if status.step is None else [f"step {status.step:,}"]),
         f"{status.n_cells:,} cells x {status.n_genes:,} genes",
         *([f"{status.n_saved} {'label' if status.n_saved == 1 else 'labels'} saved"] if status.n_saved else []),
     ]

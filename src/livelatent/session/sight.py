@@ -3,7 +3,6 @@
 import logging
 import threading
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -13,6 +12,7 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.errors import GeneMismatchError
 from livelatent.session.board import Board
 from livelatent.session.look import (
+    Eye,
     Look,
     Predicted,
     centroids_of,
@@ -35,7 +35,7 @@ LAYOUTS_KEPT = 64
 
 
 class Sight:
-    """Looks at a model when told to, and keeps what it saw until the next look.
+    """Looks when told to, and keeps what it saw until the next look.
 
     One thread may call `see` and `predict`; everything else is read from any.
 
@@ -65,17 +65,17 @@ class Sight:
 
     # Looking
 
-    def see(self, model: Any, step: int) -> None:
+    def see(self, eye: Eye) -> None:
         """Embed the panel, lay it out, and keep what comes out."""
         try:
-            look = look_at(model, step, self.atlas, self.query, self.panel(), self.map)
+            look = look_at(eye, self.atlas, self.query, self.panel(), self.map)
         except GeneMismatchError as error:
             if self.query is None or self.misfit is not None:
                 raise
             # The run's own atlas is worth seeing without it.
             log.warning("the query is not shown: %s", error)
             self.misfit = f"The query is not shown: {error}"
-            look = look_at(model, step, self.atlas, self.query, self.panel(), self.map)
+            look = look_at(eye, self.atlas, self.query, self.panel(), self.map)
         with self._lock:
             if self._look is not None and self._look.step != look.step:
                 self._before = centroids_of(self._look)

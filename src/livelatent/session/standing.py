@@ -7,7 +7,7 @@ import numpy as np
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Board
 from livelatent.session.state import Can, Curve, Curves, Mark, Status
-from livelatent.train.run import Run
+from livelatent.session.watched import Watched
 
 __all__ = ["curves_of", "status_of"]
 
@@ -16,7 +16,7 @@ DRIFT = "prototype drift"
 
 
 def status_of(
-    run: Run, query: Atlas | None, board: Board, *, alarms: Sequence[str] = (), notes: Sequence[str] = ()
+    run: Watched, query: Atlas | None, board: Board, *, alarms: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> Status:
     """The run's state, with what is wrong: first with the model itself, since whoever looks would wait for nothing.
 
@@ -27,6 +27,8 @@ def status_of(
     """
     status, history = run.status, board.history
     state = status.state
+    # A latent that was given was never trained: a step 0 would say that it is about to be.
+    trains = state != "latent"
     failure = (f"Training failed: {status.message}",) if state == "failed" else ()
     return Status(
         state=state,
@@ -34,9 +36,9 @@ def status_of(
         store=run.atlas.path.name,
         query=None if query is None else query.path.name,
         stage=status.stage or "",
-        epoch=status.epoch,
-        epochs=status.epochs,
-        step=status.step,
+        epoch=status.epoch if trains else None,
+        epochs=status.epochs if trains else None,
+        step=status.step if trains else None,
         cells_per_s=status.cells_per_s,
         wait_share=status.wait_share,
         n_cells=run.atlas.n_cells,
@@ -57,7 +59,7 @@ def status_of(
     )
 
 
-def curves_of(run: Run, drift: Sequence[tuple[int, float]], since: Mapping[tuple[str, str], int]) -> Curves:
+def curves_of(run: Watched, drift: Sequence[tuple[int, float]], since: Mapping[tuple[str, str], int]) -> Curves:
     """Loss curves, and the drift of prototypes, from the points that are known already on."""
     series = []
     for name, split in run.history.names():

@@ -53,9 +53,10 @@ class Status:
     store: str = ""
     query: str | None = None
     stage: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
+    epoch: int | None = 0
+    """These three are None where nothing trains."""
+    epochs: int | None = 0
+    step: int | None = 0
     cells_per_s: float | None = None
     wait_share: float | None = None
     n_cells: int = 0

@@ -233,7 +233,7 @@ class HeldVectors:
         array = np.asarray(values)
         if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiub":
             raise ColumnError(
-                f"{where} has shape {array.shape} and type {array.dtype}; a table of numbers was wanted, a row per cell."
+                f"{where} has shape {array.shape} and type {array.dtype}; a table of numbers was wanted, a row a cell."
             )
         self._values = array
         self.n_dims = int(array.shape[1])

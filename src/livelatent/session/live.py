@@ -8,6 +8,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class LiveSession:
     panel_cells
         How many cells the map shows.
     cpu_share
-        The largest share of wall time that looking at the model may take while it trains.
+        The largest share of one core that looking at the model, layouts included, may take while it trains.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class LiveSession:
         self._looked_at: tuple[object, ...] | None = None
         self._found_at: tuple[object, ...] | None = None
         self._looks_at_find = 0
-        self._wants_find = False
-        self._pace = Pace(cpu_share, lambda: self.run.status.state == "training")
+        self._wants_find = self._wants_place = False
+        self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
         self._alarms: dict[str, str] = {}
         self._status_seen: tuple[Status, int] = (Status(), 0)
         self._curves_seen: tuple[tuple[object, ...], int] = ((), 0)
@@ -145,8 +146,12 @@ class LiveSession:
 
     @property
     def spent_s(self) -> float:
-        """Wall time that looking has taken so far."""
-        return self._pace.spent_s
+        """CPU time that looking has taken so far, layouts included."""
+        return self.pace.spent_s
+
+    def _layout_took(self) -> tuple[float, float]:
+        worker = self._worker
+        return (0.0, 0.0) if worker is None else (worker.cpu_s, worker.waited_s)
 
     def _open_worker(self) -> None:
         with self._lock:
@@ -170,7 +175,7 @@ class LiveSession:
                 # Every part of a look reports its own error; this is the rest, and the thread must live on.
                 log.exception("the view's background thread failed")
                 self._alarms["session"] = f"The view's background work failed: {type(error).__name__}: {error}"
-                self._pace.rest(RETRY_S)
+                self.pace.rest(RETRY_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
 
@@ -178,15 +183,26 @@ class LiveSession:
         """Do what is due, at most one thing."""
         key = self._key()
         is_busy = self.run.status.state in ("training", "stopping")
-        if self._pace.is_resting and not (self._wants_find or (not is_busy and self._found_at != key)):
+        asked = self._wants_find or self._wants_place
+        if self.pace.is_resting and not (asked or (not is_busy and self._found_at != key)):
             return
         if self._wants_find or self._is_find_due(key):
             self._wants_find = False
-            self._pace.timed(lambda: self._attempt("flags", self._find_now))
+            self.pace.timed(lambda: self._attempt("flags", self._find_now))
             self._found_at = key
         elif self._looked_at != key or (self._is_rough() and self._worker is not None and self._worker.is_ready):
-            self._pace.timed(lambda: self._attempt("map", self._look_now))
+            self.pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
+        elif self._wants_place:
+            self._wants_place = False
+            self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
+
+    def _place_now(self) -> None:
+        """Place all cells on a layout of the very weights that embed them."""
+        eye = self._finder.eye()
+        if self.sight.look is None or self.sight.look.step != eye.step:
+            self.sight.see(eye)
+        self.sight.place_all(eye)
 
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
         if self._found_at == key or not self._finder.can_judge:
@@ -304,7 +320,10 @@ class LiveSession:
         if note and not is_warming and "layout" not in self._alarms:
             alarms.append(note)
         notes = () if self._finder.can_judge else (NO_LABELS,)
-        return status_of(self.run, self.query, self.board, alarms=alarms, notes=notes)
+        status = status_of(self.run, self.query, self.board, self.pace, alarms=alarms, notes=notes)
+        # In hundredths: a frame for each piece of a large atlas would be news without end.
+        placing = self.sight.placing
+        return status if placing is None else replace(status, placing=round(placing, 2))
 
     def curves(self, since: Mapping[tuple[str, str], int] | None = None) -> Curves:
         """Loss curves from the points that are known already on."""
@@ -372,6 +391,21 @@ class LiveSession:
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
         return self.sight.nearest_cells(point, n_cells)
+
+    def place_all(self, *, wait: bool = True) -> None:
+        """Place every cell on the map by its nearest cells of the panel, until the next layout.
+
+        Parameters
+        ----------
+        wait
+            Whether to return only when they are placed; else soon, in the background.
+        """
+        if wait or self._thread is None:
+            with self._work:
+                self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
+            return
+        self._wants_place = True
+        self._wake.set()
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""

@@ -1,11 +1,13 @@
 """Where a run stands, and its curves, as a view shows them."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Board
+from livelatent.session.pace import Pace
 from livelatent.session.state import Can, Curve, Curves, Mark, Status
 from livelatent.session.watched import Watched
 
@@ -16,7 +18,13 @@ DRIFT = "prototype drift"
 
 
 def status_of(
-    run: Watched, query: Atlas | None, board: Board, *, alarms: Sequence[str] = (), notes: Sequence[str] = ()
+    run: Watched,
+    query: Atlas | None,
+    board: Board,
+    pace: Pace,
+    *,
+    alarms: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Status:
     """The run's state, with what is wrong: first with the model itself, since whoever looks would wait for nothing.
 
@@ -25,7 +33,7 @@ def status_of(
     alarms, notes
         What the session adds to the run's own.
     """
-    status, history = run.status, board.history
+    status, history, next_s = run.status, board.history, pace.next_s
     state = status.state
     # A latent that was given was never trained: a step 0 would say that it is about to be.
     trains = state != "latent"
@@ -56,6 +64,9 @@ def status_of(
         n_saved=history.n_saved,
         n_undo=len(history.undo),
         n_redo=len(history.redo),
+        layout_share=pace.cpu_share,
+        # In whole seconds: ten times a second would be news each time.
+        layout_next_s=None if next_s is None else float(math.ceil(next_s)),
     )
 
 

@@ -70,6 +70,12 @@ class Status:
     n_saved: int = 0
     n_undo: int = 0
     n_redo: int = 0
+    layout_share: float = 0.15
+    """The largest share of one core that looking and layouts may take while something trains."""
+    layout_next_s: float | None = None
+    """How long until the next look may come; None while nothing trains."""
+    placing: float | None = None
+    """Share of all cells that have been placed on the map, while they are; None otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -128,6 +128,23 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         """
         return self.session.label(what, name, query=query)
 
+    @property
+    def cpu_share(self) -> float:
+        """The largest share of one core that looking and layouts may take while it trains; may be set at any time."""
+        return self.session.pace.cpu_share
+
+    @cpu_share.setter
+    def cpu_share(self, share: float) -> None:
+        self.session.pace.cpu_share = share
+
+    def place_all(self) -> None:
+        """Show every cell: those outside the panel lie where their nearest cells of the panel lie.
+
+        Above two million cells they are thinned, and none that is flagged is lost. The next layout shows the panel
+        again, so this is for a run that has ended, or is paused.
+        """
+        self.session.place_all()
+
     def obs(self) -> "pd.DataFrame":
         """What the view knows of each cell of its atlas, by name: label, novelty_p, flag, predicted.
 

@@ -68,6 +68,12 @@ export class Painter {
     if (this.frame === 0) this.frame = requestAnimationFrame(this.run);
   }
 
+  /** Does now what was asked for the next frame. */
+  flush(): void {
+    cancelAnimationFrame(this.frame);
+    this.run();
+  }
+
   private readonly run = (): void => {
     this.frame = 0;
     const jobs = [...this.jobs];

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from livelatent.arrays import ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.latent_novelty import LatentReference, find_novel_in, fit_latent_reference
 from livelatent.session.board import JudgedNovelty
@@ -18,7 +19,7 @@ class LatentFinder:
 
     def __init__(self, watched: HasEye) -> None:
         self.watched = watched
-        self._fitted: tuple[str, LatentReference] | None = None
+        self._fitted: tuple[str, LatentReference, ndarray] | None = None
 
     @functools.cached_property
     def can_judge(self) -> bool:
@@ -38,20 +39,20 @@ class LatentFinder:
 
     def find(self, eye: Eye, query: Atlas | None, target_fpr: float) -> list[JudgedNovelty]:
         """Scores and flags of the atlas."""
-        atlas = self.watched.atlas
-        embed = functools.partial(eye.embed, atlas)
-        return [find_novel_in(self._reference(eye), atlas, embed, target_fpr=target_fpr)]
+        reference, latent = self._reference(eye)
+        return [find_novel_in(reference, self.watched.atlas, latent.__getitem__, target_fpr=target_fpr)]
 
     def predict(self, eye: Eye, look: Look, query: Atlas | None) -> Predicted:
         """The likeliest type of each of the panel's cells, by a regression on the latent."""
-        reference = self._reference(eye)
+        reference, _ = self._reference(eye)
         code = np.asarray(reference.regression.predict(reference.scaled(look.latent)), np.int64)
         return Predicted(names=reference.label_names, code=code)
 
-    def _reference(self, eye: Eye) -> LatentReference:
-        """Fitted once for each latent."""
+    def _reference(self, eye: Eye) -> tuple[LatentReference, ndarray]:
+        """Fitted once for each latent; and all of that latent, at once: a second answer may be of other weights."""
         key = eye.sha256()
         if self._fitted is None or self._fitted[0] != key:
             atlas = self.watched.atlas
-            self._fitted = (key, fit_latent_reference(functools.partial(eye.embed, atlas), atlas))
-        return self._fitted[1]
+            latent = eye.embed(atlas, np.arange(atlas.n_cells))
+            self._fitted = (key, fit_latent_reference(latent.__getitem__, atlas), latent)
+        return self._fitted[1:]

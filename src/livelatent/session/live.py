@@ -79,6 +79,7 @@ class LiveSession:
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
+        self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
         self.commands = Commands(acts_of(self))
         self._finder: Sees = Finder(run) if isinstance(run, Run) else LatentFinder(run)
         self._lock = threading.RLock()
@@ -92,7 +93,9 @@ class LiveSession:
         self._found_at: tuple[object, ...] | None = None
         self._looks_at_find = 0
         self._wants_find = self._wants_place = False
-        self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
+        self.on_settled: Callable[[], None] | None = None
+        """Called by the background thread whenever nothing moves any more and all is up to date."""
+        self._settled_at: tuple[object, ...] | None = None
         self._alarms: dict[str, str] = {}
         self._status_seen: tuple[Status, int] = (Status(), 0)
         self._curves_seen: tuple[tuple[object, ...], int] = ((), 0)
@@ -171,6 +174,7 @@ class LiveSession:
             try:
                 with self._work:
                     self._work_once()
+                self._tell_settled()
             except Exception as error:
                 # Every part of a look reports its own error; this is the rest, and the thread must live on.
                 log.exception("the view's background thread failed")
@@ -197,6 +201,15 @@ class LiveSession:
             self._wants_place = False
             self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
 
+    def _tell_settled(self) -> None:
+        key = self._key()
+        if self.run.status.state not in LASTING or self._looked_at != key or self._settled_at == key:
+            return
+        if self.on_settled is None or self._is_rough() or (self._is_judged_now() and self._found_at != key):
+            return
+        self._settled_at = key
+        self.on_settled()
+
     def _place_now(self) -> None:
         """Place all cells on a layout of the very weights that embed them."""
         eye = self._finder.eye()
@@ -208,7 +221,7 @@ class LiveSession:
         if self._found_at == key or not self._finder.can_judge:
             return False
         state = self.run.status.state
-        if state in LASTING:
+        if state in (*LASTING, "ready"):
             return self._finder.has_begun
         n_cells = self.atlas.n_cells + (0 if self.query is None else self.query.n_cells)
         return (
@@ -219,8 +232,9 @@ class LiveSession:
         )
 
     def _is_judged_now(self) -> bool:
-        """Whether nothing moves, and there is something to judge."""
-        return self.run.status.state in LASTING and self._finder.has_begun and self._finder.can_judge
+        """Whether nothing moves, and there is something to judge: a run that was killed and is open again as well."""
+        is_still = self.run.status.state in (*LASTING, "ready")
+        return is_still and self._finder.has_begun and self._finder.can_judge
 
     def _key(self) -> tuple[object, ...]:
         """Changes when the model has changed."""

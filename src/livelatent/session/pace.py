@@ -51,7 +51,7 @@ class Pace:
         return self._cpu_share
 
     @cpu_share.setter
-    def cpu_share(self, share: float) -> None:
+    def cpu_share(self, share: float | int) -> None:
         self._cpu_share = _checked(share)
         if self._last is not None:
             self._rest_after(*self._last)
@@ -92,7 +92,7 @@ class Pace:
         self._not_before = max(started + cost_s / self._cpu_share, time.monotonic() + SHORTEST_PAUSE_S)
 
 
-def _checked(share: float) -> float:
+def _checked(share: float | int) -> float:
     if not LEAST_SHARE <= share <= MOST_SHARE:
         raise ValueError(f"the view's share of a core is between {LEAST_SHARE} and {MOST_SHARE}; got {share}.")
     return float(share)

@@ -14,12 +14,14 @@ from livelatent.session.board import Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.live import LiveSession
 from livelatent.session.out import board_table
+from livelatent.session.picture import thumbnail
 from livelatent.session.state import Status
 from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
-from livelatent.widget.export import write_html, write_picture
+from livelatent.widget.export import shown_topics, write_html, write_picture
 from livelatent.widget.opening import NothingToSeeError, opened
 from livelatent.widget.publisher import Publisher
+from livelatent.widget.still import Still
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +95,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             raise NothingToSeeError("a query is embedded by a model of ours, and here is none. Leave `query` out.")
         super().__init__(name=watched.atlas.path.name)
         self._session = LiveSession(watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr)
+        self._still = Still(lambda: thumbnail(shown_topics(self.session)))
+        self._session.on_settled = self._still.renew
         self._publisher = Publisher(self._to_browsers, self._session)
         self.on_msg(self._on_message)
         self._session.start()
@@ -134,7 +138,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         return self.session.pace.cpu_share
 
     @cpu_share.setter
-    def cpu_share(self, share: float) -> None:
+    def cpu_share(self, share: float | int) -> None:
         self.session.pace.cpu_share = share
 
     def place_all(self) -> None:
@@ -201,6 +205,15 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
                 self._publisher.handle(content)
         except Exception:
             log.exception("a message from the browser could not be handled")
+
+    def _ipython_display_(self) -> None:
+        """The widget, and below it the picture that stays when the kernel is gone."""
+        from IPython.display import publish_display_data
+
+        bundle = self._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {"text/plain": repr(self)}, {})
+        publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
+        self._still.show()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and for readers without a kernel a line that says what stood here."""

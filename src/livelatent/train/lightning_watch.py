@@ -164,7 +164,7 @@ class LightningWatch(Callback):
                 self._set("stopping")
                 self._trainer.should_stop = True
 
-    def wait(self, timeout: float | None = None) -> RunStatus:
+    def wait(self, timeout: float | int | None = None) -> RunStatus:
         """Wait for a fit that `start` began.
 
         Raises

@@ -125,6 +125,14 @@ def test_benchmark_prints_every_row_and_writes_what_was_asked_for(tiny_h5ad, tmp
     assert refused.returncode == 1 and "--label" in refused.stderr
 
 
+def test_benchmark_looks_at_where_it_will_write_before_it_begins(tiny_h5ad, tmp_path):
+    for option in ("--out", "--table", "--figure"):
+        place = f"no/where/{'x.png' if option == '--figure' else 'x.json'}"
+        ended = livelatent("benchmark", tiny_h5ad[0], "--label", "cell_type", option, place, folder=tmp_path)
+        assert ended.returncode == 2
+        assert option in ended.stderr and "no/where" in ended.stderr
+
+
 def test_novel_scores_the_cells_that_training_has_not_seen(home):
     facts = answer("novel", home / "tiny.zarr", home / "model", "--out", home / "flags.csv")
     info = answer("info", home / "tiny.zarr")

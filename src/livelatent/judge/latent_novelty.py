@@ -13,13 +13,14 @@ from livelatent.judge.evidence import Evidence, StrangeCells
 from livelatent.judge.expression import REFERENCE_CELLS, log_genes, stratified_rows
 from livelatent.judge.expression_fit import CALIBRATION_CELLS
 from livelatent.judge.flag import Flag, reason
-from livelatent.judge.flags import MAX_TARGET_FPR, SCORE_CELLS, Novelty
+from livelatent.judge.flags import SCORE_CELLS, Novelty
 from livelatent.judge.logistic import Logistic, fit_logistic
 from livelatent.judge.markers import marker_genes, marker_table
 from livelatent.judge.neighbors import mean_distance
 from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanobis
 from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
+from livelatent.judge.novelty.target import MAX_TARGET_FPR, check_target
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.threads import one_thread
 
@@ -148,6 +149,7 @@ def find_novel_in(
     unlabelled one: then known cells without a label look stranger than calibration cells, and more of them are flagged
     than asked for. Nobody can tell from the latent, so the calibration says it.
     """
+    check_target(target_fpr)
     if rows is None:
         chosen = np.union1d(atlas.rows(labelled=False), atlas.rows("validation"))
     else:

@@ -16,7 +16,7 @@ from livelatent.arrays import Float
 from livelatent.errors import LivelatentError
 from livelatent.session.pipes import receive, send
 
-__all__ = ["LayoutError", "LayoutWorker"]
+__all__ = ["FIRST_EPOCHS", "NEXT_EPOCHS", "LayoutError", "LayoutWorker"]
 
 FIRST_EPOCHS = 200
 NEXT_EPOCHS = 50

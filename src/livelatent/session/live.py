@@ -42,6 +42,9 @@ RETRY_S = 10.0
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
+LAYOUT_EVERY_S = 30.0
+LAYOUT_PART = 0.8
+"""Of a look's cost; the rest is embedding."""
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
@@ -80,6 +83,7 @@ class LiveSession:
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
         self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
+        self.sight.map.may_take_s = self._may_take_s
         self.commands = Commands(acts_of(self))
         self._finder: Sees = Finder(run) if isinstance(run, Run) else LatentFinder(run)
         self._lock = threading.RLock()
@@ -151,6 +155,11 @@ class LiveSession:
     def spent_s(self) -> float:
         """CPU time that looking has taken so far, layouts included."""
         return self.pace.spent_s
+
+    def _may_take_s(self) -> float | None:
+        """What a layout may take while it trains: so much that one comes every 30 s, embedding included."""
+        is_training = self.run.status.state == "training"
+        return LAYOUT_EVERY_S * LAYOUT_PART * self.pace.cpu_share if is_training else None
 
     def _layout_took(self) -> tuple[float, float]:
         worker = self._worker

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import os
 import re
 
 import nbformat
 import pytest
 from test_cli import answer, livelatent
 
+from livelatent.train.folders import run_folder
 from watched import small_run, until
 
 
@@ -20,14 +22,15 @@ def state_in(page):
     return {frame["kind"]: frame for frame in state["frames"]}
 
 
-def test_a_run_that_was_cut_off_becomes_a_page_named_by_its_store(own_atlas, tmp_path):
-    run = small_run(own_atlas, tmp_path / "tiny.runs" / "one", epochs=500, patience=1000)
+def test_a_run_that_was_cut_off_becomes_a_page(finished_run, tmp_path):
+    # Of the atlas without batches: to hold each back in turn costs half a minute.
+    run = small_run(finished_run.atlas, tmp_path / "run", epochs=500, patience=1000)
     run.start()
     until(lambda: run.status.epoch >= 2)
     run.stop()
     run.wait()
     step = json.loads((run.folder / "state.json").read_text())["step"]
-    told = answer("report", own_atlas.path, "--out", tmp_path / "page.html")
+    told = answer("report", run.folder, "--out", tmp_path / "page.html")
     assert (told["run"], told["step"]) == (str(run.folder), step)
     topics = state_in(tmp_path / "page.html")
     assert topics["status"]["step"] == step and topics["map"]["n"] == 607
@@ -35,6 +38,16 @@ def test_a_run_that_was_cut_off_becomes_a_page_named_by_its_store(own_atlas, tmp
     assert topics["flags"]["n_scored"] > 0
     # Where it lies is nobody's business but the owner's.
     assert str(tmp_path) not in (tmp_path / "page.html").read_text()
+
+
+def test_of_a_store_the_run_that_was_begun_last_is_meant(own_atlas, tmp_path):
+    for age, name in enumerate(["b", "c", "a"]):
+        folder = tmp_path / "tiny.runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        os.utime(folder / "config.json", (1_000_000 + age, 1_000_000 + age))
+    assert run_folder(own_atlas.path) == tmp_path / "tiny.runs" / "a"
+    assert run_folder(tmp_path / "tiny.runs" / "b") == tmp_path / "tiny.runs" / "b"
 
 
 @pytest.mark.parametrize("what", ["nothing", "store"])

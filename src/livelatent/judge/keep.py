@@ -16,6 +16,8 @@ from livelatent.errors import ModelError
 __all__ = ["read", "write"]
 
 FORMAT = 1
+FITTED_BY = {"reference": "fit_reference(model, atlas, force=True)", "annotator": "fit_annotator(model, atlas)"}
+"""What makes each file that is kept."""
 
 
 def write(folder: Path, name: str, fitted: Any) -> None:
@@ -50,7 +52,7 @@ def read[Fitted](folder: Path, name: str, kind: type[Fitted]) -> Fitted:
     """
     import safetensors.numpy
 
-    way_out = "Fit it again with `fit_reference(model, atlas, force=True)`."
+    way_out = f"Fit it again with `{FITTED_BY[name]}`."
     try:
         head = json.loads((folder / f"{name}.json").read_bytes())
         if head["format"] != FORMAT:

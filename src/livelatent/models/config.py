@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def check_counts(config: Any, *names: str, least: int = 1, most: int = 2**31 - 1
     """Raise where a field is not a whole number from `least` to `most`."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= most:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise ValueError(f"{_of(config, name)} is a whole number from {least} to {most:,}; got {value!r}.")
 
 

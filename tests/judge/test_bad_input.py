@@ -155,6 +155,8 @@ def test_an_empty_query_and_one_cell_are_answered(trained, tiny_atlas):
         novelty = find_novel(trained, tiny_atlas, rows=rows)
         assert len(table) == len(novelty.rows) == len(embed(trained, tiny_atlas, rows)) == len(rows)
         assert len(novelty) == 0
+        with pytest.raises(IndexError, match=r"no flag 0: 0 clusters .* at 5.0% false alarms"):
+            novelty[0]
         assert novelty.n_flagged <= len(rows)
 
 

@@ -41,8 +41,8 @@ def genes_to_read(atlas: Atlas, n_genes: int, rows: Rows) -> Int[ndarray, " gene
     CountsError
         If no gene differs between the cells, or there are fewer than two.
     """
-    if n_genes < 1:
-        raise ValueError(f"n_genes, the number of genes to read, must be at least 1; got {n_genes}.")
+    if not isinstance(n_genes, int | np.integer) or n_genes < 1:
+        raise ValueError(f"n_genes, the number of genes to read, is a whole number of at least 1; got {n_genes!r}.")
     kept = np.flatnonzero(atlas.kept_genes).astype(np.int64)
     if len(rows) < 2:
         genes = kept[:0]

@@ -112,8 +112,8 @@ def load_model(folder: str | Path) -> Model:
     if strange := sorted(set(facts["config"]) - known):
         raise ModelError(
             f"{folder}: the model has settings that this version of livelatent ({__version__}) does not know "
-            f"({', '.join(strange[:3])}). Load it with the version that wrote it ({facts.get('version', 'unknown')}), or "
-            "a later one."
+            f"({', '.join(strange[:3])}). Load it with the version that wrote it ({facts.get('version', 'unknown')}) or a "
+            "later one."
         )
     try:
         config = getattr(home, config_name)(**_tuples(facts["config"]))
@@ -126,7 +126,8 @@ def load_model(folder: str | Path) -> Model:
         model.load_state_dict(tensors)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(
-            f"{folder}: the model can't be read ({str(error).rstrip('.')}). Copy it again from where it was saved, or train again."
+            f"{folder}: the model can't be read ({str(error).rstrip('.')}). Copy it again from where it was saved, or "
+            "train again."
         ) from error
     if hash_model(model) != facts["sha256"]:
         raise ModelError(

@@ -112,7 +112,7 @@ def load_model(folder: str | Path) -> Model:
     if strange := sorted(set(facts["config"]) - known):
         raise ModelError(
             f"{folder}: the model has settings that this version of livelatent ({__version__}) does not know "
-            f"({', '.join(strange[:3])}). Load it with the version that wrote it ({facts.get('version', 'unknown')}) or a "
+            f"({', '.join(strange[:3])}). Load it with that which wrote it ({facts.get('version', 'unknown')}), or a "
             "later one."
         )
     try:

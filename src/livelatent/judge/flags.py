@@ -56,6 +56,11 @@ class Novelty(Sequence[Flag]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Flag, ...]: ...
     def __getitem__(self, index: int | slice) -> Flag | tuple[Flag, ...]:
+        if isinstance(index, int) and not -len(self.flags) <= index < len(self.flags):
+            raise IndexError(
+                f"there is no flag {index}: {len(self.flags)} clusters of cells fit nothing known at {self.rule}. "
+                f"`.at(0.1)` asks for less certainty; `.p_value` is that of every cell scored."
+            )
         return self.flags[index]
 
     def __len__(self) -> int:

@@ -1,22 +1,37 @@
 """Flags and predictions for a view: what `judge` says of a model that may still be learning."""
 
 import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.session.board import JudgedNovelty
+from livelatent.judge.cell_cycle import read_cycle_lists
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.look import Look, Predicted
 
 __all__ = ["Finder"]
 
 
 class Finder:
-    """Asks `judge`, which keeps what no weight changes with the model's object."""
+    """Asks `judge`, which keeps what no weight changes with the model's object.
 
-    def __init__(self, atlas: Atlas) -> None:
+    Parameters
+    ----------
+    cell_cycle
+        Genes of S and G2M, as `find_novel` takes them.
+
+    Raises
+    ------
+    SourceError
+        If they can't be read: at once, not when the first flags are looked for.
+    """
+
+    def __init__(self, atlas: Atlas, cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None) -> None:
         self.atlas = atlas
+        self._cycle = None if cell_cycle is None else read_cycle_lists(cell_cycle)
         self._judged: Any = None
 
     @functools.cached_property
@@ -39,7 +54,7 @@ class Finder:
 
         fit_reference(model, self.atlas)
         places = [self.atlas] if query is None else [self.atlas, query]
-        return [find_novel(model, one, target_fpr=target_fpr) for one in places]
+        return [find_novel(model, one, target_fpr=target_fpr, cell_cycle=self._cycle) for one in places]
 
     def predict(self, model: Any, look: Look, query: Atlas | None) -> Predicted:
         """What the annotator calls the panel's cells."""

@@ -8,6 +8,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
-from livelatent.session.board import Board, JudgedNovelty, Place, Saved
+from livelatent.session.board import Board, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.finder import Finder
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.layout import LayoutWorker
 from livelatent.session.pace import Pace
 from livelatent.session.sight import Sight
@@ -56,6 +58,8 @@ class LiveSession:
         How many cells the map shows.
     cpu_share
         The largest share of wall time that looking at the model may take while it trains.
+    cell_cycle
+        Genes of S and G2M, as `find_novel` takes them: flags then say how many of their cells divide.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class LiveSession:
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
+        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
@@ -75,7 +80,7 @@ class LiveSession:
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
         self.commands = Commands(acts_of(self))
-        self._finder = Finder(self.atlas)
+        self._finder = Finder(self.atlas, cell_cycle)
         self._lock = threading.RLock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -219,12 +224,12 @@ class LiveSession:
             with self._lock:
                 self._alarms.pop(what, None)
 
-    def _model(self) -> tuple[Any, int]:
-        """A model that nobody trains, and its step."""
+    def _model(self) -> tuple[Any, int, int]:
+        """A model that nobody trains, its step and its epoch."""
         if self.run.status.state in LASTING:
-            return self.run.model, self.run.status.step
+            return self.run.model, self.run.status.step, self.run.status.epoch
         snapshot = self.run.snapshot()
-        return snapshot.model, snapshot.step
+        return snapshot.model, snapshot.step, snapshot.epoch
 
     def _look_now(self) -> None:
         self.sight.see(*self._model())
@@ -232,11 +237,12 @@ class LiveSession:
             self._looked_at = self._key()
 
     def _find_now(self) -> None:
-        model, _ = self._model()
+        model = self._model()[0]
         if self.run.status.state not in LASTING:
             model = self._finder.learning(model)
         self._looks_at_find = self.sight.n_looks
-        self._take(self._finder.find(model, self.sight.shown_query, self.board.target_fpr), model)
+        with self.board.computing():
+            self._take(self._finder.find(model, self.sight.shown_query, self.board.target_fpr), model)
         self._annotate()
 
     def _take(self, novelties: Sequence[JudgedNovelty | None], model: Any = None) -> None:
@@ -272,7 +278,7 @@ class LiveSession:
                 "curves": self._curves_seen[1],
                 "map": looks + board,
                 "prototypes": looks + board,
-                "flags": board,
+                "flags": self.board.flags_version,
             }
 
     def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
@@ -373,6 +379,10 @@ class LiveSession:
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
         return self.sight.nearest_cells(point, n_cells)
+
+    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
+        """Steps of the looks at a type, and how far it went up to each since the one before."""
+        return self.sight.drift_of(prototype)
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""

@@ -1,6 +1,7 @@
 """LiveView: a run in a notebook."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         How many cells the map shows.
     cpu_share
         The largest share of time that the view may take from training.
+    cell_cycle
+        Genes of S and G2M (a GMT file, or a mapping): flags then say how many of their cells divide.
 
     Examples
     --------
@@ -52,11 +55,14 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
+        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._session: LiveSession | None = None
         self._publisher: Publisher | None = None
         super().__init__(name=run.atlas.path.name)
-        self._session = LiveSession(run, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr)
+        self._session = LiveSession(
+            run, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle
+        )
         self._publisher = Publisher(self._to_browsers, self._session)
         self.on_msg(self._on_message)
         self._session.start()

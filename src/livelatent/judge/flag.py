@@ -99,8 +99,8 @@ def reason(
         text = f"Nearest: {name} ({radii:.1f} of its radii)."
     if rare_cells is not None:
         text += (
-            f" It lies inside the wide radius of a rare type ({name}, {rare_cells} cells): perhaps it is {name}, of which "
-            "too few are labelled."
+            f" It lies inside the wide radius of a rare type ({name}, {rare_cells} cells): perhaps it is {name}, of "
+            "which few are labelled."
         )
     if quality is not None and quality.technical:
         text += f" Probably technical: {'; '.join(quality.technical)}."

@@ -111,7 +111,7 @@ class Board:
 
     @property
     def flags_version(self) -> int:
-        """Grows with every change of the flags, and when their computing begins and ends: the map knows nothing of it."""
+        """Grows with every change of the flags, and when their computing begins and ends, which no map shows."""
         return self.version + self._n_told
 
     @property

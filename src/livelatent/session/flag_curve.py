@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
-
-from livelatent.session.flag_table import JudgedNovelty
 
 __all__ = ["FlagCurve", "flag_curve"]
 
@@ -14,6 +13,16 @@ LOWEST, HIGHEST, STEPS = 0.001, 0.25, 48
 """Targets in even steps of their logarithm: `judge` takes none above."""
 MIN_CELLS = 10
 """Fewer cells of known types, or of new ones, give no share worth drawing."""
+
+
+@runtime_checkable
+class _Scored(Protocol):
+    """What is read of `judge`'s Novelty; of others than its own the types it knows and its method may be missing."""
+
+    @property
+    def rows(self) -> Any: ...
+    @property
+    def p_value(self) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +41,7 @@ class FlagCurve:
     """In words: which cells precision and coverage are of, or why there are none."""
 
 
-def flag_curve(novelties: Sequence[JudgedNovelty | None], labels: Sequence[ndarray], target_fpr: float) -> FlagCurve:
+def flag_curve(novelties: Sequence[_Scored | None], labels: Sequence[ndarray], target_fpr: float) -> FlagCurve:
     """The curve over all places' scored cells.
 
     Parameters
@@ -84,7 +93,7 @@ def _at_most(p_value: ndarray, targets: ndarray) -> ndarray:
     return np.searchsorted(np.sort(p_value), targets, side="right")
 
 
-def _is_new(label: ndarray, novelty: JudgedNovelty) -> ndarray:
+def _is_new(label: ndarray, novelty: _Scored) -> ndarray:
     """1 where a cell's label names no type of the model, 0 where it does, -1 without a label."""
     import pandas as pd
 

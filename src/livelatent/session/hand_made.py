@@ -23,9 +23,7 @@ class Piece:
     """That of the hand-made flag; None for a cluster, or what is left of one, as it was found."""
 
 
-def laid_over(
-    found: Sequence[Int[ndarray, " cell"]], hand_made: Mapping[int, Int[ndarray, " cell"]]
-) -> tuple[Piece, ...]:
+def laid_over(found: Sequence[Int[ndarray, " _"]], hand_made: Mapping[int, Int[ndarray, " _"]]) -> tuple[Piece, ...]:
     """What was found, with what a person merged and cut kept so.
 
     Parameters

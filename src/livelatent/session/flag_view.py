@@ -43,6 +43,7 @@ def view_of(
         p_value=float(judged.p_value),
         batches=tuple((str(name), int(n)) for name, n in dict(judged.batches).items()),
         nearest=nearest,
+        n_batches=len(getattr(getattr(judged, "atlas", None), "batch_names", ())),
         higher=tuple(map(str, judged.higher)),
         lower=tuple(map(str, judged.lower)),
         reason=str(judged.reason),

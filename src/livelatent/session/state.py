@@ -186,6 +186,7 @@ class FlagView:
     n_cells: int
     p_value: float
     batches: tuple[tuple[str, int], ...]
+    """Those that it has cells of."""
     nearest: tuple[tuple[str, float], ...]
     higher: tuple[str, ...]
     lower: tuple[str, ...]
@@ -193,6 +194,8 @@ class FlagView:
     state: FlagState = "open"
     label: str | None = None
     saved_at: str | None = None
+    n_batches: int = 0
+    """Of its atlas; 0 where that is not known."""
     measures: tuple[Measure, ...] = ()
     """Empty where the reference was fitted by an earlier version."""
     phases: tuple[tuple[str, float], ...] = ()

@@ -163,5 +163,5 @@ def _flags(flags: FlagList) -> dict[str, Any]:
             "coverage": flags.curve_coverage or None,
             "of": flags.curve_of,
         },
-        "flags": [{**asdict(flag), "n_batches": len(flag.batches)} for flag in flags.flags],
+        "flags": [{**asdict(flag), "n_batches": flag.n_batches or len(flag.batches)} for flag in flags.flags],
     }

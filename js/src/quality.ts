@@ -18,7 +18,7 @@ export function qualityTable(flag: Flag): HTMLElement[] {
   const phases = (flag.phases ?? []).map(([name, share]) => `${name} ${percent(share)}`).join(" · ");
   return [
     h("div", { class: "ll-quality", role: "table", "aria-label": `quality of flag ${flag.id} beside ${type}` },
-      h("div", { role: "row" }, h("span", { role: "columnheader" }, ""), h("span", { role: "columnheader", class: "ll-dim" }, "flag"), h("span", { role: "columnheader", class: "ll-dim" }, "● flag  ", h("i", { class: "ll-key" }), " 9 of 10 cells"),
+      h("div", { role: "row" }, h("span", { role: "columnheader", class: "ll-dim" }, "median"), h("span", { role: "columnheader", class: "ll-dim" }, "flag"), h("span", { class: "ll-dim", "aria-hidden": "true" }, "● flag  ", h("i", { class: "ll-key" }), " 9 of 10 cells"),
         h("span", { role: "columnheader", class: "ll-dim", dir: "auto" }, type), h("span", { role: "columnheader", class: "ll-dim" }, "all types")),
       ...measures.map(row)),
     ...(phases ? [h("div", { class: "ll-dim" }, `cell cycle: ${phases}`)] : []),
@@ -42,6 +42,6 @@ function row(measure: Measure): HTMLElement {
   const is_odd = flag !== null && low !== null && high !== null && (flag < low || flag > high);
   return h("div", { role: "row" }, h("span", { role: "rowheader" }, name),
     h("b", { role: "cell", class: is_odd ? "ll-odd" : "" }, amount(name, flag)),
-    h("span", { role: "cell", class: "ll-band", "aria-hidden": "true" }, mark("ll-range", low, high), mark("ll-tick", usual), mark(is_odd ? "ll-dot ll-odd" : "ll-dot", flag)),
+    h("span", { class: "ll-band", "aria-hidden": "true" }, mark("ll-range", low, high), mark("ll-tick", usual), mark(is_odd ? "ll-dot ll-odd" : "ll-dot", flag)),
     h("span", { role: "cell" }, amount(name, usual)), h("span", { role: "cell", class: "ll-dim" }, amount(name, overall)));
 }

@@ -65,8 +65,8 @@ def test_a_lasso_through_a_flag_cuts_it_in_two(host):  # noqa: F811
     expect(split).to_be_hidden()
     ring = page.locator(".ll-ring ellipse").first.bounding_box()
     stage = page.get_by_test_id("ll-map").bounding_box()
-    x = [(ring["x"] + share * ring["width"] - stage["x"]) / stage["width"] for share in (-0.3, 0.5)]
-    y = [(ring["y"] + share * ring["height"] - stage["y"]) / stage["height"] for share in (-0.3, 1.3)]
+    x = [(ring["x"] + share * ring["width"] - stage["x"]) / stage["width"] for share in (0.5, 1.3)]
+    y = [(ring["y"] + share * ring["height"] - stage["y"]) / stage["height"] for share in (1.4, -0.3)]
     drag(page, [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])])
     expect(split).to_be_visible()
     n = int(re.sub(r"\D", "", split.inner_text()))

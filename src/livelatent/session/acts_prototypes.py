@@ -1,6 +1,6 @@
 """What a browser may ask of prototypes."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
@@ -13,6 +13,7 @@ __all__ = ["prototype_acts"]
 NEAREST_CELLS = 12
 
 
+@runtime_checkable
 class HasPrototypes(Protocol):
     """What is asked: a `LiveSession`."""
 

@@ -192,8 +192,12 @@ def test_another_threshold_flags_other_cells_with_the_same_scores(own_atlas):
     assert [flag.id for flag in board.flags] == [1, 2]
     shown = board.flag_list()
     assert (shown.target_fpr, shown.n_scored, shown.n_flagged) == (0.01, 100, 1)
-    with pytest.raises(LabelError, match="no such target"):
+    told = board.flags_version
+    with pytest.raises(LabelError, match=r"share in \(0, 0\.25\]; got 0\.7"):
         board.threshold(0.7)
+    assert board.flags_version == told
+    with pytest.raises(LabelError, match="no such target"):
+        board.threshold(0.2)
     assert board.target_fpr == 0.01
 
 

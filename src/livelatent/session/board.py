@@ -18,7 +18,7 @@ from numpy import ndarray
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.board_flag import BoardFlag
-from livelatent.session.flag_curve import FlagCurve, flag_curve
+from livelatent.session.flag_curve import HIGHEST, FlagCurve, flag_curve
 from livelatent.session.flag_table import FlagTable, JudgedNovelty
 from livelatent.session.flag_view import view_of
 from livelatent.session.state import FlagList, FlagState
@@ -81,6 +81,9 @@ class Board:
 
     def threshold(self, target_fpr: float) -> int:
         """Flag at another expected share of false alarms; the number of cells flagged."""
+        if not 0 < target_fpr <= HIGHEST:
+            # Said before anything is said to be computed.
+            raise LabelError(f"target_fpr is a share in (0, {HIGHEST}]; got {target_fpr}.")
         with self.computing():
             while True:
                 before = self._novelty

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy import ndarray
 
-__all__ = ["FlagCurve", "flag_curve"]
+__all__ = ["HIGHEST", "FlagCurve", "flag_curve"]
 
 LOWEST, HIGHEST, STEPS = 0.001, 0.25, 48
 """Targets in even steps of their logarithm: `judge` takes none above."""

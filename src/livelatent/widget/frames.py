@@ -170,6 +170,10 @@ def _prototypes(view: PrototypeView) -> tuple[dict[str, Any], list[bytes]]:
         "drift": view.drift,
         "order": view.order,
         "medoids": view.medoids,
+        "drifts": view.drifts,
+        "since": view.since,
+        "spreads": view.spreads,
+        "n_left_out": view.n_left_out,
     }
     return header, [view.distance.astype("<f4").tobytes(), view.centroid.astype("<f4").tobytes()]
 
@@ -180,6 +184,15 @@ def _flags(flags: FlagList) -> dict[str, Any]:
         "n_scored": flags.n_scored,
         "n_flagged": flags.n_flagged,
         "calibration": flags.calibration,
-        "curve": {"target_fpr": flags.curve_target_fpr, "n_flagged": flags.curve_n_flagged},
-        "flags": [{**asdict(flag), "n_batches": len(flag.batches)} for flag in flags.flags],
+        "warnings": flags.warnings,
+        "is_computing": flags.is_computing,
+        "curve": {
+            "target_fpr": flags.curve_target_fpr,
+            "n_flagged": flags.curve_n_flagged,
+            "by_chance": flags.curve_by_chance or None,
+            "precision": flags.curve_precision or None,
+            "coverage": flags.curve_coverage or None,
+            "of": flags.curve_of,
+        },
+        "flags": [{**asdict(flag), "n_batches": flag.n_batches or len(flag.batches)} for flag in flags.flags],
     }

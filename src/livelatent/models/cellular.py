@@ -180,6 +180,7 @@ class Cellular(Model):
                 name="representation",
                 trains=("encoder.", "temperature"),
                 no_decay=("temperature",),
+                compares_cells=True,
                 weights={name: weight for name, weight in terms.items() if weight != 0},
                 epochs=config.epochs,
                 learning_rate=config.learning_rate,

@@ -22,11 +22,14 @@ from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.finder import Finder
 from livelatent.session.layout import LayoutWorker
+from livelatent.session.look import labels_of
+from livelatent.session.moments import Album, MomentError
 from livelatent.session.pace import Pace
 from livelatent.session.sight import Sight
 from livelatent.session.standing import curves_of, status_of
-from livelatent.session.state import Curves, LatentMap, PrototypeView, Status, Topic
+from livelatent.session.state import Curves, LatentMap, Moment, PrototypeView, Status, Topic
 from livelatent.train.run import Run
+from livelatent.train.settings import Settings
 
 __all__ = ["LiveSession"]
 
@@ -38,6 +41,7 @@ RETRY_S = 10.0
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
+STEP_TIMEOUT_S = 1.0
 LASTING = ("done", "stopped", "failed")
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
@@ -74,6 +78,7 @@ class LiveSession:
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
+        self.album = Album()
         self.commands = Commands(acts_of(self))
         self._finder = Finder(self.atlas)
         self._lock = threading.RLock()
@@ -263,7 +268,8 @@ class LiveSession:
             status, seen = self.status(), self._status_seen
             if status != seen[0]:
                 self._status_seen = (status, seen[1] + 1)
-            key = (status.step, status.epoch, status.state, status.stage, len(self.sight.drift))
+            n_marks = len(self.run.history.marks)
+            key = (status.step, status.epoch, status.state, status.stage, len(self.sight.drift), n_marks)
             if key != self._curves_seen[0]:
                 self._curves_seen = (key, self._curves_seen[1] + 1)
             board, looks = self.board.version, self.sight.n_looks
@@ -273,6 +279,7 @@ class LiveSession:
                 "map": looks + board,
                 "prototypes": looks + board,
                 "flags": board,
+                "moments": self.album.version,
             }
 
     def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
@@ -288,10 +295,12 @@ class LiveSession:
                 return self.prototypes()
             case "flags":
                 return self.board.flag_list()
+            case "moments":
+                return self.album.moments()
         raise ValueError(f"there is no topic {name!r}.")
 
     def topics(self) -> list[Topic]:
-        """All five, whole."""
+        """All of them, whole."""
         return [self.topic(name) for name in self.versions()]
 
     def status(self) -> Status:
@@ -365,6 +374,35 @@ class LiveSession:
         getattr(self.run, what)()
         self._wake.set()
         return self.run.status.state
+
+    def step(self) -> str:
+        """Train on one minibatch; the state the run is in then. A step that takes long is not waited for."""
+        state = self.run.step(timeout=STEP_TIMEOUT_S).state
+        self._wake.set()
+        return state
+
+    def set(self, *, learning_rate: float | None = None, weights: Mapping[str, float] | None = None) -> Settings:
+        """Set learning rate and weights of the stage that trains, from the next step on."""
+        return self.run.set(learning_rate=learning_rate, weights=weights)
+
+    def keep(self) -> Moment:
+        """Keep the map as it is shown, with the step that it is of, to be held against another later.
+
+        Raises
+        ------
+        MomentError
+            If there is no map yet, it is kept already, or no more can be.
+        """
+        look = self.sight.look
+        if look is None:
+            raise MomentError("there is no map yet that could be kept.")
+        status = self.run.status
+        label = labels_of(look, self.atlas, self.query)
+        return self.album.keep(look, epoch=status.epoch, stage=status.stage, history=self.run.history, label=label)
+
+    def drop_moment(self, moment_id: int) -> None:
+        """Forget a moment that was kept."""
+        self.album.drop(moment_id)
 
     def layout_sha256(self, layout: int) -> str | None:
         """What a lasso on this layout was drawn on; None for one long gone."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Board
+from livelatent.session.health import health_of, settable_of, training_alarms
 from livelatent.session.state import Can, Curve, Curves, Mark, Status
 from livelatent.train.run import Run
 
@@ -46,14 +47,17 @@ def status_of(
             pause=state == "training",
             resume=state == "paused",
             stop=state in ("training", "paused"),
+            step=state in ("ready", "paused", "stopped"),
         ),
-        alarms=(*failure, *status.alarms, *alarms),
+        alarms=(*failure, *training_alarms(run), *status.alarms, *alarms),
         notes=(*run.notes, *notes),
         journal=board.journals,
         vocabulary=board.vocabulary,
         n_saved=history.n_saved,
         n_undo=len(history.undo),
         n_redo=len(history.redo),
+        health=health_of(run),
+        settable=settable_of(run),
     )
 
 

@@ -22,8 +22,12 @@ __all__ = [
     "FlagView",
     "LatentMap",
     "Mark",
+    "Moment",
+    "Moments",
     "PrototypeView",
+    "Settable",
     "Status",
+    "StreamHealth",
     "Topic",
 ]
 
@@ -35,12 +39,45 @@ FlagState = Literal["open", "named", "dismissed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Can:
-    """Which of the four buttons would do something now."""
+    """Which of the buttons would do something now."""
 
     start: bool = False
     pause: bool = False
     resume: bool = False
     stop: bool = False
+    step: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamHealth:
+    """How the stream does, over about the last hundred minibatches."""
+
+    cells_per_s: float
+    wait_share: float
+    types: float
+    """Labels per minibatch."""
+    batches: float
+    """Batches (donors) per minibatch."""
+    lone_share: float | None
+    """Anchors without a positive, as a share of the minibatch; None where no term compares cells."""
+    groups_ready: float
+    """Share of the groups asked for ahead that were there in time."""
+    bytes_read: int
+    minibatch_cells: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settable:
+    """What may be set of the stage that trains."""
+
+    stage: str
+    learning_rate: float
+    """The stage's own; its warm-up and cosine go on from there."""
+    learning_rate_now: float
+    weights: tuple[tuple[str, float, float], ...]
+    """Name, weight in full, and weight as its schedule lets it count now."""
+    n_changes: int = 0
+    """Changes made so far, over all stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +106,8 @@ class Status:
     n_saved: int = 0
     n_undo: int = 0
     n_redo: int = 0
+    health: StreamHealth | None = None
+    settable: Settable | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,6 +174,37 @@ class LatentMap:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Moment:
+    """The map as it was at one step, and how the model did then."""
+
+    id: int
+    step: int
+    epoch: int
+    stage: str
+    kept_at: str
+    """UTC, ISO 8601."""
+    layout: int
+    values: tuple[tuple[str, str, float], ...]
+    """Name, split and value of every curve up to that step: training's are means of its last points."""
+    knn_accuracy: float | None
+    """Share of labelled cells whose nearest neighbours in the latent have mostly their label; None without labels."""
+    bounds: tuple[float, float, float, float]
+    xy: UInt[ndarray, "cell 2"]
+    """Positions in 65,535ths of the bounds."""
+    cell: Int[ndarray, " cell"] | UInt[ndarray, " cell"]
+    is_query: Int[ndarray, " cell"] | UInt[ndarray, " cell"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """The moments kept, in the order in which they were."""
+
+    most: int = 0
+    """How many can be kept."""
+    moments: tuple[Moment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PrototypeView:
     """Prototypes and the distances between them, in units of the mean radius; flags come last."""
 
@@ -182,5 +252,5 @@ class FlagList:
     flags: tuple[FlagView, ...] = ()
 
 
-Topic = Status | Curves | LatentMap | PrototypeView | FlagList
-"""One of the five things that are sent, each whole."""
+Topic = Status | Curves | LatentMap | PrototypeView | FlagList | Moments
+"""One of the things that are sent, each whole."""

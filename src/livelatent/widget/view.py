@@ -11,6 +11,7 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.live import LiveSession
+from livelatent.session.state import Moment
 from livelatent.train.run import Run
 from livelatent.widget.export import write_html, write_picture
 from livelatent.widget.publisher import Publisher
@@ -91,6 +92,15 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             Whether rows are the query's.
         """
         return self.session.label(what, name, query=query)
+
+    def keep(self) -> Moment:
+        """Keep the map as it is shown, to be held against another moment of training or against now."""
+        return self.session.keep()
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments kept."""
+        return self.session.album.moments().moments
 
     def to_html(self, path: str | Path, *, anonymise: bool = False) -> Path:
         """Write the view as one page that opens from disk with no network.

@@ -59,6 +59,7 @@ export function mapPane(desk: Desk) {
   let parts: Part[] = [];
   let selected: Selection | null = null;
   let coloured: Coloured | null = null;
+  const lookers: (() => void)[] = []; // who shows the same cells in the same colours
   let every = 1;
   let is_visible = true;
   let dark = false;
@@ -135,6 +136,7 @@ export function mapPane(desk: Desk) {
   const recolour = () => {
     const emphasis: Emphasis = { focus, selected: mask };
     coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks()) : null;
+    for (const listener of lookers) listener();
     renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
     over.show({ frame, from, to, coloured, focus });
     words();
@@ -366,6 +368,8 @@ export function mapPane(desk: Desk) {
 
   return {
     pane, measure, fit, use,
+    look: () => ({ frame, coloured }),
+    onLook: (listener: () => void) => { lookers.push(listener); },
     focusName: () => bar.focus(),
     escape: () => {
       if (mask) clearSelection();

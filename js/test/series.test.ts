@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Series } from "../src/frames";
-import { CurveBook, join, smooth, thin } from "../src/series";
+import { average, CurveBook, smooth, thin } from "../src/series";
 
 const piece = (start: number, values: number[], name = "loss", split: "train" | "validation" = "train"): Series =>
   ({ name, split, start, n: values.length, steps: Uint32Array.from(values, (_, i) => 10 * (start + i)), values: Float32Array.from(values) });
@@ -67,15 +67,24 @@ describe("thinning", () => {
   });
 });
 
-it("smoothing leaves a constant alone, starts without a lag, and passes over a NaN", () => {
+it("thinning keeps a gap: one value that is no number for each run that has any", () => {
+  const values = new Float32Array(1_000).fill(2);
+  values.fill(NaN, 100, 250);
+  const thinned = thin({ steps: Uint32Array.from(values, (_, i) => i), values }, 10);
+  const gaps = thinned.steps.filter((_, i) => Number.isNaN(thinned.values[i]));
+  expect(gaps).toEqual([100, 200]);
+});
+
+it("means of runs are those of their numbers, at their last steps", () => {
+  const line = { steps: [10, 20, 30, 40, 50, 60, 70], values: [1, 3, NaN, 8, NaN, NaN, NaN] };
+  expect(average(line, 3)).toEqual({ steps: [20, 40, 70], values: [2, 8, NaN] });
+  expect(average(line, 100).values).toEqual(line.values);
+});
+
+it("smoothing leaves a constant alone, starts without a lag, and leaves a gap where it was", () => {
   expect(smooth([2, 2, 2], 10)).toEqual([2, 2, 2].map((v) => expect.closeTo(v, 9)));
-  expect(smooth([4, NaN, 4], 5).every((v) => Math.abs(v - 4) < 1e-9)).toBe(true);
+  expect(smooth([4, NaN, 4], 5)).toEqual([expect.closeTo(4, 9), NaN, expect.closeTo(4, 9)]);
   const rising = smooth([0, 1, 2, 3, 4, 5], 3);
   expect(rising[5]).toBeGreaterThan(rising[4]);
   expect(rising[5]).toBeLessThan(5);
-});
-
-it("curves of different steps meet on one axis, with null where one has no point or no number", () => {
-  expect(join([{ steps: [1, 2, 4], values: [5, NaN, 6] }, { steps: [3, 4], values: [7, 8] }]))
-    .toEqual([[1, 2, 3, 4], [5, null, null, 6], [null, null, 7, 8]]);
 });

@@ -116,7 +116,7 @@ export function ticks(low: number, high: number, wanted: number, whole = false):
 /** Powers of ten, with 2 and 5 times them where there are few; within one power as on a plain axis. */
 export function logTicks(low: number, high: number): Tick[] {
   const decades = Math.log10(high / low);
-  const factors = decades > 2.5 ? [1] : decades > 0.9 ? [1, 2, 5] : [];
+  const factors = decades > 2.5 ? [1] : decades > 0.6 ? [1, 2, 5] : [];
   const every = Math.ceil(decades / 5);
   const out: Tick[] = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {

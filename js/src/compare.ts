@@ -31,6 +31,7 @@ export function comparePane(desk: Desk, look: () => Looked): { pane: HTMLElement
   const pane = h("section", { class: "ll-section ll-compare", "aria-label": "Moments", "data-testid": "ll-compare", hidden: true },
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Moments ", small)), h("div", { class: "ll-sides" }, ...sides.map((side) => side.figure)), cell, table);
   let is_visible = true;
+  let is_drawn = false; // once even out of sight: a canvas that nobody drew on is black
   let hovered = -1;
 
   const moments = (): Moment[] => store.moments?.moments ?? [];
@@ -76,7 +77,7 @@ export function comparePane(desk: Desk, look: () => Looked): { pane: HTMLElement
       set(side.drop, { "aria-label": `Drop the moment of step ${of(side.chosen)?.step ?? ""}` });
     }
     const { frame, coloured } = look();
-    if (!frame || !coloured || !is_visible) return;
+    if (!frame || !coloured || (!is_visible && is_drawn)) return;
     const shown = sides.map((side) => shownAt(side.chosen, frame));
     const names = [...new Set(shown.flatMap((one) => [...(one?.values.keys() ?? [])]))];
     const seen = (one: Shown | null, name: string) => { const v = one?.values.get(name); return v === undefined ? "–" : value(v); };
@@ -93,6 +94,7 @@ export function comparePane(desk: Desk, look: () => Looked): { pane: HTMLElement
       side.at = one.points;
       side.points.setPositions(one.points, one.points);
       side.points.setLook(coloured.look);
+      is_drawn = true;
       side.points.draw({ camera: side.camera, size, dpr: devicePixelRatio || 1, mix: 1, point_px: Math.max(1.2, 5.4 - 0.9 * Math.log10(Math.max(10, frame.n))), background: word(hex(desk.ink("--ll-bg"))), every: frame.n > 200_000 ? 4 : 1 });
     }
     point();

@@ -50,6 +50,8 @@ export function header(desk: Desk, name: string, keep: () => void): HTMLElement[
     stats.replaceChildren(...facts.flatMap((fact, i) => [i ? " · " : "", ...fact.flatMap((part) =>
       typeof part === "string" ? [part] : part[0] === "stage " ? [part[0]] : [h("i", {}, part[0]), part[1]])]));
     for (const [verb, button] of buttons) button.hidden = !desk.ask || !status?.can[verb];
+    const n_kept = store.moments?.moments.length ?? 0;
+    say(keepIt, `Keep moment${n_kept ? ` · ${n_kept}` : ""}`);
     keepIt.hidden = !desk.ask || !store.map?.n;
     const share = status?.epochs ? Math.min(1, (status.epoch ?? 0) / status.epochs) : 0;
     fill.style.width = `${100 * share}%`;
@@ -71,7 +73,7 @@ export function header(desk: Desk, name: string, keep: () => void): HTMLElement[
     return lines.map((line) => h("div", { dir: "auto" }, line));
   };
 
-  store.listen(["status", "link", "error", "map"], () => desk.painter.request(paint), scope.signal);
+  store.listen(["status", "link", "error", "map", "moments"], () => desk.painter.request(paint), scope.signal);
   paint();
   return [head, bar, banner];
 }

@@ -87,19 +87,25 @@ export function average(curve: Line, buckets: number): { steps: number[]; values
   return { steps, values };
 }
 
-/** Exponential moving average over about `span` points, corrected for its start; no number stays none. */
+/**
+ * Weighted means over about `span` points on both sides, weights falling exponentially: a one-sided mean would lag, and
+ * show a loss that falls as higher than it is. What is no number stays none.
+ */
 export function smooth(values: ArrayLike<number>, span: number): number[] {
-  const keep = 1 - 1 / Math.max(1, span);
-  const out: number[] = [];
-  let sum = 0;
-  let weight = 0;
-  for (let i = 0; i < values.length; i++) {
-    const known = Number.isFinite(values[i]);
-    if (known) {
-      sum = keep * sum + (1 - keep) * values[i];
-      weight = keep * weight + (1 - keep);
+  const keep = 1 - 2 / Math.max(2, span);
+  const n = values.length;
+  const sums = new Float64Array(n);
+  const weights = new Float64Array(n);
+  for (const [from, to, way] of [[0, n, 1], [n - 1, -1, -1]]) {
+    let [sum, weight] = [0, 0];
+    for (let i = from; i !== to; i += way) {
+      sum *= keep;
+      weight *= keep;
+      // Before the point itself on the way back: it counts once.
+      if (way < 0) { sums[i] += sum; weights[i] += weight; }
+      if (Number.isFinite(values[i])) { sum += values[i]; weight += 1; }
+      if (way > 0) { sums[i] += sum; weights[i] += weight; }
     }
-    out.push(known ? sum / weight : NaN);
   }
-  return out;
+  return Array.from(sums, (sum, i) => (Number.isFinite(values[i]) ? sum / weights[i] : NaN));
 }

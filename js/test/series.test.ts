@@ -81,10 +81,30 @@ it("means of runs are those of their numbers, at their last steps", () => {
   expect(average(line, 100).values).toEqual(line.values);
 });
 
-it("smoothing leaves a constant alone, starts without a lag, and leaves a gap where it was", () => {
-  expect(smooth([2, 2, 2], 10)).toEqual([2, 2, 2].map((v) => expect.closeTo(v, 9)));
-  expect(smooth([4, NaN, 4], 5)).toEqual([expect.closeTo(4, 9), NaN, expect.closeTo(4, 9)]);
-  const rising = smooth([0, 1, 2, 3, 4, 5], 3);
-  expect(rising[5]).toBeGreaterThan(rising[4]);
-  expect(rising[5]).toBeLessThan(5);
+describe("smoothing", () => {
+  it("leaves a constant alone, and a gap where it was", () => {
+    expect(smooth([2, 2, 2], 10)).toEqual([2, 2, 2].map((v) => expect.closeTo(v, 9)));
+    expect(smooth([4, NaN, 4], 5)).toEqual([expect.closeTo(4, 9), NaN, expect.closeTo(4, 9)]);
+  });
+
+  it("is the weighted mean that its weights say, at every point", () => {
+    const values = [3, 1, NaN, 7, 2, 2, 9, 4];
+    const keep = 1 - 2 / 6;
+    const slow = values.map((v, i) => {
+      let [sum, weight] = [0, 0];
+      values.forEach((other, j) => { if (!Number.isNaN(other)) { sum += other * keep ** Math.abs(i - j); weight += keep ** Math.abs(i - j); } });
+      return Number.isNaN(v) ? NaN : expect.closeTo(sum / weight, 9);
+    });
+    expect(smooth(values, 6)).toEqual(slow);
+  });
+
+  it("does not lag: amid a straight line it is the line", () => {
+    const straight = Array.from({ length: 400 }, (_, i) => 100 - i / 4);
+    const smoothed = smooth(straight, 20);
+    for (let i = 150; i < 250; i++) expect(smoothed[i]).toBeCloseTo(straight[i], 4);
+  });
+
+  it("over one point changes nothing", () => {
+    expect(smooth([5, 1, 4], 1)).toEqual([5, 1, 4]);
+  });
 });

@@ -381,7 +381,9 @@ class LiveSession:
         self._wake.set()
         return state
 
-    def set(self, *, learning_rate: float | None = None, weights: Mapping[str, float] | None = None) -> Settings:
+    def set(
+        self, *, learning_rate: float | int | None = None, weights: Mapping[str, float | int] | None = None
+    ) -> Settings:
         """Set learning rate and weights of the stage that trains, from the next step on."""
         return self.run.set(learning_rate=learning_rate, weights=weights)
 

@@ -18,9 +18,9 @@ class Change:
 
     stage: str
     step: int = 0
-    learning_rate: float | None = None
+    learning_rate: float | int | None = None
     """None leaves it as it was."""
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float | int] = field(default_factory=dict)
     """Those that were set."""
 
     def to_dict(self) -> dict[str, Any]:

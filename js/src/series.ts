@@ -45,22 +45,23 @@ export class CurveBook {
 export interface Line { steps: ArrayLike<number>; values: ArrayLike<number> }
 
 /**
- * At most two points (the lowest and the highest) for each of `buckets` runs, so that a spike is never thinned away, and
- * one that is no number, so that a gap is not either.
+ * The first and the last point, and between them at most two (the lowest and the highest) for each of `buckets` runs, so
+ * that a spike is never thinned away, and one that is no number, so that a gap is not either.
  */
 export function thin(curve: Line, buckets: number): { steps: number[]; values: number[] } {
   const n = curve.steps.length;
   const steps: number[] = [];
   const values: number[] = [];
   const take = (i: number) => { steps.push(curve.steps[i]); values.push(curve.values[i]); };
-  if (n <= 2 * buckets) {
+  if (n <= 2 * buckets + 2) {
     for (let i = 0; i < n; i++) take(i);
     return { steps, values };
   }
+  const edge = (bucket: number) => 1 + Math.floor((bucket * (n - 2)) / buckets);
+  take(0);
   for (let bucket = 0; bucket < buckets; bucket++) {
-    const to = Math.floor(((bucket + 1) * n) / buckets);
     let [low, high, gap] = [-1, -1, -1];
-    for (let i = Math.floor((bucket * n) / buckets); i < to; i++) {
+    for (let i = edge(bucket); i < edge(bucket + 1); i++) {
       const v = curve.values[i];
       if (!Number.isFinite(v)) { if (gap < 0) gap = i; continue; }
       if (low < 0 || v < curve.values[low]) low = i;
@@ -68,6 +69,7 @@ export function thin(curve: Line, buckets: number): { steps: number[]; values: n
     }
     for (const i of [...new Set([low, high, gap])].sort((a, b) => a - b)) if (i >= 0) take(i);
   }
+  take(n - 1);
   return { steps, values };
 }
 

@@ -61,6 +61,7 @@ export function mapPane(desk: Desk) {
   let coloured: Coloured | null = null;
   const lookers: (() => void)[] = []; // who shows the same cells in the same colours
   let every = 1;
+  let strain = 0; // paints in a row that took too long; negative: that leave room for twice the cells
   let is_visible = true;
   let dark = false;
   let renderer: PointRenderer = makeRenderer(onLost);
@@ -137,7 +138,7 @@ export function mapPane(desk: Desk) {
     const emphasis: Emphasis = { focus, selected: mask };
     coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks()) : null;
     for (const listener of lookers) listener();
-    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
+    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
     over.show({ frame, from, to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
@@ -179,9 +180,17 @@ export function mapPane(desk: Desk) {
     const point_px = Math.max(1.3, 7.4 - 1.15 * Math.log10(Math.max(10, frame?.n ?? 10))) * Math.min(2, Math.max(0.8, zoom ** 0.35));
     renderer.draw({ camera, size, dpr: devicePixelRatio || 1, mix, point_px, background: word(hex(desk.ink("--ll-bg"))), every });
     const took = performance.now() - began;
-    // Plain cells are thinned where painting is slow; flagged, selected and focused ones never.
-    if (took > SLOW_MS && every < 16) { every *= 2; if (frame) say(small, caption(frame)); }
+    strain = took > SLOW_MS ? Math.max(strain, 0) + 1 : every > 1 && took < SLOW_MS / 3 ? Math.min(strain, 0) - 1 : 0;
+    if (strain > 1 || strain < -9) adapt();
     over.place({ camera, size, mix });
+  };
+
+  /** Where painting is slow: another renderer, then fewer of the plain cells; flagged, selected, rare ones are all kept. */
+  const adapt = () => {
+    if (strain > 1 && renderer.name === "webgl2") onLost();
+    else every = strain > 1 ? Math.min(16, 2 * every) : every / 2;
+    strain = 0;
+    if (frame) say(small, caption(frame));
   };
 
   const caption = (held: MapFrame): string => [

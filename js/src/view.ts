@@ -15,6 +15,7 @@ import { followTheme } from "./theme";
 /** Builds the view in `element`; the function that comes back takes all of it away again. */
 export function mountView(element: HTMLElement, store: Store, ask: Ask | null, name: string): () => void {
   const root = h("div", { class: "livelatent", role: "group", "aria-label": "livelatent live view", tabindex: -1, "data-testid": "ll-root" });
+  Object.assign(root, { livelatent: store }); // for a console, and for tests that compare what a page holds
   element.append(root);
   const desk = new Desk(store, root, ask);
   followTheme(root, desk.scope, () => desk.themeChanged()); // before the panes: they read the colours

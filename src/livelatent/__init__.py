@@ -34,7 +34,7 @@ _HOME = {
     "embed_into": "livelatent.train.embed",
     "annotate": "livelatent.judge.classifier",
     "attention_by_type": "livelatent.judge.attention",
-    "attention_stability": "livelatent.judge.attention",
+    "attention_stability": "livelatent.judge.attention_stability",
     "fit_annotator": "livelatent.judge.annotator",
     "LabelTree": "livelatent.judge.label_tree",
     "compare": "livelatent.judge.comparison.compare",
@@ -94,7 +94,8 @@ if TYPE_CHECKING:
     from livelatent.atlas.qc import qc
     from livelatent.example import write_example
     from livelatent.judge.annotator import fit_annotator
-    from livelatent.judge.attention import attention_by_type, attention_stability
+    from livelatent.judge.attention import attention_by_type
+    from livelatent.judge.attention_stability import attention_stability
     from livelatent.judge.classifier import annotate
     from livelatent.judge.comparison.compare import compare
     from livelatent.judge.flags import find_novel

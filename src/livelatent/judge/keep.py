@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 def write(folder: Path, name: str, fitted: Any) -> None:
-    """Write `name.safetensors` and `name.json` into the folder, which must exist; the JSON holds the other's sha256."""
+    """Write `name.safetensors` and `name.json` into the folder, which must exist; the JSON holds both sha256."""
     import safetensors.numpy
 
     from livelatent import __version__
@@ -30,7 +30,13 @@ def write(folder: Path, name: str, fitted: Any) -> None:
     atomic.write_bytes(folder / f"{name}.safetensors", data)
     atomic.write_json(
         folder / f"{name}.json",
-        {"format": FORMAT, "version": __version__, "sha256": hashlib.sha256(data).hexdigest(), "facts": facts},
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "facts_sha256": _hash(facts),
+            "facts": facts,
+        },
     )
 
 
@@ -54,11 +60,18 @@ def read[Fitted](folder: Path, name: str, kind: type[Fitted]) -> Fitted:
         data = (folder / f"{name}.safetensors").read_bytes()
         if hashlib.sha256(data).hexdigest() != head["sha256"]:
             raise ModelError(f"{folder}: {name}.safetensors is damaged: its sha256 is not the one noted. {way_out}")
+        # Files of 0.1's first weeks have no hash of their facts.
+        if head.get("facts_sha256", _hash(head["facts"])) != _hash(head["facts"]):
+            raise ModelError(f"{folder}: {name}.json is damaged: its facts have another sha256 than noted. {way_out}")
         return cast(Fitted, _rebuilt(kind, head["facts"], "", safetensors.numpy.load(data)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{folder}: {name} can't be read ({type(error).__name__}: {error}). {way_out}") from error
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _facts(fitted: Any, prefix: str, arrays: dict[str, ndarray]) -> dict[str, Any]:

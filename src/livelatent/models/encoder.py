@@ -10,9 +10,10 @@ from torch import nn
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.gmt import read_gmt
 from livelatent.models.cellular_config import CellularConfig
 from livelatent.models.feed_forward import feed_forward
-from livelatent.models.gene_sets import N_SETS, ChosenSets, read_gmt, select_gene_sets
+from livelatent.models.gene_sets import N_SETS, ChosenSets, select_gene_sets
 from livelatent.models.gene_vectors import VECTOR_SIZE, read_gene_vectors
 from livelatent.models.tokens import GeneTokens, SetTokens, gene_ranges
 from livelatent.models.towers import Tower, TwoTowers

@@ -7,7 +7,7 @@ import numpy as np
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Board
 from livelatent.session.health import health_of, settable_of, training_alarms
-from livelatent.session.state import Can, Curve, Curves, Mark, Status
+from livelatent.session.state import MARKS, Can, Curve, Curves, Mark, Status
 from livelatent.train.run import Run
 
 __all__ = ["curves_of", "status_of"]
@@ -72,4 +72,6 @@ def curves_of(run: Run, drift: Sequence[tuple[int, float]], since: Mapping[tuple
         start = min(since.get((DRIFT, "train"), 0), len(drift))
         steps, values = (np.array([point[axis] for point in drift[start:]]) for axis in (0, 1))
         series.append(Curve(name=DRIFT, split="train", start=start, steps=steps.astype(np.int64), values=values))
-    return Curves(series=tuple(series), marks=tuple(Mark(step=step, text=text) for step, text in run.history.marks))
+    known = since.get(MARKS, 0)
+    marks = tuple(Mark(step=step, text=text) for step, text in run.history.marks_from(known))
+    return Curves(series=tuple(series), marks=marks, marks_start=known)

@@ -13,6 +13,7 @@ from numpy import ndarray
 from livelatent.arrays import Float, Int, UInt
 
 __all__ = [
+    "MARKS",
     "NO_CODE",
     "Can",
     "Curve",
@@ -33,6 +34,9 @@ __all__ = [
 
 NO_CODE = -1
 """The code of "none" in every column of a `LatentMap`."""
+
+MARKS = ("", "marks")
+"""The key under which marks are counted among the points that are known already."""
 
 FlagState = Literal["open", "named", "dismissed"]
 
@@ -131,10 +135,11 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curves:
-    """Loss curves; marks are always complete."""
+    """Loss curves, and the marks from the one with index `marks_start` on."""
 
     series: tuple[Curve, ...] = ()
     marks: tuple[Mark, ...] = ()
+    marks_start: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

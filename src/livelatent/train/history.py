@@ -50,8 +50,12 @@ class History:
     @property
     def marks(self) -> tuple[tuple[int, str], ...]:
         """(step, text) of stage changes and other events, in order."""
+        return self.marks_from(0)
+
+    def marks_from(self, start: int) -> tuple[tuple[int, str], ...]:
+        """The same from the mark with index `start` on: a run of thousands of epochs has as many marks."""
         with self._lock:
-            return tuple(self._marks)
+            return tuple(self._marks[start:])
 
     @property
     def not_finite(self) -> tuple[int, str] | None:

@@ -3,12 +3,14 @@
 import importlib.util
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from livelatent.judge.comparison.methods import Answer, Trial
+from livelatent.atlas.hvg import highly_variable_genes
+from livelatent.judge.comparison.methods import N_GENES, Answer, Trial
 from livelatent.judge.latent_fit import stretched
 from livelatent.judge.logistic import fit_logistic
 
@@ -34,9 +36,7 @@ def scvi(trial: Trial) -> Answer:
 
     training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
     with _quiet(tools, trial.seed):
-        tools.model.SCVI.setup_anndata(training, batch_key="batch")
-        base = tools.model.SCVI(training)
-        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+        base = _trained_scvi(tools, training, trial)
         mapped = _mapped(tools.model.SCVI, base, query, trial)
         latent = _joined(trial, base.get_latent_representation(), mapped.get_latent_representation(query))
     rows, split = trial.rows, trial.split
@@ -52,9 +52,7 @@ def scanvi(trial: Trial) -> Answer:
     training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
     query.obs["label"] = UNKNOWN
     with _quiet(tools, trial.seed):
-        tools.model.SCVI.setup_anndata(training, batch_key="batch", labels_key="label")
-        base = tools.model.SCVI(training)
-        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+        base = _trained_scvi(tools, training, trial, labels_key="label")
         named = tools.model.SCANVI.from_scvi_model(base, unlabeled_category=UNKNOWN)
         named.train(max_epochs=20 if trial.epochs is None else min(20, trial.epochs), **_trainer(trial))
         mapped = _mapped(tools.model.SCANVI, named, query, trial)
@@ -62,6 +60,13 @@ def scanvi(trial: Trial) -> Answer:
         answer = mapped.predict(query)
     code = {name: number for number, name in enumerate(trial.atlas.label_names)}
     return Answer(np.array([code.get(str(name), -1) for name in answer], np.int64), latent)
+
+
+def _trained_scvi(tools: Any, training: Any, trial: Trial, **columns: str) -> Any:
+    tools.model.SCVI.setup_anndata(training, batch_key="batch", **columns)
+    base = tools.model.SCVI(training)
+    base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+    return base
 
 
 def _mapped(kind: Any, base: Any, query: Any, trial: Trial) -> Any:
@@ -77,9 +82,6 @@ def _mapped(kind: Any, base: Any, query: Any, trial: Trial) -> Any:
 
 def _adata(trial: Trial, rows: Any) -> Any:
     """Counts of the genes that our models would read, with batch and label as text."""
-    from livelatent.atlas.hvg import highly_variable_genes
-    from livelatent.judge.comparison.methods import N_GENES
-
     atlas = trial.atlas
     genes = np.flatnonzero(atlas.kept_genes).astype(np.int64)
     if len(genes) > N_GENES:
@@ -104,10 +106,10 @@ def _trainer(trial: Trial) -> dict[str, Any]:
     return {"accelerator": kind, "enable_progress_bar": False}
 
 
-class _quiet(warnings.catch_warnings):
+@contextmanager
+def _quiet(tools: Any, seed: int) -> Iterator[None]:
     """Seeded, without what Lightning and scvi-tools advise at every call."""
-
-    def __init__(self, tools: Any, seed: int) -> None:
-        super().__init__(record=False, action="ignore")
+    with warnings.catch_warnings(action="ignore"):
         tools.settings.seed = seed
         tools.settings.verbosity = 40
+        yield

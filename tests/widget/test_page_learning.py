@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from test_mock_host import address, browser, host, next_frame, sent, wait_for_sent  # noqa: F401  (fixtures)
+from mock_page import next_frame, sent, wait_for_sent
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def inked(page: Page, index: int) -> dict[str, int]:
     return result
 
 
-def test_every_term_fills_its_own_chart_whatever_its_size(host):  # noqa: F811
+def test_every_term_fills_its_own_chart_whatever_its_size(host):
     page = host()
     page.evaluate(
         """() => {
@@ -51,7 +51,7 @@ def test_every_term_fills_its_own_chart_whatever_its_size(host):  # noqa: F811
     assert [caption.inner_text() for caption in page.locator(".ll-term").all()] == ["tiny", "large"]
 
 
-def test_a_chart_is_read_by_keyboard_and_all_charts_show_the_same_step(host):  # noqa: F811
+def test_a_chart_is_read_by_keyboard_and_all_charts_show_the_same_step(host):
     page = host()
     charts = page.get_by_test_id("ll-chart")
     expect(charts).to_have_count(4)
@@ -72,7 +72,7 @@ def test_a_chart_is_read_by_keyboard_and_all_charts_show_the_same_step(host):  #
     expect(charts.first).to_have_attribute("aria-valuenow", "475")
 
 
-def test_log_scale_is_for_all_charts_or_for_one_and_smoothing_has_a_strength(host):  # noqa: F811
+def test_log_scale_is_for_all_charts_or_for_one_and_smoothing_has_a_strength(host):
     page = host()
     ones = page.locator(".ll-log")
     pressed = lambda: [one.get_attribute("aria-pressed") for one in ones.all()]  # noqa: E731
@@ -94,7 +94,7 @@ def test_log_scale_is_for_all_charts_or_for_one_and_smoothing_has_a_strength(hos
     assert inked(page, 0)["n"] < raw["n"]  # a thin line, the raw one faint behind it
 
 
-def test_charts_are_sharp_where_a_pixel_is_two_and_follow_the_theme(browser, address):  # noqa: F811
+def test_charts_are_sharp_where_a_pixel_is_two_and_follow_the_theme(browser, address):
     context = browser.new_context(viewport={"width": 1300, "height": 1000}, device_scale_factor=2)
     page = context.new_page()
     page.goto(f"{address}?theme=light")
@@ -118,7 +118,7 @@ def test_charts_are_sharp_where_a_pixel_is_two_and_follow_the_theme(browser, add
     context.close()
 
 
-def test_a_rate_is_set_by_hand_and_marked_and_a_refusal_says_why(host):  # noqa: F811
+def test_a_rate_is_set_by_hand_and_marked_and_a_refusal_says_why(host):
     page = host()
     page.locator("summary").click()
     rate, button, saved = page.get_by_test_id("ll-set-0"), page.get_by_test_id("ll-set"), "ll-set-saved"
@@ -144,7 +144,7 @@ def test_a_rate_is_set_by_hand_and_marked_and_a_refusal_says_why(host):  # noqa:
     expect(chart).to_have_attribute("aria-valuetext", re.compile("learning rate 0.001 → 0.0005"))
 
 
-def test_a_paused_run_is_stepped_by_key_or_button(host):  # noqa: F811
+def test_a_paused_run_is_stepped_by_key_or_button(host):
     page = host()
     expect(page.get_by_test_id("ll-step")).to_be_hidden()
     page.get_by_test_id("ll-pause").click()
@@ -157,7 +157,7 @@ def test_a_paused_run_is_stepped_by_key_or_button(host):  # noqa: F811
     assert [command["name"] for command in wait_for_sent(page, "cmd", 3)] == ["pause", "step", "step"]
 
 
-def test_a_kept_moment_stands_beside_now_in_the_same_colours(host):  # noqa: F811
+def test_a_kept_moment_stands_beside_now_in_the_same_colours(host):
     page = host()
     compare = page.get_by_test_id("ll-compare")
     expect(compare).to_be_hidden()
@@ -195,7 +195,7 @@ def test_a_kept_moment_stands_beside_now_in_the_same_colours(host):  # noqa: F81
     expect(compare).to_be_hidden()
 
 
-def test_health_says_what_minibatches_hold(host):  # noqa: F811
+def test_health_says_what_minibatches_hold(host):
     page = host()
     health = page.get_by_test_id("ll-health")
     expect(health).to_contain_text(re.compile("cells a minibatch 1.024"))

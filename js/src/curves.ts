@@ -1,5 +1,5 @@
 // Learning: one small chart per term, so that a term of 0.02 is as legible as one of 200.
-import { chartGeometry, drawChart, hasLog, readAt, type Geometry, type Inks, type Pen } from "./chart";
+import { chartGeometry, drawChart, hasLog, readAt, type Geometry, type Inks } from "./chart";
 import { settingsForm } from "./control";
 import type { Desk } from "./desk";
 import { h, rove, say, set, svg } from "./dom";
@@ -14,7 +14,7 @@ const SPANS = [1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
 
 interface Chart { figure: HTMLElement; term: HTMLElement; now: HTMLElement; also: HTMLElement; log: HTMLButtonElement; box: HTMLElement; canvas: HTMLCanvasElement; width: number; geometry: Geometry | null }
 
-export function curvesPane(desk: Desk) {
+export function curvesPane(desk: Desk): HTMLElement {
   const { store, scope } = desk;
   const charts = new Map<string, Chart>();
   const logs = new Map<string, boolean>(); // of single charts, where it differs from that of all
@@ -51,10 +51,10 @@ export function curvesPane(desk: Desk) {
     return [...Array.from(line(validated)?.steps ?? [], (step, i) => ({ step, text: `epoch ${i + 1}` })), ...store.marks].sort((a, b) => a.step - b.step);
   };
 
-  const geometryOf = (name: string, x: number, y: number, w: number, its_marks: Mark[]): Geometry => {
+  const geometryOf = (name: string, w: number, its_marks: Mark[]): Geometry => {
     const curves = held(name);
     const [train, validation] = ["train", "validation"].map((split) => line(curves.find((curve) => curve.split === split)));
-    return chartGeometry({ train, validation, marks: its_marks, log: (logs.get(name) ?? log) && hasLog([train, validation]), span: span() }, { x, y, w, h: HEIGHT });
+    return chartGeometry({ train, validation, marks: its_marks, log: (logs.get(name) ?? log) && hasLog([train, validation]), span: span() }, { x: 0, y: 0, w, h: HEIGHT });
   };
 
   const names = () => [...new Set(store.curves.curves.filter((curve) => curve.n > 0).map((curve) => curve.name))];
@@ -77,7 +77,7 @@ export function curvesPane(desk: Desk) {
       set(chart.log, { "aria-pressed": String(is_log), title: can_log ? "Logarithmic scale" : "No logarithmic scale: there are values of 0 or less" });
       if (chart.width === 0) chart.width = chart.box.clientWidth;
       if (chart.width === 0) continue;
-      const geometry = (chart.geometry = geometryOf(name, 0, 0, chart.width, its_marks));
+      const geometry = (chart.geometry = geometryOf(name, chart.width, its_marks));
       const dpr = devicePixelRatio || 1;
       const [w, h_px] = [Math.round(chart.width * dpr), Math.round(HEIGHT * dpr)];
       if (chart.canvas.width !== w || chart.canvas.height !== h_px) [chart.canvas.width, chart.canvas.height] = [w, h_px];
@@ -129,6 +129,8 @@ export function curvesPane(desk: Desk) {
     const box = h("div", { class: "ll-plot", role: "slider", tabindex: -1, "data-testid": "ll-chart" }, canvas);
     const figure = h("figure", { class: "ll-figure" }, h("figcaption", {}, term, own_log, also, now), box);
     const chart: Chart = { figure, term, now, also, log: own_log, box, canvas, width: 0, geometry: null };
+    // A picture of the pane asks for lines instead of pixels.
+    Object.assign(canvas, { toSvg: () => chartSvg(chart.geometry, chart.width, inks()) });
     charts.set(name, chart);
     grid.append(figure);
     resize.observe(box);
@@ -177,33 +179,11 @@ export function curvesPane(desk: Desk) {
   store.listen(["curves", "status"], request, scope.signal);
   desk.onTheme(request);
   paint();
+  return pane;
+}
 
-  // ---- for an export ------------------------------------------------------------------------------------------
-
-  /** Every chart in two columns, with its name and last values; the height that it took. */
-  const draw = (pen: Pen, width: number): number => {
-    const [row, gap, its_inks] = [HEIGHT + 24, 16, inks()];
-    const w = (width - gap) / 2;
-    names().forEach((name, i) => {
-      const [x, y] = [(i % 2) * (w + gap), Math.floor(i / 2) * row];
-      const chart = charts.get(name);
-      pen.font = "12px system-ui, sans-serif";
-      pen.textAlign = "left";
-      pen.fillStyle = its_inks.dim;
-      pen.fillText(name.slice(0, 40), x, y + 12);
-      pen.textAlign = "right";
-      pen.fillStyle = its_inks.ink;
-      pen.fillText([chart?.now.textContent, chart?.also.textContent].filter(Boolean).join("  "), x + w, y + 12);
-      drawChart(pen, geometryOf(name, x, y + 18, w, marks()), its_inks);
-    });
-    return Math.ceil(names().length / 2) * row;
-  };
-  const toSvg = (width = 640): SVGSVGElement => {
-    const root = svg("svg", { xmlns: "http://www.w3.org/2000/svg", width });
-    const height = draw(new SvgPen(root), width);
-    set(root, { height, viewBox: `0 0 ${width} ${height}` });
-    return root;
-  };
-
-  return { pane, draw, toSvg };
+function chartSvg(geometry: Geometry | null, width: number, inks: Inks): SVGSVGElement {
+  const root = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}` });
+  if (geometry) drawChart(new SvgPen(root), geometry, inks);
+  return root;
 }

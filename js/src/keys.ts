@@ -79,7 +79,7 @@ export function listenKeys(desk: Desk, actions: Actions, toggleSheet: (open?: bo
     if (types) return handled();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     handled();
-    const is_button = target.matches("button, a, [role=button]");
+    const is_button = target.matches("button, a, summary, [role=button]");
     switch (event.key) {
       case "l": case "L": return act(actions.lasso);
       case "b": case "B": return act(actions.box);

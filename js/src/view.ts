@@ -22,7 +22,6 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
 
   const map = mapPane(desk);
   const flags = flagsPane(desk);
-  const curves = curvesPane(desk);
   const compare = comparePane(desk, map.look);
   map.onLook(compare.request);
   const { sheet, toggle } = keySheet(desk);
@@ -31,7 +30,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
     ...(ask ? [] : [h("div", { class: "ll-snapshot" }, "a snapshot: nothing here can be changed")]),
     h("div", { class: "ll-main" },
       h("div", { class: "ll-column" }, map.pane, prototypesPane(desk)),
-      h("div", { class: "ll-column ll-right" }, curves.pane, flags.pane)),
+      h("div", { class: "ll-column ll-right" }, curvesPane(desk), flags.pane)),
     compare.pane,
     h("footer", { class: "ll-footer" }, ...keyHints(desk, toggle), h("span", { class: "ll-grow" }), historyBar(desk)),
     sheet, desk.announcer,

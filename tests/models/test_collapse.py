@@ -6,8 +6,8 @@ from livelatent.models.active_units import mean_cosine, point_alarm
 from livelatent.models.cellular import Cellular
 
 
-def unit(seed, spread):
-    latent = torch.randn(50, 6, generator=torch.Generator().manual_seed(seed)) * spread + torch.ones(6)
+def unit(seed, spread, n_latent=6):
+    latent = torch.randn(50, n_latent, generator=torch.Generator().manual_seed(seed)) * spread + torch.ones(n_latent)
     return torch.nn.functional.normalize(latent)
 
 
@@ -25,5 +25,5 @@ def test_cells_that_are_one_point_are_an_alarm_and_others_are_not():
 
 def test_cellular_says_so_of_its_validation_cells(tiny_atlas):
     model = Cellular(tiny_atlas, n_genes=20, n_latent=4)
-    assert model.verdict({"latent": unit(2, 0.001)[:, :4]}).alarms
-    assert model.verdict({"latent": unit(2, 1.0)[:, :4]}).alarms == ()
+    assert model.verdict({"latent": unit(2, 0.001, 4)}).alarms
+    assert model.verdict({"latent": unit(2, 1.0, 4)}).alarms == ()

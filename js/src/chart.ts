@@ -18,6 +18,9 @@ export type Kind = "raw" | "train" | "validation";
 export interface Drawn { kind: Kind; steps: number[]; values: number[]; runs: number[][] }
 export interface Geometry {
   plot: Place;
+  /** Whether every number has a logarithm, and whether the scale is one. */
+  can_log: boolean;
+  is_log: boolean;
   lines: Drawn[];
   xTicks: Tick[];
   yTicks: Tick[];
@@ -41,11 +44,6 @@ const BUCKETS = 200; // a chart of 200 pixels shows no more lows and highs
 const MEANS = 4096; // a smoothed line of more points is smoothed over means of them
 const FEW_EPOCHS = 12;
 
-/** Whether a logarithm exists for every number there is. */
-export function hasLog(lines: readonly (Line | null)[]): boolean {
-  return lines.every((line) => !line || Array.prototype.every.call(line.values, (v: number) => !Number.isFinite(v) || v > 0));
-}
-
 export function chartGeometry(data: ChartData, place: Place): Geometry {
   const plot = { x: place.x + LEFT, y: place.y + TOP, w: Math.max(10, place.w - LEFT - RIGHT), h: Math.max(10, place.h - TOP - BOTTOM) };
   const held: [Kind, Line][] = [];
@@ -59,12 +57,14 @@ export function chartGeometry(data: ChartData, place: Place): Geometry {
   }
   if (data.validation) held.push(["validation", thin(data.validation, BUCKETS)]);
 
+  // Thinning keeps the lowest of all points, so nothing else need be looked at.
+  const can_log = range(held.map(([, line]) => line.values))[0] > 0;
+  const log = data.log && can_log;
   // Where a smoothed line is, the raw one behind it does not decide the scale: one wild minibatch would flatten all.
   const [low, high] = range(held.filter(([kind]) => kind !== "raw").map(([, line]) => line.values));
   const first = Math.min(...held.map(([, line]) => line.steps[0] ?? Infinity));
   const last = Math.max(...held.map(([, line]) => line.steps[line.steps.length - 1] ?? -Infinity));
   const [x0, x1] = first < last ? [first, last] : Number.isFinite(first) ? [first - 1, first + 1] : [0, 1];
-  const log = data.log && low > 0;
   const to = log ? Math.log10 : (v: number) => v;
   const room = 0.06 * (to(high) - to(low)) || (log ? 0.1 : Math.max(Math.abs(high) * 0.1, 1e-6));
   const [y0, y1] = [to(low) - room, to(high) + room];
@@ -77,7 +77,7 @@ export function chartGeometry(data: ChartData, place: Place): Geometry {
     let run: number[] | null = null;
     for (let i = 0; i < line.steps.length; i++) {
       const v = line.values[i];
-      if (!Number.isFinite(v) || (log && v <= 0)) { run = null; continue; }
+      if (!Number.isFinite(v)) { run = null; continue; }
       if (!run) runs.push((run = []));
       run.push(x(line.steps[i]), inside(y(v)));
     }
@@ -85,7 +85,7 @@ export function chartGeometry(data: ChartData, place: Place): Geometry {
   });
   const yTicks = (log ? logTicks(10 ** y0, 10 ** y1) : ticks(y0, y1, Math.max(2, Math.round(plot.h / 26)))).map(({ at, text }) => ({ at: y(at), text }));
   const xTicks = ticks(x0, x1, Math.max(2, Math.round(plot.w / 60)), true).map(({ at, text }) => ({ at: x(at), text }));
-  return { plot, lines, xTicks, yTicks, marks: placeMarks(data.marks, lines, plot, x), x, y, step: (px) => x0 + ((px - plot.x) / plot.w) * (x1 - x0) };
+  return { plot, can_log, is_log: log, lines, xTicks, yTicks, marks: placeMarks(data.marks, lines, plot, x), x, y, step: (px) => x0 + ((px - plot.x) / plot.w) * (x1 - x0) };
 }
 
 function range(all: ArrayLike<number>[]): [number, number] {
@@ -95,7 +95,7 @@ function range(all: ArrayLike<number>[]): [number, number] {
     low = Math.min(low, values[i]);
     high = Math.max(high, values[i]);
   }
-  return low <= high ? [low, high] : [0, 1];
+  return low <= high ? [low, high] : [1, 2];
 }
 
 /** About `wanted` ticks at 1, 2 or 5 times a power of ten. */

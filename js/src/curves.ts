@@ -1,5 +1,5 @@
 // Learning: one small chart per term, so that a term of 0.02 is as legible as one of 200.
-import { chartGeometry, drawChart, hasLog, readAt, type Geometry, type Inks } from "./chart";
+import { chartGeometry, drawChart, readAt, type Geometry, type Inks } from "./chart";
 import { settingsForm } from "./control";
 import type { Desk } from "./desk";
 import { h, rove, say, set, svg } from "./dom";
@@ -54,7 +54,7 @@ export function curvesPane(desk: Desk): HTMLElement {
   const geometryOf = (name: string, w: number, its_marks: Mark[]): Geometry => {
     const curves = held(name);
     const [train, validation] = ["train", "validation"].map((split) => line(curves.find((curve) => curve.split === split)));
-    return chartGeometry({ train, validation, marks: its_marks, log: (logs.get(name) ?? log) && hasLog([train, validation]), span: span() }, { x: 0, y: 0, w, h: HEIGHT });
+    return chartGeometry({ train, validation, marks: its_marks, log: logs.get(name) ?? log, span: span() }, { x: 0, y: 0, w, h: HEIGHT });
   };
 
   const names = () => [...new Set(store.curves.curves.filter((curve) => curve.n > 0).map((curve) => curve.name))];
@@ -71,13 +71,12 @@ export function curvesPane(desk: Desk): HTMLElement {
     const its_inks = inks();
     for (const [name, chart] of charts) {
       const curves = held(name);
-      const can_log = hasLog(curves.map(line));
-      const is_log = (logs.get(name) ?? log) && can_log;
-      chart.log.disabled = !can_log;
-      set(chart.log, { "aria-pressed": String(is_log), title: can_log ? "Logarithmic scale" : "No logarithmic scale: there are values of 0 or less" });
       if (chart.width === 0) chart.width = chart.box.clientWidth;
       if (chart.width === 0) continue;
       const geometry = (chart.geometry = geometryOf(name, chart.width, its_marks));
+      const { can_log, is_log } = geometry;
+      chart.log.disabled = !can_log;
+      set(chart.log, { "aria-pressed": String(is_log), title: can_log ? "Logarithmic scale" : "No logarithmic scale: there are values of 0 or less" });
       const dpr = devicePixelRatio || 1;
       const [w, h_px] = [Math.round(chart.width * dpr), Math.round(HEIGHT * dpr)];
       if (chart.canvas.width !== w || chart.canvas.height !== h_px) [chart.canvas.width, chart.canvas.height] = [w, h_px];

@@ -52,7 +52,7 @@ export interface FlagsFrame {
 }
 
 export interface Moment {
-  id: number; step: number; epoch: number; stage: string; kept_at: string; layout: number; values: [string, string, number | null][];
+  id: number; step: number; epoch: number | null; stage: string; kept_at: string; layout: number; values: [string, string, number | null][];
   knn_accuracy: number | null; bounds: [number, number, number, number]; n: number; xy: Uint16Array; cell: Uint32Array; is_query: Uint8Array;
 }
 export interface MomentsFrame { kind: "moments"; seq: number; most: number; moments: Moment[] }

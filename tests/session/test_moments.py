@@ -39,6 +39,9 @@ def test_two_moments_hold_the_map_and_the_losses_of_their_own_steps(session):
         assert losses["type", "train"] == pytest.approx(values[steps <= moment.step].mean())
         assert 0 <= moment.knn_accuracy <= 1
     first, second = kept[0][0], kept[1][0]
+    n_steps = -(-len(session.atlas.rows("train", labelled=True)) // 100)
+    assert (first.epoch, second.epoch) == (None, 6 // n_steps)
+    assert first.stage == "representation"
     assert (first.xy != second.xy).any()
     topic = session.topic("moments")
     assert topic.moments == (first, second) and topic.most == MOST

@@ -398,9 +398,7 @@ class LiveSession:
         look = self.sight.look
         if look is None:
             raise MomentError("there is no map yet that could be kept.")
-        status = self.run.status
-        label = labels_of(look, self.atlas, self.query)
-        return self.album.keep(look, epoch=status.epoch, stage=status.stage, history=self.run.history, label=label)
+        return self.album.keep(look, self.run.history, labels_of(look, self.atlas, self.query))
 
     def drop_moment(self, moment_id: int) -> None:
         """Forget a moment that was kept."""

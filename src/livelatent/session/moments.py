@@ -38,7 +38,7 @@ class Album:
         self._moments: tuple[Moment, ...] = ()
         self._last_id = 0
 
-    def keep(self, look: Look, *, epoch: int, stage: str, history: History, label: Int[ndarray, " cell"]) -> Moment:
+    def keep(self, look: Look, history: History, label: Int[ndarray, " cell"]) -> Moment:
         """Keep what a look saw, with the curves up to its step.
 
         Parameters
@@ -60,8 +60,8 @@ class Album:
         moment = Moment(
             id=0,
             step=look.step,
-            epoch=epoch,
-            stage=stage,
+            epoch=_epoch(history, look.step),
+            stage=_stage(history, look.step),
             kept_at=datetime.now(UTC).isoformat(timespec="seconds"),
             layout=look.layout.number,
             values=_values(history, look.step),
@@ -113,6 +113,18 @@ def knn_accuracy(latent: Float[ndarray, "cell latent"], label: Int[ndarray, " ce
     votes = np.zeros((len(asked), int(codes.max()) + 1), np.int64)
     np.add.at(votes, (np.arange(len(asked))[:, None], codes[index]), 1)
     return float((votes.argmax(axis=1) == codes[asked]).mean())
+
+
+def _epoch(history: History, step: int) -> int | None:
+    """Epochs done by a step: each ends with a validation."""
+    steps, _ = history.series("loss", "validation")
+    return int(np.searchsorted(steps, step, side="right")) if len(steps) else None
+
+
+def _stage(history: History, step: int) -> str:
+    """The stage that the step was of; a mark stands at the last step of the stage before."""
+    begun = [text for at, text in history.marks if text.startswith("stage ") and (at < step or at == 0)]
+    return begun[-1].removeprefix("stage ") if begun else ""
 
 
 def _values(history: History, step: int) -> tuple[tuple[str, str, float], ...]:

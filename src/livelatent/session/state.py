@@ -184,7 +184,8 @@ class Moment:
 
     id: int
     step: int
-    epoch: int
+    epoch: int | None
+    """Epochs done by then; None before the first validation."""
     stage: str
     kept_at: str
     """UTC, ISO 8601."""

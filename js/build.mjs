@@ -1,22 +1,11 @@
 // One ESM file and one style sheet, written where Python reads them. No CDN, no source map, no clock: two builds
 // give the same bytes, so that CI can build again and compare.
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const out = process.env.LIVELATENT_STATIC ?? here("../src/livelatent/widget/static");
-
-/** uPlot's own style holds only inside the widget, and ours follows it. */
-const style = {
-  name: "style",
-  setup(build) {
-    build.onLoad({ filter: /style\.css$/ }, async ({ path }) => {
-      const plot = await readFile(here("node_modules/uplot/dist/uPlot.min.css"), "utf8");
-      return { contents: `.livelatent{${plot}}\n${await readFile(path, "utf8")}`, loader: "css", watchFiles: [path] };
-    });
-  },
-};
 
 const options = {
   absWorkingDir: here("."),
@@ -27,9 +16,9 @@ const options = {
   target: ["chrome111", "firefox115", "safari16.4"],
   charset: "utf8",
   minify: true,
-  legalComments: "none", // uPlot's comment carries no @license mark, so its licence is written out whole below
+  legalComments: "none", // there is no code of others in it
   write: false,
-  plugins: [style, { name: "write", setup: (build) => build.onEnd(write) }],
+  plugins: [{ name: "write", setup: (build) => build.onEnd(write) }],
 };
 
 async function write(result) {
@@ -38,8 +27,6 @@ async function write(result) {
     if (file.path.endsWith("widget.js")) await writeFile(`${out}/widget.js`, file.contents);
     if (file.path.endsWith("widget-style.css")) await writeFile(`${out}/widget.css`, file.contents);
   }
-  const licence = await readFile(here("node_modules/uplot/LICENSE"), "utf8");
-  await writeFile(`${out}/widget.js.LEGAL.txt`, `widget.js contains uPlot (https://github.com/leeoniya/uPlot):\n\n${licence}`);
 }
 
 if (process.argv.includes("--watch")) {

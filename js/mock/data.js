@@ -34,7 +34,7 @@ export function makeRun({ cells = 4000, types = 8, seed = 7 } = {}) {
   for (const [f, cx, cy, sd, share, guess] of [[1, 5.0, 1.2, 0.3, 0.03, 3], [2, -6.2, 0.9, 0.25, 0.02, 0], [3, 2.4, -1.6, 0.22, 0.01, 2]]) {
     for (let i = 0; i < Math.max(6, cells * share); i++) add(cx, cy, sd, NONE, guess, () => 0.0005 + 0.01 * uniform(), f, 1);
   }
-  return { x, y, label, predicted, batch, p, flag, query, cell, given: new Array(x.length).fill(NONE), given_names: [], names, n: x.length, normal, uniform, layout: 1, seq: 0, n_saved: 14, undo: [], redo: [], flags: null, state: "training", step: 0, epoch: 0, target_fpr: 0.05, points: {} };
+  return { x, y, label, predicted, batch, p, flag, query, cell, given: new Array(x.length).fill(NONE), given_names: [], names, n: x.length, normal, uniform, layout: 1, seq: 0, n_saved: 14, undo: [], redo: [], flags: null, moments: [], n_moments: 0, rate: 0.001, weights: { "cell-type loss": 0.9, "batch loss": 0.1, "centroid loss": 1 }, marks: [{ step: 0, text: "stage representation" }], n_changes: 0, state: "training", step: 0, epoch: 0, target_fpr: 0.05, points: {} };
 }
 
 export function statusFrame(run, more = {}) {
@@ -42,9 +42,11 @@ export function statusFrame(run, more = {}) {
   return [{
     kind: "status", seq: ++run.seq, state, message: null, store: "blood.zarr", query: null, stage: "encoder", epoch: run.epoch, epochs: 50, step: run.step,
     cells_per_s: 182_000, wait_share: 0.031, n_cells: 1_204_331, n_genes: 18_204,
-    can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused" },
-    alarms: state === "ready" ? [] : ["3 % of anchors had no positive in the last 100 minibatches: raise balance, or the minibatch."], notes: [],
+    can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused", step: state === "ready" || state === "paused" || state === "stopped" },
+    alarms: state === "ready" ? [] : ["7 % of the anchors had no positive in the last 100 minibatches: no other cell of their label, so they teach nothing. Balance the types (StreamConfig(balance=Balance(types=16))), or take more cells a minibatch than 1,024."], notes: [],
     journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length,
+    health: state === "ready" ? null : { cells_per_s: 182_000, wait_share: 0.031, types: 15.8, batches: 7.9, lone_share: 0.07, groups_ready: 0.98, bytes_read: 4.7e9, minibatch_cells: 1024 },
+    settable: state === "done" ? null : { stage: "representation", learning_rate: run.rate, learning_rate_now: run.rate * 0.42, weights: Object.entries(run.weights).map(([name, weight]) => [name, weight, weight]), n_changes: run.n_changes },
     layout_share: run.share ?? 0.15, layout_next_s: state === "training" ? 12 : null, placing: null, ...more,
   }, []];
 }
@@ -78,8 +80,7 @@ export function curvesFrame(run, whole) {
     buffers.push(Uint32Array.from(one.steps.slice(start)), Float32Array.from(one.values.slice(start)));
     return { name: one.name, split: one.split, start, n: one.steps.length - start };
   });
-  const marks = Array.from({ length: run.epoch }, (_, i) => ({ step: 25 * (i + 1), text: `epoch ${i + 1}` }));
-  if (run.step > 300) marks.push({ step: 300, text: "classifier" });
+  const marks = [...run.marks, ...(run.step > 300 ? [{ step: 300, text: "stage classifier" }] : [])];
   return [{ kind: "curves", seq: ++run.seq, series, marks }, buffers];
 }
 
@@ -162,7 +163,19 @@ export function flagsFrame(run) {
   }, []];
 }
 
+/** Keeps the map as it is, or a rougher one of an earlier step. */
+export function keepMoment(run, { step = run.step, blur = 0 } = {}) {
+  const [header, [xy, cell, , , , , , is_query]] = mapFrame({ ...run, x: run.x.map((x) => x + blur * run.normal()), y: run.y.map((y) => y + blur * run.normal()), seq: 0 });
+  const values = Object.values(run.points).map((one) => [one.name, one.split, one.values[Math.max(0, one.steps.findLastIndex((at) => at <= step))]]);
+  run.moments.push([{ id: ++run.n_moments, step, epoch: Math.floor(step / 25), stage: "representation", kept_at: "2026-11-20T12:04:00+00:00", layout: run.layout, values, knn_accuracy: 0.93 - 0.3 * blur, bounds: header.bounds, n: run.n }, [xy, cell, is_query]]);
+  return run.n_moments;
+}
+
+export function momentsFrame(run) {
+  return [{ kind: "moments", seq: ++run.seq, most: 8, moments: run.moments.map(([header]) => header) }, run.moments.flatMap(([, buffers]) => buffers)];
+}
+
 export function syncMessage(run, view) {
-  const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run)];
+  const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run), momentsFrame(run)];
   return [{ kind: "sync", proto: 1, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
 }

@@ -10,6 +10,7 @@ run.state = query.get("state") ?? "training";
 run.flags = query.get("flags") === "0" ? [] : data.makeFlags();
 for (let id = 4; id <= Number(query.get("flags") ?? 0); id++) run.flags.push({ ...run.flags[id % 3], id, n_cells: 5 + (id % 30) });
 if (run.state !== "ready") data.advance(run, 475);
+if (query.has("moments")) data.keepMoment(run, { step: 60, blur: 0.9 });
 if (query.has("evil")) {
   run.names[0] = "<img src=x onerror=window.pwned=1>";
   run.names[1] = "x".repeat(10_000);
@@ -48,6 +49,29 @@ const commands = {
   pause: () => { run.state = "paused"; },
   resume: () => { run.state = "training"; },
   stop: () => { run.state = "stopped"; },
+  step: () => {
+    run.state = "paused";
+    data.advance(run, 1);
+    mock.deliver(data.curvesFrame(run, false));
+  },
+  set: ({ learning_rate, weights }) => {
+    if (learning_rate !== null && !(learning_rate > 0 && learning_rate <= 1)) throw new Error(`the learning rate is a number above 0, and at most 1; got ${learning_rate}.`);
+    const words = learning_rate === null ? [] : [`learning rate ${run.rate} → ${learning_rate}`];
+    run.rate = learning_rate ?? run.rate;
+    for (const [name, weight] of Object.entries(weights)) { words.push(`${name} weight ${run.weights[name]} → ${weight}`); run.weights[name] = weight; }
+    run.marks.push({ step: run.step, text: words.join(", ") });
+    run.n_changes += 1;
+    mock.deliver(data.curvesFrame(run, false));
+  },
+  keep: () => {
+    data.keepMoment(run);
+    mock.deliver(data.momentsFrame(run));
+    return { id: run.n_moments, step: run.step, knn_accuracy: 0.93 };
+  },
+  drop_moment: ({ moment }) => {
+    run.moments = run.moments.filter(([header]) => header.id !== moment);
+    mock.deliver(data.momentsFrame(run));
+  },
   label: ({ flag, cells, name }) => {
     if (mock.refusal) throw new Error(mock.refusal);
     let code = run.given_names.indexOf(name);

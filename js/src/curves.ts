@@ -1,174 +1,188 @@
 // Learning: one small chart per term, so that a term of 0.02 is as legible as one of 200.
-import uPlot from "uplot";
+import { chartGeometry, drawChart, readAt, type Geometry, type Inks } from "./chart";
+import { settingsForm } from "./control";
 import type { Desk } from "./desk";
-import { h, say, set } from "./dom";
-import { join, smooth, thin, type Curve } from "./series";
-import { value } from "./words";
+import { h, rove, say, set, svg } from "./dom";
+import type { Mark } from "./frames";
+import { healthLine } from "./health";
+import type { Curve, Line } from "./series";
+import { SvgPen } from "./svg_pen";
+import { count, value } from "./words";
 
-interface Chart { figure: HTMLElement; now: HTMLElement; also: HTMLElement; box: HTMLElement; plot: uPlot | null; has_validation: boolean; log: boolean }
+const HEIGHT = 96;
+const SPANS = [1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
+
+interface Chart { figure: HTMLElement; term: HTMLElement; now: HTMLElement; also: HTMLElement; log: HTMLButtonElement; box: HTMLElement; canvas: HTMLCanvasElement; width: number; geometry: Geometry | null }
 
 export function curvesPane(desk: Desk): HTMLElement {
   const { store, scope } = desk;
   const charts = new Map<string, Chart>();
-  const cursor = uPlot.sync(crypto.randomUUID());
+  const logs = new Map<string, boolean>(); // of single charts, where it differs from that of all
   let log = false;
-  let smoothed = false;
+  let strength = 0;
+  let cursor: number | null = null;
+  let is_visible = true;
+
+  const where = h("small");
+  const smoothing = h("input", { class: "ll-slider ll-calm", type: "range", min: 0, max: SPANS.length - 1, step: 1, value: 0, "aria-label": "Smoothing", "data-testid": "ll-smooth" });
+  const all_log = h("button", { class: "ll-button ll-small", type: "button", "aria-pressed": "false", title: "Logarithmic scale on every chart", "data-testid": "ll-log" }, "Log");
   const grid = h("div", { class: "ll-curves", "data-testid": "ll-curves", "data-points": 0 });
+  const settle = rove(scope, grid, ".ll-plot");
   const empty = h("p", { class: "ll-empty" });
   const alarms = h("div", { class: "ll-alarms", role: "status", "data-testid": "ll-alarms" });
-  const toggle = (text: string, title: string, flip: () => boolean) => {
-    const button = h("button", { class: "ll-button ll-small", type: "button", "aria-pressed": "false", title }, text);
-    scope.on(button, "click", () => { set(button, { "aria-pressed": String(flip()) }); paint(); });
-    return button;
-  };
+  const health = healthLine();
+  const settings = settingsForm(desk);
   const pane = h("section", { class: "ll-section", "aria-label": "Learning" },
-    h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Learning ", h("small", {}, "train, and validation dashed")),
-      toggle("Log", "Logarithmic scale", () => (log = !log)), toggle("Smooth", "A moving average over the curve", () => (smoothed = !smoothed))),
-    empty, grid, alarms);
+    h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Learning ", where),
+      h("label", { class: "ll-colour" }, h("span", {}, "Smooth"), smoothing), all_log),
+    empty, grid, health.line, alarms, settings.form);
+
+  // ---- what is shown -----------------------------------------------------------------------------------------
+
+  const held = (name: string) => store.curves.curves.filter((curve) => curve.name === name && curve.n > 0);
+  const line = (curve: Curve | undefined): Line | null => curve ? { steps: curve.steps.subarray(0, curve.n), values: curve.values.subarray(0, curve.n) } : null;
+  const span = () => SPANS[strength];
+  const inks = (): Inks => ({ accent: desk.ink("--ll-accent"), dim: desk.ink("--ll-dim"), line: desk.ink("--ll-line"), ink: desk.ink("--ll-ink") });
+
+  /** Epochs end where there is a validation, unless Python marks them itself. */
+  const marks = (): Mark[] => {
+    if (store.marks.some((mark) => /^epoch\b/i.test(mark.text))) return store.marks;
+    const validated = store.curves.curves.find((curve) => curve.split === "validation" && curve.n > 0);
+    return [...Array.from(line(validated)?.steps ?? [], (step, i) => ({ step, text: `epoch ${i + 1}` })), ...store.marks].sort((a, b) => a.step - b.step);
+  };
+
+  const geometryOf = (name: string, w: number, its_marks: Mark[]): Geometry => {
+    const curves = held(name);
+    const [train, validation] = ["train", "validation"].map((split) => line(curves.find((curve) => curve.split === split)));
+    return chartGeometry({ train, validation, marks: its_marks, log: logs.get(name) ?? log, span: span() }, { x: 0, y: 0, w, h: HEIGHT });
+  };
+
+  const names = () => [...new Set(store.curves.curves.filter((curve) => curve.n > 0).map((curve) => curve.name))];
 
   const paint = () => {
-    const names = [...new Set(store.curves.curves.filter((curve) => curve.n > 0).map((curve) => curve.name))];
+    const shown = names();
     set(grid, { "data-points": store.curves.nTrain });
-    for (const [name, chart] of charts) if (!names.includes(name)) { chart.plot?.destroy(); chart.figure.remove(); charts.delete(name); }
-    for (const name of names) draw(name, store.curves.curves.filter((curve) => curve.name === name && curve.n > 0));
-    empty.hidden = names.length > 0;
-    const state = store.status?.state;
-    say(empty, state === "training" ? "The first steps are being trained…" : state === "latent" ? "A latent that was given: there is nothing to learn here." : state === "done" || state === "stopped" ? "No loss was recorded." : desk.ask ? "Not trained yet: press Start." : "Not trained yet.");
+    for (const [name, chart] of charts) if (!shown.includes(name)) { chart.figure.remove(); charts.delete(name); }
+    for (const name of shown) if (!charts.has(name)) makeChart(name);
+    settle();
+    words();
+    if (!is_visible) return;
+    const its_marks = marks();
+    const its_inks = inks();
+    for (const [name, chart] of charts) {
+      const curves = held(name);
+      if (chart.width === 0) chart.width = chart.box.clientWidth;
+      if (chart.width === 0) continue;
+      const geometry = (chart.geometry = geometryOf(name, chart.width, its_marks));
+      const { can_log, is_log } = geometry;
+      chart.log.disabled = !can_log;
+      set(chart.log, { "aria-pressed": String(is_log), title: can_log ? "Logarithmic scale" : "No logarithmic scale: there are values of 0 or less" });
+      const dpr = devicePixelRatio || 1;
+      const [w, h_px] = [Math.round(chart.width * dpr), Math.round(HEIGHT * dpr)];
+      if (chart.canvas.width !== w || chart.canvas.height !== h_px) [chart.canvas.width, chart.canvas.height] = [w, h_px];
+      const pen = chart.canvas.getContext("2d")!;
+      pen.setTransform(dpr, 0, 0, dpr, 0, 0);
+      pen.clearRect(0, 0, chart.width, HEIGHT);
+      drawChart(pen, geometry, its_inks, cursor);
+      caption(name, chart, curves, geometry);
+    }
+  };
+
+  const caption = (name: string, chart: Chart, curves: Curve[], geometry: Geometry) => {
+    const last = (split: string) => { const curve = curves.find((one) => one.split === split); return curve ? value(curve.values[curve.n - 1]) : null; };
+    const points = cursor === null ? [] : readAt(geometry, cursor);
+    const at = (kind: string) => { const point = points.find((one) => one.kind === kind); return point ? value(point.value) : null; };
+    const [train, validation] = cursor === null ? [last("train"), last("validation")] : [at("train"), at("validation")];
+    say(chart.now, train ?? validation ?? "–");
+    say(chart.also, train !== null && validation !== null ? `val ${validation}` : train === null ? "val" : "");
+    const steps = geometry.lines[0]?.steps ?? [];
+    const step = points[0]?.step ?? steps[steps.length - 1] ?? 0;
+    const near = cursor === null ? [] : store.marks.filter((mark) => Math.abs(geometry.x(mark.step) - geometry.x(cursor!)) < 4).map((mark) => mark.text);
+    set(chart.box, {
+      "aria-label": `${name}, ${curves[0].n} points`, "aria-valuemin": steps[0] ?? 0, "aria-valuemax": steps[steps.length - 1] ?? 0, "aria-valuenow": step,
+      "aria-valuetext": [`step ${step}`, train && `train ${train}`, validation && `validation ${validation}`, ...near].filter(Boolean).join(", "),
+    });
+    if (near.length) say(where, `step ${count(step)}: ${near.join("; ")}`);
+  };
+
+  const words = () => {
+    say(where, cursor === null ? "train, and validation dashed" : `step ${count(cursor)}`);
+    empty.hidden = charts.size > 0;
     const status = store.status;
+    const state = status?.state;
+    say(empty, state === "training" ? "The first steps are being trained…" : state === "latent" ? "A latent that was given: there is nothing to learn here." : state === "done" || state === "stopped" ? "No loss was recorded." : desk.ask ? "Not trained yet: press Start." : "Not trained yet.");
     const lines = [...(status?.alarms ?? []).map((text) => ["ll-note", text]), ...(status?.notes ?? []).map((text) => ["ll-fact", text])];
     if (alarms.childElementCount !== lines.length || lines.some(([, text], i) => alarms.children[i].textContent !== text))
       alarms.replaceChildren(...lines.map(([kind, text]) => h("div", { class: kind, dir: "auto" }, text)));
+    health.paint(status);
+    settings.paint();
   };
 
-  const draw = (name: string, curves: Curve[]) => {
-    const train = curves.find((curve) => curve.split === "train");
-    const validation = curves.find((curve) => curve.split === "validation");
-    const chart = charts.get(name) ?? makeChart(name);
-    // A chart of 200 pixels shows no more than 200 lows and highs.
-    const lines = [train, validation].map((curve) => {
-      if (!curve) return { steps: [], values: [] };
-      const held = { steps: curve.steps.subarray(0, curve.n), values: curve.values.subarray(0, curve.n) };
-      return thin(smoothed && curve.split === "train" ? { ...held, values: smooth(held.values, Math.max(5, curve.n / 50)) } : held, 200);
-    });
-    const positive = lines.every((line) => line.values.every((v) => v > 0 || Number.isNaN(v)));
-    const use_log = log && positive;
-    if (chart.plot === null || chart.log !== use_log) {
-      chart.plot?.destroy();
-      chart.log = use_log;
-      chart.plot = makePlot(chart, use_log);
-    }
-    chart.plot.setData(join(lines) as uPlot.AlignedData);
-    say(chart.now, caption(train ?? validation!));
-    say(chart.also, train && validation ? `val ${caption(validation)}` : "");
-    set(chart.box, { "aria-label": `${name}: ${train ? `train ${caption(train)}` : ""}${validation ? ` validation ${caption(validation)}` : ""}, ${curves[0].n} points` });
-  };
-
-  const makeChart = (name: string): Chart => {
+  const makeChart = (name: string) => {
     const now = h("b", {});
     const also = h("span", { class: "ll-also" });
-    const box = h("div", { class: "ll-plot", role: "img" });
-    const figure = h("figure", { class: "ll-figure" }, h("figcaption", {}, h("span", { class: "ll-term", title: name, dir: "auto" }, name), also, now), box);
-    const chart: Chart = { figure, now, also, box, plot: null, has_validation: false, log: false };
+    const canvas = h("canvas", { "aria-hidden": "true" });
+    const own_log = h("button", { class: "ll-link ll-log", type: "button", "aria-pressed": "false", "aria-label": `Logarithmic scale of ${name}` }, "log");
+    const term = h("span", { class: "ll-term", title: name, dir: "auto" }, name);
+    // A slider is what a screen reader moves along and reads out; nothing is set by it.
+    const box = h("div", { class: "ll-plot", role: "slider", tabindex: -1, "data-testid": "ll-chart" }, canvas);
+    const figure = h("figure", { class: "ll-figure" }, h("figcaption", {}, term, own_log, also, now), box);
+    const chart: Chart = { figure, term, now, also, log: own_log, box, canvas, width: 0, geometry: null };
+    // A picture of the pane asks for lines instead of pixels.
+    Object.assign(canvas, { toSvg: () => chartSvg(chart.geometry, chart.width, inks()) });
     charts.set(name, chart);
     grid.append(figure);
-    return chart;
+    resize.observe(box);
+    own_log.onclick = () => { logs.set(name, own_log.getAttribute("aria-pressed") !== "true"); request(); };
+    box.onpointermove = (event) => { if (chart.geometry) move(chart.geometry.step(event.clientX - box.getBoundingClientRect().left)); };
+    box.onpointerleave = () => move(null);
+    box.onblur = () => move(null);
+    box.onkeydown = (event) => {
+      const steps = chart.geometry?.lines[0]?.steps ?? [];
+      if (steps.length === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+      const last = steps.length - 1;
+      const held_at = cursor === null ? last : Math.max(0, steps.findIndex((step) => step >= cursor!));
+      const to = { ArrowLeft: held_at - 1, ArrowRight: held_at + 1, PageDown: held_at - 10, PageUp: held_at + 10, Home: 0, End: last }[event.key];
+      if (event.key === "Escape" && cursor !== null) move(null);
+      else if (to !== undefined) move(steps[Math.min(Math.max(to, 0), last)]);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
   };
 
-  const makePlot = (chart: Chart, use_log: boolean): uPlot => {
-    const axis = (size: number): uPlot.Axis => ({
-      stroke: () => desk.ink("--ll-dim"), font: "10px system-ui, sans-serif", size, gap: 3,
-      ticks: { show: false }, grid: { stroke: () => desk.ink("--ll-line"), width: 1 },
-    });
-    const plot = new uPlot({
-      width: Math.max(120, chart.box.clientWidth), height: 96, pxAlign: 0,
-      padding: [6, 16, 0, 0],
-      legend: { show: false },
-      cursor: { sync: { key: cursor.key, setSeries: false }, drag: { x: false, y: false }, points: { show: false }, y: false },
-      scales: { x: { time: false }, y: use_log ? { distr: 3, log: 10 } : { range: (_, low, high) => padded(low, high) } },
-      axes: [
-        { ...axis(16), space: 60, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => (tick % 1 ? "" : tick >= 1000 ? `${tick / 1000}k` : String(tick))) },
-        { ...axis(34), space: 20, ...(use_log ? { grid: { show: false } } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(2))).replace("-", "−"))) },
-      ],
-      series: [
-        {},
-        { stroke: () => desk.ink("--ll-accent"), width: 1.5, points: { show: isShort, size: 4 }, spanGaps: true },
-        { stroke: () => desk.ink("--ll-dim"), width: 1.25, dash: [4, 3], points: { show: isShort, size: 4 }, spanGaps: true },
-      ],
-      hooks: {
-        drawAxes: [(u) => drawMarks(u)],
-        setCursor: [(u) => readOut(chart, u)],
-      },
-    }, [[], [], []] as unknown as uPlot.AlignedData, chart.box);
-    return plot;
+  const move = (step: number | null) => {
+    const [first, last] = [...charts.values()].reduce(([a, b], { geometry }) => {
+      const steps = geometry?.lines[0]?.steps ?? [];
+      return steps.length ? [Math.min(a, steps[0]), Math.max(b, steps[steps.length - 1])] : [a, b];
+    }, [Infinity, -Infinity]);
+    cursor = step === null ? null : Math.round(Math.min(Math.max(step, first), last));
+    request();
   };
 
-  /** Stages by name, epochs (when they are few) as hairlines. */
-  const drawMarks = (u: uPlot) => {
-    const epochs = store.marks.filter((mark) => /^epoch\b/i.test(mark.text));
-    const shown = epochs.length > 12 ? store.marks.filter((mark) => !epochs.includes(mark)) : store.marks;
-    const { ctx, bbox } = u;
-    ctx.save();
-    ctx.lineWidth = devicePixelRatio;
-    ctx.font = `${9 * devicePixelRatio}px system-ui, sans-serif`;
-    for (const mark of shown) {
-      const x = Math.round(u.valToPos(mark.step, "x", true)) + 0.5;
-      if (!(x >= bbox.left && x <= bbox.left + bbox.width)) continue;
-      const is_epoch = epochs.includes(mark);
-      ctx.strokeStyle = desk.ink(is_epoch ? "--ll-line" : "--ll-dim");
-      ctx.setLineDash(is_epoch ? [] : [2 * devicePixelRatio, 2 * devicePixelRatio]);
-      ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
-      ctx.lineTo(x, bbox.top + bbox.height);
-      ctx.stroke();
-      if (is_epoch) continue;
-      ctx.fillStyle = desk.ink("--ll-dim");
-      const text = mark.text.slice(0, 16);
-      const right = x + 3 + ctx.measureText(text).width > bbox.left + bbox.width;
-      ctx.textAlign = right ? "right" : "left";
-      // Above the curve, or below it where it runs high.
-      const near = u.data[0].findIndex((step) => step >= mark.step);
-      const high = [1, 2].some((line) => { const v = u.data[line][near]; return v != null && u.valToPos(v, "y", true) < bbox.top + bbox.height / 2; });
-      ctx.fillText(text, right ? x - 3 : x + 3, high ? bbox.top + bbox.height - 4 * devicePixelRatio : bbox.top + 8 * devicePixelRatio);
-    }
-    ctx.restore();
+  const request = () => desk.painter.request(paint);
+  const resize = new ResizeObserver(() => { for (const chart of charts.values()) chart.width = chart.box.clientWidth; request(); });
+  // A host may throw a canvas's pixels away while it is scrolled out of sight; and what nobody sees is not drawn.
+  const sight = new IntersectionObserver((entries) => { is_visible = entries[entries.length - 1].isIntersecting; if (is_visible) request(); });
+  sight.observe(pane);
+  scope.add(() => { resize.disconnect(); sight.disconnect(); });
+  scope.on(window, "resize", request); // another zoom, or another screen: other pixels
+  scope.on(all_log, "click", () => { log = !log; logs.clear(); set(all_log, { "aria-pressed": String(log) }); request(); });
+  const smooth = () => {
+    strength = Number(smoothing.value);
+    set(smoothing, { "aria-valuetext": strength ? `over about ${span()} points` : "off", title: strength ? `Train curves are means over about ${span()} points` : "Off: every minibatch as it is" });
+    request();
   };
-
-  const readOut = (chart: Chart, u: uPlot) => {
-    const i = u.cursor.idx;
-    const name = chart.box.parentElement?.querySelector(".ll-term")?.getAttribute("title");
-    const curves = store.curves.curves.filter((curve) => curve.name === name);
-    const train = curves.find((curve) => curve.split === "train") ?? curves[0];
-    if (!train) return;
-    const held = i == null ? null : (u.data[1][i] ?? u.data[2][i]);
-    if (i == null || held == null) { if (i == null) say(chart.now, caption(train)); return; }
-    say(chart.now, `${value(held)} at ${u.data[0][i]}`);
-  };
-
-  const resize = new ResizeObserver(() => desk.painter.request(() => {
-    for (const { plot, box } of charts.values()) if (plot && box.clientWidth > 0 && box.clientWidth !== plot.width) plot.setSize({ width: box.clientWidth, height: plot.height });
-  }));
-  resize.observe(grid);
-  scope.add(() => {
-    resize.disconnect();
-    for (const { plot } of charts.values()) plot?.destroy();
-  });
-  store.listen(["curves", "status"], () => desk.painter.request(paint), scope.signal);
-  desk.onTheme(() => { for (const { plot } of charts.values()) plot?.redraw(false, true); });
+  scope.on(smoothing, "input", smooth);
+  smooth();
+  store.listen(["curves", "status"], request, scope.signal);
+  desk.onTheme(request);
   paint();
   return pane;
 }
 
-/** One or two points make no line worth the name: after the first epoch there is a single validation loss. */
-function isShort(u: uPlot, line: number): boolean {
-  return (u.data[line] as (number | null)[]).filter((v) => v !== null).length <= 2;
-}
-
-function caption(curve: Curve): string {
-  return value(curve.values[curve.n - 1]);
-}
-
-function padded(low: number | null, high: number | null): [number, number] {
-  if (low === null || high === null) return [0, 1];
-  const room = high > low ? 0.06 * (high - low) : Math.max(Math.abs(high) * 0.1, 1e-6);
-  return [low - room, high + room];
+function chartSvg(geometry: Geometry | null, width: number, inks: Inks): SVGSVGElement {
+  const root = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}` });
+  if (geometry) drawChart(new SvgPen(root), geometry, inks);
+  return root;
 }

@@ -13,10 +13,13 @@ export interface StatusFrame {
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
-  can: { start: boolean; pause: boolean; resume: boolean; stop: boolean };
+  can: { start: boolean; pause: boolean; resume: boolean; stop: boolean; step?: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
   n_saved: number; n_undo: number; n_redo: number;
   layout_share?: number; layout_next_s?: number | null; placing?: number | null;
+  health?: { cells_per_s: number; wait_share: number; types: number; batches: number; lone_share: number | null; groups_ready: number; bytes_read: number; minibatch_cells: number } | null;
+  /** Of the stage that trains: name, weight in full, weight now. */
+  settable?: { stage: string; learning_rate: number; learning_rate_now: number; weights: [string, number, number][]; n_changes: number } | null;
 }
 
 export interface Series { name: string; split: "train" | "validation"; start: number; n: number; steps: Uint32Array; values: Float32Array }
@@ -60,7 +63,13 @@ export interface FlagsFrame {
   flags: Flag[];
 }
 
-export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame;
+export interface Moment {
+  id: number; step: number; epoch: number | null; stage: string; kept_at: string; layout: number; values: [string, string, number | null][];
+  knn_accuracy: number | null; bounds: [number, number, number, number]; n: number; xy: Uint16Array; cell: Uint32Array; is_query: Uint8Array;
+}
+export interface MomentsFrame { kind: "moments"; seq: number; most: number; moments: Moment[] }
+
+export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame | MomentsFrame;
 export interface SyncFrame { kind: "sync"; proto: number; view: string; seq: number; frames: Frame[] }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a header is whatever JSON came; `decode` gives it its type
@@ -100,6 +109,11 @@ export function decode(header: Header, buffers: readonly Bytes[], held: MapFrame
       reader.done();
       return frame as unknown as PrototypesFrame;
     }
+    case "moments": {
+      const moments = (header.moments as Moment[]).map((one) => ({ ...one, xy: reader.u16(2 * one.n), cell: reader.u32(one.n), is_query: reader.u8(one.n) }));
+      reader.done();
+      return { ...header, moments } as unknown as MomentsFrame;
+    }
     default:
       return null;
   }
@@ -126,7 +140,7 @@ export function decodeSnapshot(state: Header): SyncFrame {
 }
 
 /** Positions in layout units, x and y interleaved. */
-export function positions(frame: MapFrame): Float32Array {
+export function positions(frame: { xy: Uint16Array; bounds: readonly number[] }): Float32Array {
   const [x0, x1, y0, y1] = frame.bounds;
   const out = new Float32Array(frame.xy.length);
   const dx = (x1 - x0) / 65535;

@@ -3,15 +3,15 @@ import type { Desk } from "./desk";
 import { h, say, set } from "./dom";
 import { count, percent, plural, short } from "./words";
 
-const VERBS = [["start", "Start"], ["resume", "Resume"], ["pause", "Pause"], ["stop", "Stop"]] as const;
+const VERBS = [["start", "Start"], ["resume", "Resume"], ["step", "Step"], ["pause", "Pause"], ["stop", "Stop"]] as const;
 
-export function header(desk: Desk, name: string): HTMLElement[] {
+export function header(desk: Desk, name: string, keep: () => void): HTMLElement[] {
   const { store, scope } = desk;
   const title = h("b", { class: "ll-store", dir: "auto" }, name);
   const chip = h("span", { class: "ll-chip", "data-testid": "ll-state", role: "status" });
   const stats = h("span", { class: "ll-dim ll-stats" });
   const buttons = VERBS.map(([verb, text]) => {
-    const button = h("button", { class: `ll-button${verb === "stop" ? "" : " ll-primary"}`, type: "button", "data-testid": `ll-${verb}`, hidden: true }, text);
+    const button = h("button", { class: `ll-button${verb === "stop" || verb === "step" ? "" : " ll-primary"}`, type: "button", "data-testid": `ll-${verb}`, hidden: true }, text);
     scope.on(button, "click", () => {
       if (!desk.ask) return;
       button.disabled = true; // until it is answered, a second click would ask for the same
@@ -19,9 +19,12 @@ export function header(desk: Desk, name: string): HTMLElement[] {
     });
     return [verb, button] as const;
   });
+  buttons[2][1].title = "Train on one minibatch (.)";
+  const keepIt = h("button", { class: "ll-button", type: "button", "data-testid": "ll-keep", hidden: true, title: "Keep this map with its losses, to compare it with another moment (K)" }, "Keep moment");
+  scope.on(keepIt, "click", keep);
   const fill = h("div");
   const bar = h("div", { class: "ll-bar", role: "progressbar", "aria-label": "epochs trained", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
-  const head = h("header", { class: "ll-header" }, title, chip, stats, h("span", { class: "ll-grow" }), h("span", { class: "ll-toolset" }, ...buttons.map(([, button]) => button)));
+  const head = h("header", { class: "ll-header" }, title, chip, stats, h("span", { class: "ll-grow" }), h("span", { class: "ll-toolset" }, ...buttons.map(([, button]) => button), keepIt));
 
   const bannerText = h("span");
   const close = h("button", { class: "ll-button", type: "button", "aria-label": "Dismiss this message" }, "×");
@@ -47,6 +50,9 @@ export function header(desk: Desk, name: string): HTMLElement[] {
     stats.replaceChildren(...facts.flatMap((fact, i) => [i ? " · " : "", ...fact.flatMap((part) =>
       typeof part === "string" ? [part] : part[0] === "stage " ? [part[0]] : [h("i", {}, part[0]), part[1]])]));
     for (const [verb, button] of buttons) button.hidden = !desk.ask || !status?.can[verb];
+    const n_kept = store.moments?.moments.length ?? 0;
+    say(keepIt, `Keep moment${n_kept ? ` · ${n_kept}` : ""}`);
+    keepIt.hidden = !desk.ask || !store.map?.n;
     const share = status?.epochs ? Math.min(1, (status.epoch ?? 0) / status.epochs) : 0;
     fill.style.width = `${100 * share}%`;
     set(bar, { "aria-valuenow": Math.round(100 * share) });
@@ -67,7 +73,7 @@ export function header(desk: Desk, name: string): HTMLElement[] {
     return lines.map((line) => h("div", { dir: "auto" }, line));
   };
 
-  store.listen(["status", "link", "error"], () => desk.painter.request(paint), scope.signal);
+  store.listen(["status", "link", "error", "map", "moments"], () => desk.painter.request(paint), scope.signal);
   paint();
   return [head, bar, banner];
 }

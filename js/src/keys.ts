@@ -4,7 +4,7 @@ import { h } from "./dom";
 
 export interface Actions {
   lasso(): void; box(): void; pan(): void; fit(): void;
-  nextFlag(): void; name(): void; undo(): void; redo(): void; pauseOrResume(): void; escape(): void;
+  nextFlag(): void; name(): void; undo(): void; redo(): void; pauseOrResume(): void; step(): void; keep(): void; escape(): void;
 }
 
 const SHEET: [string[], string, boolean][] = [
@@ -21,6 +21,8 @@ const SHEET: [string[], string, boolean][] = [
   [["Ctrl Z"], "undo the last label", true],
   [["⇧ Ctrl Z"], "redo it", true],
   [["Space"], "pause or resume training", true],
+  [["."], "train on one minibatch, while paused", true],
+  [["K"], "keep this moment, to compare it", true],
   [["?"], "this sheet", false],
   [["Esc"], "leave a box, drop the selection, close this sheet", false],
 ];
@@ -77,13 +79,15 @@ export function listenKeys(desk: Desk, actions: Actions, toggleSheet: (open?: bo
     if (types) return handled();
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     handled();
-    const is_button = target.matches("button, a, [role=button]");
+    const is_button = target.matches("button, a, summary, [role=button]");
     switch (event.key) {
       case "l": case "L": return act(actions.lasso);
       case "b": case "B": return act(actions.box);
       case "p": case "P": return act(actions.pan);
       case "f": case "F": return act(actions.fit);
       case "n": case "N": return act(actions.nextFlag);
+      case ".": return act(actions.step);
+      case "k": case "K": return act(actions.keep);
       case "?": return act(() => toggleSheet());
       case "Enter": return is_button ? undefined : act(actions.name);
       case " ": return is_button ? undefined : act(actions.pauseOrResume);

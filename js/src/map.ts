@@ -60,6 +60,7 @@ export function mapPane(desk: Desk) {
   let parts: Part[] = [];
   let selected: Selection | null = null;
   let coloured: Coloured | null = null;
+  const lookers: (() => void)[] = []; // who shows the same cells in the same colours
   let every = 1;
   let strain = 0; // paints in a row that took too long; negative: that leave room for twice the cells
   let is_visible = true;
@@ -137,6 +138,7 @@ export function mapPane(desk: Desk) {
   const recolour = () => {
     const emphasis: Emphasis = { focus, selected: mask };
     coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks()) : null;
+    for (const listener of lookers) listener();
     renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
     over.show({ frame, from, to, coloured, focus });
     words();
@@ -393,6 +395,8 @@ export function mapPane(desk: Desk) {
 
   return {
     pane, measure, fit, use,
+    look: () => ({ frame, coloured }),
+    onLook: (listener: () => void) => { lookers.push(listener); },
     focusName: () => bar.focus(),
     escape: () => {
       if (mask) clearSelection();

@@ -44,56 +44,70 @@ export class CurveBook {
 
 export interface Line { steps: ArrayLike<number>; values: ArrayLike<number> }
 
-/** At most two points (the lowest and the highest) for each of `buckets` runs, so that a spike is never thinned away. */
+/**
+ * The first and the last point, and between them at most two (the lowest and the highest) for each of `buckets` runs, so
+ * that a spike is never thinned away, and one that is no number, so that a gap is not either.
+ */
 export function thin(curve: Line, buckets: number): { steps: number[]; values: number[] } {
   const n = curve.steps.length;
   const steps: number[] = [];
   const values: number[] = [];
   const take = (i: number) => { steps.push(curve.steps[i]); values.push(curve.values[i]); };
-  if (n <= 2 * buckets) {
+  if (n <= 2 * buckets + 2) {
     for (let i = 0; i < n; i++) take(i);
     return { steps, values };
   }
+  const edge = (bucket: number) => 1 + Math.floor((bucket * (n - 2)) / buckets);
+  take(0);
   for (let bucket = 0; bucket < buckets; bucket++) {
-    const from = Math.floor((bucket * n) / buckets);
-    const to = Math.floor(((bucket + 1) * n) / buckets);
-    let low = from;
-    let high = from;
-    for (let i = from + 1; i < to; i++) {
-      if (curve.values[i] < curve.values[low]) low = i;
-      if (curve.values[i] > curve.values[high]) high = i;
+    let [low, high, gap] = [-1, -1, -1];
+    for (let i = edge(bucket); i < edge(bucket + 1); i++) {
+      const v = curve.values[i];
+      if (!Number.isFinite(v)) { if (gap < 0) gap = i; continue; }
+      if (low < 0 || v < curve.values[low]) low = i;
+      if (high < 0 || v > curve.values[high]) high = i;
     }
-    take(Math.min(low, high));
-    if (low !== high) take(Math.max(low, high));
+    for (const i of [...new Set([low, high, gap])].sort((a, b) => a - b)) if (i >= 0) take(i);
+  }
+  take(n - 1);
+  return { steps, values };
+}
+
+/** Means of at most `buckets` runs of points, each at its last step; NaN where a run has no number. */
+export function average(curve: Line, buckets: number): { steps: number[]; values: number[] } {
+  const n = curve.steps.length;
+  const runs = Math.min(n, buckets);
+  const steps: number[] = [];
+  const values: number[] = [];
+  for (let run = 0; run < runs; run++) {
+    const to = Math.floor(((run + 1) * n) / runs);
+    let [sum, count] = [0, 0];
+    for (let i = Math.floor((run * n) / runs); i < to; i++) if (Number.isFinite(curve.values[i])) { sum += curve.values[i]; count++; }
+    steps.push(curve.steps[to - 1]);
+    values.push(count ? sum / count : NaN);
   }
   return { steps, values };
 }
 
-/** Exponential moving average over about `span` points, corrected for its start; a NaN is passed over. */
+/**
+ * Weighted means over about `span` points on both sides, weights falling exponentially: a one-sided mean would lag, and
+ * show a loss that falls as higher than it is. What is no number stays none.
+ */
 export function smooth(values: ArrayLike<number>, span: number): number[] {
-  const keep = 1 - 1 / Math.max(1, span);
-  const out: number[] = [];
-  let sum = 0;
-  let weight = 0;
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isNaN(values[i])) {
-      sum = keep * sum + (1 - keep) * values[i];
-      weight = keep * weight + (1 - keep);
+  const keep = 1 - 2 / Math.max(2, span);
+  const n = values.length;
+  const sums = new Float64Array(n);
+  const weights = new Float64Array(n);
+  for (const [from, to, way] of [[0, n, 1], [n - 1, -1, -1]]) {
+    let [sum, weight] = [0, 0];
+    for (let i = from; i !== to; i += way) {
+      sum *= keep;
+      weight *= keep;
+      // Before the point itself on the way back: it counts once.
+      if (way < 0) { sums[i] += sum; weights[i] += weight; }
+      if (Number.isFinite(values[i])) { sum += values[i]; weight += 1; }
+      if (way > 0) { sums[i] += sum; weights[i] += weight; }
     }
-    out.push(weight > 0 ? sum / weight : NaN);
   }
-  return out;
-}
-
-/** Lines of different steps on one shared axis, as uPlot wants them; null where a line has no point. */
-export function join(lines: readonly Line[]): [number[], ...(number | null)[][]] {
-  const all = new Set<number>();
-  for (const line of lines) for (let i = 0; i < line.steps.length; i++) all.add(line.steps[i]);
-  const x = [...all].sort((a, b) => a - b);
-  const at = new Map(x.map((step, i) => [step, i]));
-  return [x, ...lines.map((line) => {
-    const column = new Array<number | null>(x.length).fill(null);
-    for (let i = 0; i < line.steps.length; i++) column[at.get(line.steps[i])!] = Number.isFinite(line.values[i]) ? line.values[i] : null;
-    return column;
-  })];
+  return Array.from(sums, (sum, i) => (Number.isFinite(values[i]) ? sum / weights[i] : NaN));
 }

@@ -1,4 +1,5 @@
 // One view: four panes, a head and a foot.
+import { comparePane } from "./compare";
 import { curvesPane } from "./curves";
 import { Desk, type Ask } from "./desk";
 import { h } from "./dom";
@@ -22,13 +23,16 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
 
   const map = mapPane(desk);
   const flags = flagsPane(desk);
+  const compare = comparePane(desk, map.look);
+  map.onLook(compare.request);
   const { sheet, toggle } = keySheet(desk);
   root.append(
-    ...header(desk, name),
+    ...header(desk, name, compare.keep),
     ...(ask ? [] : [h("div", { class: "ll-snapshot" }, "a snapshot: nothing here can be changed")]),
     h("div", { class: "ll-main" },
       h("div", { class: "ll-column" }, map.pane, prototypesPane(desk)),
       h("div", { class: "ll-column ll-right" }, curvesPane(desk), flags.pane)),
+    compare.pane,
     h("footer", { class: "ll-footer" }, ...keyHints(desk, toggle), h("span", { class: "ll-grow" }), historyBar(desk)),
     sheet, desk.announcer,
   );
@@ -45,6 +49,8 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
       if (can?.pause) desk.try("pause");
       else if (can?.resume) desk.try("resume");
     },
+    step: () => { if (store.status?.can.step) desk.try("step"); },
+    keep: () => { if (store.map?.n) compare.keep(); },
     escape: map.escape,
   }, toggle);
   return () => {

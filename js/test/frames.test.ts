@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { decode, decodeSnapshot, decodeSync, positions, type CurvesFrame, type Frame, type MapFrame, type PrototypesFrame } from "../src/frames";
+import { decode, decodeSnapshot, decodeSync, positions, type CurvesFrame, type Frame, type MapFrame, type Moment, type PrototypesFrame } from "../src/frames";
 
 const golden = join(import.meta.dirname, "../../tests/golden");
 const names = readdirSync(golden).filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -5));
@@ -40,12 +40,16 @@ function facts(frame: Frame): { [key: string]: unknown } {
     case "prototypes": return { ...frame, k: frame.names.length, distance: rows(frame.distance, frame.names.length), centroid: rows(frame.centroid, frame.n_dims) };
     case "flags": return { ...frame, ids: frame.flags.map((f) => f.id), states: frame.flags.map((f) => f.state), labels: frame.flags.map((f) => f.label), n_batches: frame.flags.map((f) => f.n_batches),
       measured: frame.flags.map((f) => (f.measures ?? []).map((m) => m.flag)), accepted: frame.flags.map((f) => f.accept), precision: frame.curve.precision };
+    case "moments": {
+      const of = <T>(pick: (one: Moment) => T) => frame.moments.map(pick);
+      return { ...frame, ids: of((one) => one.id), knn_accuracy: of((one) => one.knn_accuracy), xy: of((one) => plain(one.xy)), cell: of((one) => plain(one.cell)), is_query: of((one) => plain(one.is_query)) };
+    }
   }
 }
 
 describe("the golden files, which Python writes", () => {
   it("hold every kind of frame and a sync", () => {
-    expect(names.sort()).toEqual(expect.arrayContaining(["curves", "flags", "map", "prototypes", "status", "sync"]));
+    expect(names.sort()).toEqual(expect.arrayContaining(["curves", "flags", "map", "moments", "prototypes", "status", "sync"]));
   });
 
   it.each(names.filter((name) => name !== "sync"))("%s says what Python meant", (name) => {

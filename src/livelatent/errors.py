@@ -64,6 +64,10 @@ class ResumeError(LivelatentError, ValueError):
     """A run can't go on: its rows, buffer or sources have changed."""
 
 
+class SettingError(LivelatentError, ValueError):
+    """A learning rate or weight that can't be set in mid-run: out of range, or of a term that the stage has not."""
+
+
 class LabelError(LivelatentError, ValueError):
     """A label or prototype can't be used as asked: too few cells, or a name that is none."""
 

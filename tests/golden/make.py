@@ -19,8 +19,12 @@ from livelatent.session.state import (
     LatentMap,
     Mark,
     Measure,
+    Moment,
+    Moments,
     PrototypeView,
+    Settable,
     Status,
+    StreamHealth,
     Topic,
 )
 from livelatent.widget.frames import Frame, encode, encode_sync
@@ -46,6 +50,23 @@ STATUS = Status(
     n_cells=700,
     n_genes=765,
     can=Can(pause=True, stop=True),
+    health=StreamHealth(
+        cells_per_s=20480.5,
+        wait_share=0.25,
+        types=15.5,
+        batches=3.0,
+        lone_share=0.125,
+        groups_ready=1.0,
+        bytes_read=5_000_000_000,
+        minibatch_cells=256,
+    ),
+    settable=Settable(
+        stage="encoder",
+        learning_rate=0.5,
+        learning_rate_now=0.125,
+        weights=(("prediction", 1.0, 1.0), (HOSTILE[1], 0.5, 0.25)),
+        n_changes=3,
+    ),
     alarms=(HOSTILE[0],),
     notes=("no batch column: the batch term is off",),
     journal="blood.labels",
@@ -166,6 +187,40 @@ FLAGS = FlagList(
     ),
 )
 
+MOMENTS = Moments(
+    most=8,
+    moments=(
+        Moment(
+            id=2,
+            step=128,
+            epoch=3,
+            stage="encoder",
+            kept_at="2026-11-20T14:00:00+00:00",
+            layout=7,
+            values=((HOSTILE[1], "train", 0.5), ("prediction", "validation", float("nan"))),
+            knn_accuracy=0.875,
+            bounds=(-2.0, 2.0, 0.0, 1.0),
+            xy=np.array([[0, 65535], [32768, 1]], dtype=np.uint16),
+            cell=np.array([70000, 3], dtype=np.uint32),
+            is_query=np.array([1, 0], dtype=np.uint8),
+        ),
+        Moment(
+            id=5,
+            step=640,
+            epoch=7,
+            stage="</script>",
+            kept_at="2026-11-20T14:10:00+00:00",
+            layout=9,
+            values=(),
+            knn_accuracy=None,
+            bounds=(0.0, 1.0, 0.0, 1.0),
+            xy=np.array([[5, 6], [7, 8], [9, 10]], dtype=np.uint16),
+            cell=np.array([1, 2, 3], dtype=np.uint32),
+            is_query=np.array([0, 0, 0], dtype=np.uint8),
+        ),
+    ),
+)
+
 
 def _numbers(values: np.ndarray) -> list[Any]:
     return [None if value != value else value for value in values.tolist()]
@@ -235,6 +290,16 @@ EXPECT: dict[str, tuple[Topic, dict[str, Any]]] = {
             "measured": [[2048.0, None], []],
             "accepted": [HOSTILE[1], None],
             "precision": [None, 0.75, 0.5],
+        },
+    ),
+    "moments": (
+        MOMENTS,
+        {
+            "ids": [2, 5],
+            "xy": [[0, 65535, 32768, 1], [5, 6, 7, 8, 9, 10]],
+            "cell": [[70000, 3], [1, 2, 3]],
+            "is_query": [[1, 0], [0, 0, 0]],
+            "knn_accuracy": [0.875, None],
         },
     ),
 }

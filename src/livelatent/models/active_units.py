@@ -1,5 +1,6 @@
 """Which latent dimensions say anything about the cell."""
 
+import torch
 from torch import Tensor
 
 from livelatent.arrays import Bool, Float
@@ -9,6 +10,10 @@ ACTIVE_VARIANCE = 0.01
 
 ALARM_SHARE = 0.1
 """A model with a smaller share of active dimensions has collapsed."""
+
+
+ALARM_COSINE = 0.98
+"""Cells whose latents have a larger mean cosine with each other are one point to a model that sees directions only."""
 
 
 def active_units(mean: Float[Tensor, "cell latent"]) -> Bool[Tensor, " latent"]:
@@ -34,4 +39,22 @@ def collapse_alarm(n_active: int, n_latent: int) -> str | None:
         f"The posterior has collapsed: {n_active} of {n_latent} latent dimensions differ between cells, so the map, "
         'the prototypes and the flags mean little. Sum the reconstruction over genes (reconstruction="sum"), lower '
         "beta, or warm the KL up over more epochs."
+    )
+
+
+def mean_cosine(unit: Float[Tensor, "cell latent"]) -> float:
+    """Mean cosine between two different cells, of latents of length 1."""
+    n_cells = len(unit)
+    total = float(unit.double().sum(0).square().sum())
+    return (total - n_cells) / (n_cells * (n_cells - 1))
+
+
+def point_alarm(unit: Float[Tensor, "cell latent"]) -> str | None:
+    """What to tell a person where all cells have become one point; None where they have not."""
+    if len(unit) < 2 or not torch.isfinite(unit).all() or (cosine := mean_cosine(unit)) <= ALARM_COSINE:
+        return None
+    return (
+        f"The latent has collapsed: any two cells point the same way (mean cosine {cosine:.3f}), so the map, the "
+        "prototypes and the flags mean little. Lower the learning rate and train again from the start, or give the "
+        "cell-type term more weight than the batch term."
     )

@@ -1,6 +1,7 @@
 """CELLULAR, Models 1 to 3 of document 000: an encoder trained by three contrastive terms."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from livelatent.atlas.group_sums import group_sums
 from livelatent.atlas.passes import logs_of
 from livelatent.atlas.pca import pca
 from livelatent.errors import LabelError
+from livelatent.models.active_units import point_alarm
 from livelatent.models.augment import Augmentation
 from livelatent.models.cellular_config import CellularConfig, Encoder
 from livelatent.models.encoder import GeneSetSource, build_encoder, read_prior
@@ -24,7 +26,7 @@ from livelatent.models.losses.centroid import centroid
 from livelatent.models.losses.class_weights import Weights, class_weights
 from livelatent.models.losses.similarity import exponential_similarity
 from livelatent.models.losses.soft_nearest_neighbour import soft_nearest_neighbour
-from livelatent.models.model import Losses, Model
+from livelatent.models.model import Losses, Model, Verdict
 from livelatent.stream.minibatch import Minibatch
 from livelatent.train.stage import Stage
 
@@ -167,6 +169,7 @@ class Cellular(Model):
                 name="representation",
                 trains=("encoder.", "temperature"),
                 no_decay=("temperature",),
+                compares_cells=True,
                 weights={name: weight for name, weight in terms.items() if weight != 0},
                 epochs=config.epochs,
                 learning_rate=config.learning_rate,
@@ -208,7 +211,12 @@ class Cellular(Model):
         total = latent.sum() * 0
         for name, term in terms.items():
             total = total + stage.weights[name] * term
-        return Losses(terms, total, diagnostics)
+        return Losses(terms, total, diagnostics, cells={"latent": nn.functional.normalize(latent.detach())})
+
+    def verdict(self, cells: Mapping[str, Tensor]) -> Verdict:
+        """An alarm where all cells have become one point."""
+        alarm = point_alarm(cells["latent"])
+        return Verdict(alarms=() if alarm is None else (alarm,))
 
     def _representation_terms(
         self,

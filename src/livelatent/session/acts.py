@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy import ndarray
 
+from livelatent.session.acts_control import Controlled, control_acts
 from livelatent.session.acts_flags import flag_acts
 from livelatent.session.acts_place import Placing, acts_of_place
 from livelatent.session.acts_prototypes import prototype_acts
@@ -19,7 +20,7 @@ Drive = Literal["start", "pause", "resume", "stop"]
 
 
 @runtime_checkable
-class Asked(Placing, Protocol):
+class Asked(Placing, Controlled, Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 
     board: Board
@@ -64,6 +65,7 @@ def acts_of(session: Asked) -> dict[str, Act]:
         **acts_of_place(session),
         **flag_acts(board),
         **prototype_acts(session),
+        **control_acts(session),
     }
 
 

@@ -21,18 +21,20 @@ from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
 from livelatent.session.board import Board, Place, Saved
 from livelatent.session.board_flag import BoardFlag
-from livelatent.session.commands import Answer, Commands
+from livelatent.session.commands import Answer, CommandError, Commands
 from livelatent.session.finder import Finder
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.latent_finder import LatentFinder
 from livelatent.session.layout import LayoutWorker
-from livelatent.session.look import Eye
+from livelatent.session.look import Eye, labels_of
+from livelatent.session.moments import Album, MomentError
 from livelatent.session.pace import Pace
 from livelatent.session.sight import Sight
 from livelatent.session.standing import curves_of, status_of
-from livelatent.session.state import Curves, LatentMap, PrototypeView, Status, Topic
+from livelatent.session.state import Curves, LatentMap, Moment, PrototypeView, Status, Topic
 from livelatent.session.watched import LASTING, HasEye, Sees
 from livelatent.train.run import Run
+from livelatent.train.settings import Settings
 
 __all__ = ["LiveSession"]
 
@@ -47,6 +49,7 @@ LOOKS_BEFORE_FIND = 3
 LAYOUT_EVERY_S = 30.0
 LAYOUT_PART = 0.8
 """Of a look's cost; the rest is embedding."""
+STEP_TIMEOUT_S = 1.0
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
@@ -89,6 +92,7 @@ class LiveSession:
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
         self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
         self.sight.map.may_take_s = self._may_take_s
+        self.album = Album()
         self.commands = Commands(acts_of(self))
         self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run)
         self._lock = threading.RLock()
@@ -307,7 +311,8 @@ class LiveSession:
             status, seen = self.status(), self._status_seen
             if status != seen[0]:
                 self._status_seen = (status, seen[1] + 1)
-            key = (status.step, status.epoch, status.state, status.stage, len(self.sight.drift))
+            n_marks = len(self.run.history.marks)
+            key = (status.step, status.epoch, status.state, status.stage, len(self.sight.drift), n_marks)
             if key != self._curves_seen[0]:
                 self._curves_seen = (key, self._curves_seen[1] + 1)
             board, looks = self.board.version, self.sight.n_looks
@@ -317,6 +322,7 @@ class LiveSession:
                 "map": looks + board,
                 "prototypes": looks + board,
                 "flags": self.board.flags_version,
+                "moments": self.album.version,
             }
 
     def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
@@ -332,10 +338,12 @@ class LiveSession:
                 return self.prototypes()
             case "flags":
                 return self.board.flag_list()
+            case "moments":
+                return self.album.moments()
         raise ValueError(f"there is no topic {name!r}.")
 
     def topics(self) -> list[Topic]:
-        """All five, whole."""
+        """All of them, whole."""
         return [self.topic(name) for name in self.versions()]
 
     def status(self) -> Status:
@@ -412,6 +420,41 @@ class LiveSession:
         getattr(self.run, what)()
         self._wake.set()
         return self.run.status.state
+
+    def step(self) -> str:
+        """Train on one minibatch; the state the run is in then. A step that takes long is not waited for."""
+        state = self._own_run("stepped").step(timeout=STEP_TIMEOUT_S).state
+        self._wake.set()
+        return state
+
+    def set(
+        self, *, learning_rate: float | int | None = None, weights: Mapping[str, float | int] | None = None
+    ) -> Settings:
+        """Set learning rate and weights of the stage that trains, from the next step on."""
+        return self._own_run("set").set(learning_rate=learning_rate, weights=weights)
+
+    def _own_run(self, what: str) -> Run:
+        """The run, where training is ours."""
+        if not isinstance(self.run, Run):
+            raise CommandError(f"only a livelatent Run can be {what} from here; this view watches something else.")
+        return self.run
+
+    def keep(self) -> Moment:
+        """Keep the map as it is shown, with the step that it is of, to be held against another later.
+
+        Raises
+        ------
+        MomentError
+            If there is no map yet, it is kept already, or no more can be.
+        """
+        look = self.sight.look
+        if look is None:
+            raise MomentError("there is no map yet that could be kept.")
+        return self.album.keep(look, self.run.history, labels_of(look, self.atlas, self.query))
+
+    def drop_moment(self, moment_id: int) -> None:
+        """Forget a moment that was kept."""
+        self.album.drop(moment_id)
 
     def layout_sha256(self, layout: int) -> str | None:
         """What a lasso on this layout was drawn on; None for one long gone."""

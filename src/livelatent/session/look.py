@@ -24,6 +24,7 @@ __all__ = [
     "Predicted",
     "centroids_of",
     "empty_map",
+    "labels_of",
     "latent_map",
     "look_at",
     "nearest_cells",
@@ -113,9 +114,7 @@ def nearest_prototype(prototypes: Prototypes, latent: Float[ndarray, "cell laten
 
 def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> LatentMap:
     """The map of a look, with what the board knows of each cell."""
-    panel, places = look.panel, [(atlas, look.panel.rows)]
-    if query is not None:
-        places.append((query, panel.query_rows))
+    panel, places = look.panel, _places(look, atlas, query)
     label, label_names = _merged([(one.label[rows], tuple(one.label_names)) for one, rows in places])
     batch, batch_names = _merged([(one.batch[rows], tuple(one.batch_names)) for one, rows in places])
     given = board.given()
@@ -155,6 +154,17 @@ def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> L
         batch_names=batch_names,
         given_names=given_names,
     )
+
+
+def labels_of(look: Look, atlas: Atlas, query: Atlas | None) -> Int[ndarray, " cell"]:
+    """Label code of each cell of the panel over the names of both atlases, -1 for none."""
+    parts = [(one.label[rows], tuple(one.label_names)) for one, rows in _places(look, atlas, query)]
+    return _merged(parts)[0]
+
+
+def _places(look: Look, atlas: Atlas, query: Atlas | None) -> list[tuple[Atlas, ndarray]]:
+    own = [(atlas, look.panel.rows)]
+    return own if query is None else [*own, (query, look.panel.query_rows)]
 
 
 def empty_map(n_total: int) -> LatentMap:

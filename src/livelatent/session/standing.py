@@ -7,9 +7,11 @@ import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Board
+from livelatent.session.health import health_of, settable_of, training_alarms
 from livelatent.session.pace import Pace
 from livelatent.session.state import MARKS, Can, Curve, Curves, Mark, Status
 from livelatent.session.watched import Watched
+from livelatent.train.run import Run
 
 __all__ = ["curves_of", "status_of"]
 
@@ -56,8 +58,9 @@ def status_of(
             pause=state == "training",
             resume=state == "paused",
             stop=state in ("training", "paused"),
+            step=isinstance(run, Run) and state in ("ready", "paused", "stopped"),
         ),
-        alarms=(*failure, *status.alarms, *alarms),
+        alarms=(*failure, *training_alarms(run), *status.alarms, *alarms),
         notes=(*run.notes, *notes),
         journal=board.journals,
         vocabulary=board.vocabulary,
@@ -67,6 +70,8 @@ def status_of(
         layout_share=pace.cpu_share,
         # In whole seconds: ten times a second would be news each time.
         layout_next_s=None if next_s is None else float(math.ceil(next_s)),
+        health=health_of(run),
+        settable=settable_of(run),
     )
 
 

@@ -25,8 +25,12 @@ __all__ = [
     "LatentMap",
     "Mark",
     "Measure",
+    "Moment",
+    "Moments",
     "PrototypeView",
+    "Settable",
     "Status",
+    "StreamHealth",
     "Topic",
 ]
 
@@ -41,12 +45,45 @@ FlagState = Literal["open", "named", "dismissed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Can:
-    """Which of the four buttons would do something now."""
+    """Which of the buttons would do something now."""
 
     start: bool = False
     pause: bool = False
     resume: bool = False
     stop: bool = False
+    step: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamHealth:
+    """How the stream does, over about the last hundred minibatches."""
+
+    cells_per_s: float
+    wait_share: float
+    types: float
+    """Labels per minibatch."""
+    batches: float
+    """Batches (donors) per minibatch."""
+    lone_share: float | None
+    """Anchors without a positive, as a share of the minibatch; None where no term compares cells."""
+    groups_ready: float
+    """Share of the groups asked for ahead that were there in time."""
+    bytes_read: int
+    minibatch_cells: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settable:
+    """What may be set of the stage that trains."""
+
+    stage: str
+    learning_rate: float
+    """The stage's own; its warm-up and cosine go on from there."""
+    learning_rate_now: float
+    weights: tuple[tuple[str, float, float], ...]
+    """Name, weight in full, and weight as its schedule lets it count now."""
+    n_changes: int = 0
+    """Changes made so far, over all stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +119,8 @@ class Status:
     """How long until the next look may come; None while nothing trains."""
     placing: float | None = None
     """Share of all cells that have been placed on the map, while they are; None otherwise."""
+    health: StreamHealth | None = None
+    settable: Settable | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,6 +187,38 @@ class LatentMap:
             low, high = float(column.min()), float(column.max())
             ends += [low, high] if high > low else [low - 0.5, high + 0.5]
         return (ends[0], ends[1], ends[2], ends[3])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moment:
+    """The map as it was at one step, and how the model did then."""
+
+    id: int
+    step: int
+    epoch: int | None
+    """Epochs done by then; None before the first validation."""
+    stage: str
+    kept_at: str
+    """UTC, ISO 8601."""
+    layout: int
+    values: tuple[tuple[str, str, float], ...]
+    """Name, split and value of every curve up to that step: training's are means of its last points."""
+    knn_accuracy: float | None
+    """Share of labelled cells whose nearest neighbours in the latent have mostly their label; None without labels."""
+    bounds: tuple[float, float, float, float]
+    xy: UInt[ndarray, "cell 2"]
+    """Positions in 65,535ths of the bounds."""
+    cell: Int[ndarray, " cell"] | UInt[ndarray, " cell"]
+    is_query: Int[ndarray, " cell"] | UInt[ndarray, " cell"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """The moments kept, in the order in which they were."""
+
+    most: int = 0
+    """How many can be kept."""
+    moments: tuple[Moment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -248,5 +319,5 @@ class FlagList:
     flags: tuple[FlagView, ...] = ()
 
 
-Topic = Status | Curves | LatentMap | PrototypeView | FlagList
-"""One of the five things that are sent, each whole."""
+Topic = Status | Curves | LatentMap | PrototypeView | FlagList | Moments
+"""One of the things that are sent, each whole."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import threading
 from array import array
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ class History:
         self._values: dict[tuple[str, str], array[float]] = {}
         self._marks: list[tuple[int, str]] = []
         self._pending: list[tuple[int, str, str, Tensor]] = []
+        self._not_finite: tuple[int, str] | None = None
 
     def add(self, step: int, values: Mapping[str, Tensor | float], split: str) -> None:
         """One point on the curve of each named value."""
@@ -55,6 +57,11 @@ class History:
         with self._lock:
             return tuple(self._marks[start:])
 
+    @property
+    def not_finite(self) -> tuple[int, str] | None:
+        """Step and name of the first training value that was no number; None as far as values were fetched."""
+        return self._not_finite
+
     def names(self) -> tuple[tuple[str, str], ...]:
         """(term, split) of every curve, in order of first appearance."""
         with self._lock:
@@ -76,6 +83,8 @@ class History:
                 keep = int(np.searchsorted(np.array(steps, dtype=np.int64), step, side="right"))
                 del steps[keep:], self._values[key][keep:]
             self._marks = [mark for mark in self._marks if mark[0] <= step]
+            if self._not_finite is not None and self._not_finite[0] > step:
+                self._not_finite = None
 
     def save(self, path: Path) -> None:
         """Write all curves to one `.npz`."""
@@ -111,3 +120,5 @@ class History:
     def _append(self, step: int, name: str, split: str, value: float) -> None:
         self._steps.setdefault((name, split), array("I")).append(step)
         self._values.setdefault((name, split), array("f")).append(value)
+        if split == "train" and self._not_finite is None and not math.isfinite(value):
+            self._not_finite = (step, name)

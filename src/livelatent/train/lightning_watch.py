@@ -15,7 +15,8 @@ from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.anndata_atlas import AnnDataAtlas
 from livelatent.atlas.atlas import Atlas
 from livelatent.train.history import History
-from livelatent.train.run import RunStatus, State
+from livelatent.train.run import RunStatus
+from livelatent.train.run_status import Phase
 
 try:
     from lightning.pytorch import Callback
@@ -103,7 +104,7 @@ class LightningWatch(Callback):
         self._trainer: Any = None
         # Guards all below; waiters are told of every change.
         self._changed = threading.Condition()
-        self._state: State = "ready"
+        self._state: Phase = "ready"
         self._message = ""
         self._place = (0, 0, 0)
         self._cells_per_s = 0.0
@@ -272,7 +273,7 @@ class LightningWatch(Callback):
         if self._thread is not None:
             self._thread.join(10)
 
-    def _set(self, state: State) -> None:
+    def _set(self, state: Phase) -> None:
         self._state = state
         self._changed.notify_all()
 

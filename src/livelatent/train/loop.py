@@ -126,8 +126,8 @@ def train(
     state = TrainState.start(model, epochs) if state is None else state
     config = choose_stream(model, atlas, None, rows) if config is None else config
     on = resolve_device(device)
-    while (stage := state.stage) is not None:
-        yield from _train_stage(model, atlas, config, stage, state, rows, on)
+    while state.stage is not None:
+        yield from _train_stage(model, atlas, config, state.stage, state, rows, on)
     model.eval()
 
 
@@ -154,8 +154,9 @@ def _train_stage(
     checks = stream_for(model, atlas, held_out, dataclasses.replace(config, shuffle=False, balance=None), device=device)
     if state.position is not None:
         stream.check(state.position)
+    state.n_steps, index = stream.n_steps, state.stage_index
     with stream, checks:
-        while state.stage is stage:
+        while state.stage_index == index:
             epoch, loss_sum = state.epoch, torch.zeros((), device=device)
             goes_on = state.stage_epoch + 1 < stage.epochs
             minibatches = stream.minibatches(epoch, state.epoch_step, goes_on=goes_on)
@@ -163,6 +164,7 @@ def _train_stage(
                 pace.asks()
                 minibatch = codes.of_model(next(minibatches))
                 pace.got(minibatch.n_cells)
+                stage = state.stages[index]  # what is set in mid-run makes another of it
                 losses = _optimise(model, stage, optimizer, minibatch, state, config, stream.n_steps)
                 loss_sum += losses.total.detach()
                 state.step, state.epoch_step = state.step + 1, state.epoch_step + 1

@@ -3,86 +3,39 @@
 import asyncio
 import atexit
 import contextlib
-import json
 import threading
 import time
-import uuid
-from collections.abc import Generator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from livelatent import atomic
 from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.foreign import open_foreign
-from livelatent.atlas.layout import beside
-from livelatent.errors import LivelatentError, ResumeError, StoreError
+from livelatent.errors import ResumeError, SettingError
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to, load_model
-from livelatent.paths import is_address
 from livelatent.stream.health import Health
 from livelatent.stream.plan import StreamConfig
-from livelatent.stream.position import hash_rows
+from livelatent.train.control import Control
 from livelatent.train.devices import cpu_threads, device_of, resolve_device
 from livelatent.train.history import History
 from livelatent.train.loop import Step, choose_stream, train
+from livelatent.train.run_folder import fresh_folder, holds_run, read_kept, write_kept
+from livelatent.train.run_status import RunStatus, Snapshot
+from livelatent.train.settings import Change, Settings, changed
+from livelatent.train.stage import Stage
 from livelatent.train.state import TrainState
 from livelatent.train.turnstile import Turnstile
 
-FORMAT = 1
+__all__ = ["Run", "RunStatus", "Snapshot"]
+
 SAVE_EVERY_S = 300.0
 SAVE_APART_S = 1.0
 """Epochs shorter than this share a save: on small atlases syncing each to disk took longer than training it."""
 PAUSE_TIMEOUT_S = 1.0
-
-State = Literal["ready", "training", "paused", "stopping", "done", "stopped", "failed", "latent"]
-"""The last is no run's: a latent that is there already, where nothing trains (`session/given.py`)."""
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """A run as it is now."""
-
-    state: State
-    stage: str
-    """The present stage; the last one when all is done."""
-    epoch: int
-    """Epochs done, over all stages."""
-    epochs: int
-    """Epochs of the whole run; fewer once a stage has stopped early."""
-    step: int
-    cells_per_s: float
-    wait_share: float
-    """Share of the time that training waits for the stream."""
-    message: str
-    """Why it failed, or what was said at the end."""
-    health: Health = field(default_factory=Health)
-    """Of the stream that it trains on."""
-    alarms: tuple[str, ...] = ()
-    """What the model said is wrong with it when it was validated last, such as a collapsed posterior."""
-
-    def __repr__(self) -> str:
-        text = f"{self.state}: epoch {self.epoch} of {self.epochs}, step {self.step:,} ({self.stage})"
-        if self.cells_per_s:
-            text += f", {self.cells_per_s:,.0f} cells/s, {self.wait_share:.0%} of the time waiting for data"
-        if self.health.types:
-            text += f", {self.health.types:.0f} labels and {self.health.batches:.0f} batches a minibatch"
-        if self.health.lone_cells >= 0.5:
-            text += f", {self.health.lone_cells:.0f} of its cells alone with their label"
-        return f"RunStatus({'. '.join((text, *filter(None, (self.message,)), *self.alarms))})"
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy of the model in evaluation mode, taken between two steps."""
-
-    step: int
-    epoch: int
-    model: Model
+SET_TIMEOUT_S = 1.0
+"""What is set holds from the next step on; nobody waits longer for that step to end."""
 
 
 class Run:
@@ -121,7 +74,7 @@ class Run:
         memory: int | str | None = None,
     ) -> None:
         self.atlas = atlas
-        self.folder = _fresh_folder(atlas) if folder is None else Path(folder)
+        self.folder = fresh_folder(atlas) if folder is None else Path(folder)
         self.device = resolve_device(device)
         self.epochs = epochs
         self.rows = None if rows is None else as_rows(rows, atlas.n_cells)
@@ -129,26 +82,25 @@ class Run:
         self.history = History()
         self._model = model
         self._state = TrainState.start(model, epochs)
-        self._phase: State = "ready"
+        self._control = Control()
         self._message = ""
         self._pace = (0.0, 0.0)
         self._health = Health()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._turnstile = Turnstile()
-        # Guards `_phase`; its waiters are told of every change.
-        self._changed = threading.Condition()
         self._saved_at = 0.0
+        self._saved: tuple[int, int] | None = None
+        """Step and number of changes that were saved last."""
         self._is_resumed = False
 
     @property
     def status(self) -> RunStatus:
         """Where the run stands: a frozen copy."""
-        state, stages = self._state, self._state.stages
-        stage = stages[min(state.stage_index, len(stages) - 1)]
+        state = self._state
         return RunStatus(
-            self._phase,
-            stage.name,
+            self._control.phase,
+            self.stage.name,
             state.epoch,
             state.epochs,
             state.step,
@@ -157,6 +109,17 @@ class Run:
             self._health,
             state.alarms,
         )
+
+    @property
+    def stage(self) -> Stage:
+        """The present stage, the last one when all is done: its learning rate and weights as they were set."""
+        state = self._state
+        return state.stages[min(state.stage_index, len(state.stages) - 1)]
+
+    @property
+    def settings(self) -> Settings:
+        """Learning rate and loss weights as of now, and what was set so far."""
+        return self._state.settings
 
     @property
     def model(self) -> Model:
@@ -178,24 +141,28 @@ class Run:
         ResumeError
             If the folder holds another run.
         """
-        with self._changed:
-            if self._phase in ("training", "paused"):
-                self._set("training")
+        self._start("training")
+
+    def _start(self, phase: Literal["training", "paused"]) -> None:
+        control = self._control
+        with control.changed:
+            if control.phase in ("training", "paused"):
+                control.set(phase)
                 return
-            if self._phase == "stopping":
+            if control.phase == "stopping":
                 raise RuntimeError("the run is stopping; call run.wait() first.")
-            if self._phase in ("done", "failed"):
+            if control.phase in ("done", "failed"):
                 raise RuntimeError(
-                    f"this run is {self._phase}. Make a new Run to train on, "
+                    f"this run is {control.phase}. Make a new Run to train on, "
                     f"or go on from its last saved state with Run.resume({str(self.folder)!r})."
                 )
-            if self._phase == "ready" and not self._is_resumed and (self.folder / "config.json").exists():
+            if control.phase == "ready" and not self._is_resumed and holds_run(self.folder):
                 raise ResumeError(
                     f"{self.folder} holds a run already. Go on with it by Run.resume({str(self.folder)!r}), "
                     "or name another folder."
                 )
             self._error, self._message = None, ""
-            self._set("training")
+            control.set(phase)
         self._thread = threading.Thread(target=self._work, name="livelatent-train", daemon=True)
         # A daemon thread inside torch may crash an interpreter that is going away, so it is stopped first.
         atexit.register(self._stop_at_exit)
@@ -203,9 +170,7 @@ class Run:
 
     def pause(self) -> None:
         """Stop after the present step and save; returns when training stands still, or after a second."""
-        with self._changed:
-            if self._phase == "training":
-                self._set("paused")
+        self._control.move("paused", out_of=("training",))
         self._turnstile.wait_outside(PAUSE_TIMEOUT_S)
 
     def resume(self: "Run | str | Path") -> "Run":
@@ -220,16 +185,61 @@ class Run:
         """
         if not isinstance(self, Run):
             return _open_run(Path(self))
-        with self._changed:
-            if self._phase == "paused":
-                self._set("training")
+        self._control.move("training", out_of=("paused",))
         return self
+
+    def step(self, timeout: float | int | None = None) -> RunStatus:
+        """Train on exactly one minibatch and stand still again; a run that was not started begins paused.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the step; None until it is done.
+
+        Raises
+        ------
+        RuntimeError
+            If the run trains, is stopping, is done or has failed.
+        """
+        if self._control.phase == "training":
+            raise RuntimeError("the run trains step after step already; call run.pause() first.")
+        self._start("paused")
+        self._control.grant_step(timeout, lambda: self._is_alive)
+        return self.status
+
+    def set(
+        self, *, learning_rate: float | int | None = None, weights: Mapping[str, float | int] | None = None
+    ) -> Settings:
+        """Set learning rate and loss weights of the present stage, from the next step on; schedules stay.
+
+        What is set is a mark in the history, and is kept with the run. It is the stage's own rate, which its warm-up
+        rises to and its cosine falls from, and weights in full. Later stages keep theirs.
+
+        Raises
+        ------
+        SettingError
+            If the stage has no such term, a value can't train, or nothing trains any more.
+
+        Examples
+        --------
+        >>> run.set(learning_rate=5e-4, weights={"batch": 0.2})  # doctest: +SKIP
+        """
+        stage, phase = self._state.stage, self._control.phase
+        if stage is None or phase in ("done", "failed"):
+            raise SettingError(f"the run is {phase}: there is no step left that a setting could change.")
+        change = Change(stage=stage.name, learning_rate=learning_rate, weights=dict(weights or {}))
+        changed(stage, change)
+        if not self._is_alive:
+            self._apply(change)
+        else:
+            self._control.ask(change, SET_TIMEOUT_S)
+            if not self._is_alive:
+                self._obey()  # it ended without having looked
+        return self.settings
 
     def stop(self) -> None:
         """End after the present step, with everything saved; `start` goes on from there."""
-        with self._changed:
-            if self._phase in ("training", "paused"):
-                self._set("stopping")
+        self._control.move("stopping", out_of=("training", "paused"))
 
     def wait(self, timeout: float | int | None = None) -> RunStatus:
         """Wait until the run has ended, or for `timeout` seconds; an interrupt (Ctrl-C, or the notebook's) stops it.
@@ -243,7 +253,7 @@ class Run:
         """
         thread = self._thread
         if thread is None:
-            if self._phase == "ready":
+            if self._control.phase == "ready":
                 raise RuntimeError("the run was not started, so there is nothing to wait for: call run.start() first.")
             return self.status
         end = None if timeout is None else time.monotonic() + timeout
@@ -286,11 +296,6 @@ class Run:
     def _is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _set(self, phase: State) -> None:
-        with self._changed:
-            self._phase = phase
-            self._changed.notify_all()
-
     def _work(self) -> None:
         try:
             with (
@@ -299,27 +304,25 @@ class Run:
             ):
                 self._begin()
                 self._train()
+                self._obey()
                 with self._turnstile.step():
                     self._model.eval()
                 self._save()
                 self._model.save(self.folder / "model")
-            self._set("done" if self._state.stage is None else "stopped")
+            self._control.set("done" if self._state.stage is None else "stopped")
         except BaseException as error:
             self._error = error
             self._message = f"{type(error).__name__}: {error}"
             with contextlib.suppress(Exception):
                 self._model.eval()
-            self._set("failed")
+            self._control.set("failed")
         finally:
             atexit.unregister(self._stop_at_exit)
 
     def _begin(self) -> None:
-        if not (self.folder / "config.json").exists():
-            # The model's folder first: config.json says that a run is here, so it comes last.
+        if not holds_run(self.folder):
             self._model.save(self.folder / "model")
-            if self.rows is not None:
-                atomic.write_bytes(self.folder / "rows.i64", self.rows.astype("<i8").tobytes())
-            atomic.write_json(self.folder / "config.json", self._config())
+            write_kept(self.folder, self.atlas, self.epochs, self.stream, self.device, self.rows)
         if self._state.step == 0:
             self._save()
             self.history.mark(0, f"stage {self._state.stages[0].name}")
@@ -342,13 +345,32 @@ class Run:
             steps.close()  # type: ignore[attr-defined]
 
     def _may_go_on(self) -> bool:
-        if self._phase == "paused":
-            # Who pauses may well go home.
-            self._save()
-        with self._changed:
-            while self._phase == "paused":
-                self._changed.wait()
-            return self._phase == "training"
+        while True:
+            if self._control.phase == "paused" and self._saved != self._progress:
+                # Who pauses may well go home.
+                self._save()
+            turn = self._control.turn()
+            if turn != "set":
+                return turn == "step"
+            self._obey()
+
+    def _obey(self) -> None:
+        """Set what was asked for."""
+        while (change := self._control.next_change()) is not None:
+            self._apply(change)
+            self._control.has_set()
+
+    def _apply(self, change: Change) -> None:
+        stage, step = self._state.stage, self._state.step
+        if stage is None or stage.name != change.stage:
+            # Its last step was under way when it was asked for.
+            self.history.mark(step, f"not set: the stage {change.stage} had ended")
+        elif words := self._state.apply(change):
+            self.history.mark(step, words)
+
+    @property
+    def _progress(self) -> tuple[int, int]:
+        return self._state.step, len(self._state.changes)
 
     def _record(self, step: Step) -> None:
         self.history.add(step.number, {**step.terms, **step.metrics}, "train")
@@ -356,28 +378,13 @@ class Run:
             self.history.add(step.number, step.validation, "validation")
         self._pace = (step.cells_per_s, step.wait_share)
         self._health = step.health
+        self._control.has_stepped()
 
     def _save(self) -> None:
         # History first: what is newer than the state is cut when the run goes on.
         self.history.save(self.folder / "history.npz")
         self._state.save(self.folder)
-        self._saved_at = time.monotonic()
-
-    def _config(self) -> dict[str, Any]:
-        from livelatent import __version__
-
-        return {
-            "format": FORMAT,
-            "version": __version__,
-            "atlas": str(self.atlas.path),
-            "atlas_uuid": self.atlas.uuid,
-            "atlas_asked": self.atlas.asked,
-            "epochs": self.epochs,
-            "device": str(self.device),
-            "stream": self.stream.to_dict(),
-            "rows_sha256": None if self.rows is None else hash_rows(self.rows),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        self._saved_at, self._saved = time.monotonic(), self._progress
 
     def _stop_at_exit(self) -> None:
         self.stop()
@@ -385,66 +392,15 @@ class Run:
             self._thread.join(10)
 
 
-def _fresh_folder(atlas: Atlas) -> Path:
-    if not isinstance(atlas.path, Path):
-        raise StoreError(
-            f"{atlas.path} is remote, so no run is kept beside it. Name a folder on this machine: "
-            'Run(model, atlas, folder="my-run").'
-        )
-    return beside(atlas.path, "runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-
-
 def _open_run(folder: Path) -> Run:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise ResumeError(
-                f"{folder}: a run of format {config['format']!r}; this version of livelatent reads format {FORMAT}. "
-                "Resume with the version that wrote it."
-            )
-        stream = StreamConfig.from_dict(config["stream"])
-        epochs, uuid_then, device = config["epochs"], str(config["atlas_uuid"]), str(config["device"])
-        rows = None
-        if config["rows_sha256"] is not None:
-            rows = np.frombuffer((folder / "rows.i64").read_bytes(), dtype="<i8").astype(np.int64)
-            if hash_rows(rows) != config["rows_sha256"]:
-                raise ResumeError(f"{folder}: rows.i64 does not match its sha256; it is damaged. Start a new run.")
-    except FileNotFoundError as error:
-        raise ResumeError(
-            f"{folder} holds no run that was saved: there is no {Path(error.filename).name}. Name the folder that "
-            "`run.folder` gave, or start a new run."
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, LivelatentError):
-            raise
-        raise ResumeError(f"{folder}: config.json can't be read ({error!r}). Start a new run.") from error
-    atlas = _open_atlas(folder, str(config["atlas"]), uuid_then, config.get("atlas_asked"))
+    kept = read_kept(folder)
     model = load_model(folder / "model")
-    if device.startswith("cuda"):
-        device = "auto"  # another machine may have none
-    run = Run(model, atlas, epochs, folder, stream, device, rows=rows)
+    run = Run(model, kept.atlas, kept.epochs, folder, kept.stream, kept.device, rows=kept.rows)
     run._is_resumed = True
     run._state.restore(folder)
     if (folder / "history.npz").exists():
         run.history = History.load(folder / "history.npz")
         run.history.cut(run._state.step)
-    run._phase = "done" if run._state.stage is None else "ready"
+    if run._state.stage is None:
+        run._control.set("done")
     return run
-
-
-def _open_atlas(folder: Path, named: str, uuid_then: str, asked: dict[str, Any] | None) -> Atlas:
-    if is_address(named):
-        atlas = Atlas.open(named)
-        if atlas.uuid == uuid_then:
-            return atlas
-    path = Path(named)
-    # The store may have moved together with its runs: NAME.runs/ID lies beside it.
-    for candidate in (path, folder.absolute().parent.parent / path.name):
-        if candidate.exists():
-            atlas = Atlas.open(candidate) if asked is None else open_foreign(candidate, **asked)
-            if atlas.uuid == uuid_then:
-                return atlas
-    raise ResumeError(
-        f"{folder}: the store that the run trains on ({named}, uuid {uuid_then}) is not there any more, or another "
-        "stands in its place. Put it back, or start a new run."
-    )

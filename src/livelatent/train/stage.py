@@ -40,6 +40,9 @@ class Stage:
     watches: str = "loss"
     """What patience watches in the validation: the total, or one term or metric by name; lower is better."""
     rows: Literal["labelled", "all"] = "labelled"
+    compares_cells: bool = False
+    """Whether its terms hold cells of one label against each other, so that a cell alone with its label in the
+    minibatch, an anchor without a positive, teaches nothing."""
     moves_latent: bool = True
     """Whether the latent is another one afterwards; what needs the latent only may leave such stages at the end out."""
 

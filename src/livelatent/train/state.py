@@ -17,6 +17,7 @@ from livelatent.errors import ResumeError
 from livelatent.models.model import Model
 from livelatent.models.weights import hash_tensors
 from livelatent.stream.position import Position
+from livelatent.train.settings import Change, Settings, changed, in_words, settings_of
 from livelatent.train.stage import Stage
 
 FORMAT = 1
@@ -51,6 +52,10 @@ class TrainState:
     """What the model said is wrong with it when it was validated last."""
     best_alarms: tuple[str, ...] = ()
     """The same in the epoch of the lowest validation loss."""
+    changes: tuple[Change, ...] = ()
+    """What was set in mid-run, in order; `stages` hold it already."""
+    n_steps: int = 0
+    """Steps of an epoch of the present stage; 0 before its first."""
     optimizer: torch.optim.Adam | None = None
     position: Position | None = None
     _saved_optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -82,6 +87,36 @@ class TrainState:
         """Epochs of the whole run, if no stage stops early from now on."""
         ahead = sum(stage.epochs for stage in self.stages[self.stage_index :])
         return self.epoch - self.stage_epoch + ahead
+
+    @property
+    def settings(self) -> Settings:
+        """Learning rate and weights as of now; of the last stage when all is done."""
+        stage = self.stages[min(self.stage_index, len(self.stages) - 1)]
+        epoch = self.stage_epoch + self.epoch_step / max(self.n_steps, 1)
+        return settings_of(stage, epoch, self.changes)
+
+    def apply(self, change: Change) -> str:
+        """Make a change from the next step on; what it changed in words, empty where it changed nothing.
+
+        Raises
+        ------
+        SettingError
+            If the present stage can't take it.
+        """
+        before = self.stage
+        assert before is not None
+        after = changed(before, change)
+        words = in_words(before, after)
+        if words:
+            self._replace(self.stage_index, after)
+            self.changes = (*self.changes, dataclasses.replace(change, step=self.step))
+        if before.weights != after.weights and before.watches == "loss":
+            # A total of other weights can't be held against the lowest so far.
+            self.best_loss, self.best_epoch, self.best, self.best_alarms = math.inf, self.stage_epoch, {}, ()
+        return words
+
+    def _replace(self, index: int, stage: Stage) -> None:
+        self.stages = (*self.stages[:index], stage, *self.stages[index + 1 :])
 
     def prepare(self, device: torch.device) -> torch.optim.Adam:
         """Move to `device`; the present stage's optimiser, with what it had gathered when it was saved."""
@@ -126,7 +161,7 @@ class TrainState:
             self.alarms = self.best_alarms
         self.stage_index, self.stage_epoch = self.stage_index + 1, 0
         self.best_loss, self.best_epoch, self.best, self.best_alarms = math.inf, 0, {}, ()
-        self.optimizer, self.position = None, None
+        self.optimizer, self.position, self.n_steps = None, None, 0
 
     def save(self, folder: Path) -> None:
         """Write `state.safetensors`, which holds everything, and `state.json`, its facts for people and views.
@@ -152,6 +187,7 @@ class TrainState:
             "best_epoch": self.best_epoch,
             "alarms": list(self.alarms),
             "best_alarms": list(self.best_alarms),
+            "changes": [change.to_dict() for change in self.changes],
             "position": None if self.position is None else json.loads(self.position.to_json()),
             "sha256": hash_tensors(tensors),
         }
@@ -196,6 +232,11 @@ class TrainState:
             # Not in the files of 0.1's first weeks, whose models had nothing to say.
             self.alarms = tuple(map(str, facts.get("alarms", ())))
             self.best_alarms = tuple(map(str, facts.get("best_alarms", ())))
+            # Nor could anything be set in mid-run then.
+            self.changes = tuple(map(Change.from_dict, facts.get("changes", ())))
+            index = {stage.name: number for number, stage in enumerate(self.stages)}
+            for change in self.changes:
+                self._replace(index[change.stage], changed(self.stages[index[change.stage]], change))
             place = facts["position"]
             self.position = None if place is None else Position.from_json(json.dumps(place))
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:

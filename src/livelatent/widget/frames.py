@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from livelatent.session.state import Curves, FlagList, LatentMap, PrototypeView, Status, Topic
+from livelatent.session.state import Curves, FlagList, LatentMap, Moments, PrototypeView, Status, Topic
 
 PROTOCOL = 1
 U16_NONE = 65535
@@ -46,6 +46,8 @@ def encode(topic: Topic, seq: int, held: LatentMap | None = None) -> Frame:
             header, buffers = _prototypes(topic)
         case FlagList():
             header = _flags(topic)
+        case Moments():
+            header, buffers = _moments(topic)
     return Frame({"kind": KINDS[type(topic)], "seq": seq, **finite(header)}, buffers)
 
 
@@ -55,6 +57,7 @@ KINDS: dict[type, str] = {
     LatentMap: "map",
     PrototypeView: "prototypes",
     FlagList: "flags",
+    Moments: "moments",
 }
 
 
@@ -196,3 +199,16 @@ def _flags(flags: FlagList) -> dict[str, Any]:
         },
         "flags": [{**asdict(flag), "n_batches": flag.n_batches or len(flag.batches)} for flag in flags.flags],
     }
+
+
+def _moments(album: Moments) -> tuple[dict[str, Any], list[bytes]]:
+    facts = ("id", "step", "epoch", "stage", "kept_at", "layout", "values", "knn_accuracy", "bounds")
+    headers = [{**{name: getattr(one, name) for name in facts}, "n": len(one.cell)} for one in album.moments]
+    buffers = []
+    for one in album.moments:
+        buffers += [
+            one.xy.astype("<u2").tobytes(),
+            one.cell.astype("<u4").tobytes(),
+            one.is_query.astype("u1").tobytes(),
+        ]
+    return {"most": album.most, "moments": headers}, buffers

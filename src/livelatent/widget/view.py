@@ -15,7 +15,7 @@ from livelatent.session.board_flag import BoardFlag
 from livelatent.session.live import LiveSession
 from livelatent.session.out import board_table
 from livelatent.session.picture import thumbnail
-from livelatent.session.state import Status
+from livelatent.session.state import Moment, Status
 from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
 from livelatent.widget.export import shown_topics, write_html, write_picture
@@ -173,6 +173,15 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             If `column` came with the data.
         """
         self.session.atlas.write_labels(column)
+
+    def keep(self) -> Moment:
+        """Keep the map as it is shown, to be held against another moment of training or against now."""
+        return self.session.keep()
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments kept."""
+        return self.session.album.moments().moments
 
     def to_html(self, path: str | Path, *, anonymise: bool = False) -> Path:
         """Write the view as one page that opens from disk with no network.

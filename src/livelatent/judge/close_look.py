@@ -79,6 +79,7 @@ class CloseLook:
             ),
             centroid=centroid,
             quality=quality,
+            nearest_cells=int(prototypes.count[order[0]]),
         )
 
     def _shared(self) -> tuple[ndarray, ndarray, list[str]]:

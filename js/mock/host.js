@@ -78,6 +78,7 @@ const commands = {
   },
   dismiss: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "dismissed"; },
   reopen: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "open"; },
+  budget: ({ share }) => { run.share = share; return { share }; },
   merge: ({ flags }) => {
     const [first, ...rest] = flags.map((id) => run.flags.find((one) => one.id === id));
     first.n_cells += rest.reduce((n, one) => n + one.n_cells, 0);

@@ -9,18 +9,19 @@ export function nameOf(names: readonly string[], code: number): string | null {
 
 export interface StatusFrame {
   kind: "status"; seq: number;
-  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed";
+  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed" | "latent";
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
   can: { start: boolean; pause: boolean; resume: boolean; stop: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
   n_saved: number; n_undo: number; n_redo: number;
+  layout_share?: number; layout_next_s?: number | null; placing?: number | null;
 }
 
 export interface Series { name: string; split: "train" | "validation"; start: number; n: number; steps: Uint32Array; values: Float32Array }
 export interface Mark { step: number; text: string }
-export interface CurvesFrame { kind: "curves"; seq: number; series: Series[]; marks: Mark[] }
+export interface CurvesFrame { kind: "curves"; seq: number; series: Series[]; marks: Mark[]; marks_start?: number }
 
 export interface MapFrame {
   kind: "map"; seq: number; n: number; n_total: number; bounds: [number, number, number, number];
@@ -66,8 +67,8 @@ export interface SyncFrame { kind: "sync"; proto: number; view: string; seq: num
 type Header = { kind: string; [key: string]: any };
 export type Bytes = DataView | ArrayBuffer | Uint8Array;
 
-/** One frame, or null for a kind that this version does not know. */
-export function decode(header: Header, buffers: readonly Bytes[]): Frame | null {
+/** One frame, or null for a kind that this version does not know; `held` is the map that a map's `kept` columns are in. */
+export function decode(header: Header, buffers: readonly Bytes[], held: MapFrame | null = null): Frame | null {
   const reader = new Reader(header.kind, buffers);
   switch (header.kind) {
     case "status":
@@ -81,10 +82,14 @@ export function decode(header: Header, buffers: readonly Bytes[]): Frame | null 
     }
     case "map": {
       const n = header.n as number;
+      const kept: string[] = header.kept ?? [];
+      if (kept.length && (held?.panel !== header.panel || held?.n !== n)) throw new Error("map: it leaves out what is not held.");
+      const column = <K extends keyof MapFrame>(name: K, read: (n: number) => MapFrame[K], length = n) => (kept.includes(name) ? held![name] : read(length));
       const frame = {
         panel: 0, n_query: 0, given_names: [], ...header,
-        xy: reader.u16(2 * n), cell: reader.u32(n), label: reader.u16(n), predicted: reader.u16(n), batch: reader.u16(n),
-        p_value: reader.f32(n), flag: reader.u16(n), is_query: reader.u8(n), given: reader.u16(n),
+        xy: column("xy", reader.u16, 2 * n), cell: column("cell", reader.u32), label: column("label", reader.u16), predicted: column("predicted", reader.u16),
+        batch: column("batch", reader.u16), p_value: column("p_value", reader.f32), flag: column("flag", reader.u16), is_query: column("is_query", reader.u8),
+        given: column("given", reader.u16),
       };
       reader.done();
       return frame as unknown as MapFrame;

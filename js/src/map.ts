@@ -1,4 +1,5 @@
 // The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
+import { budgetLine } from "./budget";
 import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
 import { colourCells, modes, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
@@ -42,7 +43,7 @@ export function mapPane(desk: Desk) {
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
       colourLabel, h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
-    h("div", { class: "ll-stage-frame" }, stage, bar.bar));
+    h("div", { class: "ll-stage-frame" }, stage, bar.bar), budgetLine(desk));
 
   let frame: MapFrame | null = null;
   let from: Float32Array = new Float32Array();
@@ -60,6 +61,7 @@ export function mapPane(desk: Desk) {
   let selected: Selection | null = null;
   let coloured: Coloured | null = null;
   let every = 1;
+  let strain = 0; // paints in a row that took too long; negative: that leave room for twice the cells
   let is_visible = true;
   let dark = false;
   let renderer: PointRenderer = makeRenderer(onLost);
@@ -135,7 +137,7 @@ export function mapPane(desk: Desk) {
   const recolour = () => {
     const emphasis: Emphasis = { focus, selected: mask };
     coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks()) : null;
-    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
+    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
     over.show({ frame, from, to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
@@ -152,7 +154,7 @@ export function mapPane(desk: Desk) {
     say(small, frame ? caption(frame) : "");
     empty.hidden = frame !== null && frame.n > 0;
     const state = store.status?.state;
-    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
+    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" || state === "latent" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
     bar.paint();
   };
 
@@ -177,9 +179,17 @@ export function mapPane(desk: Desk) {
     const point_px = Math.max(1.3, 7.4 - 1.15 * Math.log10(Math.max(10, frame?.n ?? 10))) * Math.min(2, Math.max(0.8, zoom ** 0.35));
     renderer.draw({ camera, size, dpr: devicePixelRatio || 1, mix, point_px, background: word(hex(desk.ink("--ll-bg"))), every });
     const took = performance.now() - began;
-    // Plain cells are thinned where painting is slow; flagged, selected and focused ones never.
-    if (took > SLOW_MS && every < 16) { every *= 2; if (frame) say(small, caption(frame)); }
+    strain = took > SLOW_MS ? Math.max(strain, 0) + 1 : every > 1 && took < SLOW_MS / 3 ? Math.min(strain, 0) - 1 : 0;
+    if (strain > 1 || strain < -9) adapt();
     over.place({ camera, size, mix });
+  };
+
+  /** Where painting is slow: another renderer, then fewer of the plain cells; flagged, selected, rare ones are all kept. */
+  const adapt = () => {
+    if (strain > 1 && renderer.name === "webgl2") onLost();
+    else every = strain > 1 ? Math.min(16, 2 * every) : every / 2;
+    strain = 0;
+    if (frame) say(small, caption(frame));
   };
 
   const caption = (held: MapFrame): string => [

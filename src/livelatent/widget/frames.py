@@ -4,6 +4,7 @@ A frame is a JSON header and little-endian buffers. Both sides test against `tes
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,8 +26,14 @@ class Frame:
     buffers: list[bytes]
 
 
-def encode(topic: Topic, seq: int) -> Frame:
-    """One topic as a message."""
+def encode(topic: Topic, seq: int, held: LatentMap | None = None) -> Frame:
+    """One topic as a message.
+
+    Parameters
+    ----------
+    held
+        The map that the browser holds: columns of the same cells that have not changed are left out.
+    """
     buffers: list[bytes] = []
     match topic:
         case Status():
@@ -34,7 +41,7 @@ def encode(topic: Topic, seq: int) -> Frame:
         case Curves():
             header, buffers = _curves(topic)
         case LatentMap():
-            header, buffers = _map(topic)
+            header, buffers = _map(topic, held)
         case PrototypeView():
             header, buffers = _prototypes(topic)
         case FlagList():
@@ -74,10 +81,15 @@ def finite(value: Any) -> Any:
 
 def quantised(xy: ndarray, bounds: tuple[float, float, float, float]) -> ndarray:
     """Positions as u16 over the bounds: 1/100 of a pixel on a map of 640 pixels (WIDGET.md, section 2)."""
-    low = np.array(bounds[0::2])
-    width = np.array(bounds[1::2]) - low
-    scaled = np.rint((xy.astype(np.float64) - low) / width * 65535)
-    result: ndarray = np.clip(scaled, 0, 65535).astype("<u2")
+    result = np.empty(xy.shape, "<u2")
+    # Axis by axis and in place: a million cells take 20 ms, as one expression 45.
+    for axis, (low, high) in enumerate((bounds[:2], bounds[2:])):
+        scaled = np.subtract(xy[:, axis], low, dtype=np.float64)
+        scaled /= high - low
+        scaled *= 65535
+        np.rint(scaled, out=scaled)
+        np.clip(scaled, 0, 65535, out=scaled)
+        result[:, axis] = scaled
     return result
 
 
@@ -99,10 +111,30 @@ def _curves(curves: Curves) -> tuple[dict[str, Any], list[bytes]]:
             {"name": curve.name, "split": curve.split, "start": curve.start, "n": len(curve.steps)},
         )
         buffers += [curve.steps.astype("<u4").tobytes(), curve.values.astype("<f4").tobytes()]
-    return {"series": series, "marks": [asdict(mark) for mark in curves.marks]}, buffers
+    marks = [{"step": mark.step, "text": mark.text} for mark in curves.marks]
+    return {
+        "series": series,
+        "marks": marks,
+        **({"marks_start": curves.marks_start} if curves.marks_start else {}),
+    }, buffers
 
 
-def _map(latent_map: LatentMap) -> tuple[dict[str, Any], list[bytes]]:
+MAP_COLUMNS: dict[str, Callable[[LatentMap], bytes]] = {
+    "xy": lambda shown: quantised(shown.xy, shown.bounds).tobytes(),
+    "cell": lambda shown: shown.cell.astype("<u4").tobytes(),
+    "label": lambda shown: _codes(shown.label),
+    "predicted": lambda shown: _codes(shown.predicted),
+    "batch": lambda shown: _codes(shown.batch),
+    "p_value": lambda shown: shown.p_value.astype("<f4").tobytes(),
+    "flag": lambda shown: shown.flag.astype("<u2").tobytes(),
+    "is_query": lambda shown: shown.is_query.astype("u1").tobytes(),
+    "given": lambda shown: _codes(shown.given),
+}
+"""A map's buffers in their order, each one value per cell (positions: two)."""
+
+
+def _map(latent_map: LatentMap, held: LatentMap | None) -> tuple[dict[str, Any], list[bytes]]:
+    kept = _kept(latent_map, held)
     header = {
         "n": len(latent_map.cell),
         "n_total": latent_map.n_total,
@@ -116,18 +148,17 @@ def _map(latent_map: LatentMap) -> tuple[dict[str, Any], list[bytes]]:
         "predicted_names": latent_map.predicted_names,
         "batch_names": latent_map.batch_names,
         "given_names": latent_map.given_names,
+        **({"kept": kept} if kept else {}),
     }
-    return header, [
-        quantised(latent_map.xy, latent_map.bounds).tobytes(),
-        latent_map.cell.astype("<u4").tobytes(),
-        _codes(latent_map.label),
-        _codes(latent_map.predicted),
-        _codes(latent_map.batch),
-        latent_map.p_value.astype("<f4").tobytes(),
-        latent_map.flag.astype("<u2").tobytes(),
-        latent_map.is_query.astype("u1").tobytes(),
-        _codes(latent_map.given),
-    ]
+    return header, [column(latent_map) for name, column in MAP_COLUMNS.items() if name not in kept]
+
+
+def _kept(latent_map: LatentMap, held: LatentMap | None) -> list[str]:
+    """Columns that a browser need not be sent again: of a million cells all take 23 MB, positions alone 4."""
+    if held is None or held.panel != latent_map.panel or len(held.cell) != len(latent_map.cell):
+        return []
+    pairs = {name: (getattr(held, name), getattr(latent_map, name)) for name in MAP_COLUMNS}
+    return [name for name, (old, new) in pairs.items() if old is new or np.array_equal(old, new, equal_nan=True)]
 
 
 def _prototypes(view: PrototypeView) -> tuple[dict[str, Any], list[bytes]]:

@@ -64,7 +64,9 @@ def view_of(
     return replace(view, state="dismissed") if is_dismissed else view
 
 
-def suggestions(nearest: tuple[tuple[str, float], ...], given: Counter[str]) -> tuple[str | None, tuple[str, ...]]:
+def suggestions(
+    nearest: tuple[tuple[str, float], ...], given: Counter[str], nearest_cells: int | None = None
+) -> tuple[str | None, tuple[str, ...]]:
     """The one name that may be accepted unseen, if any, and all that are worth offering, likeliest first.
 
     Parameters

@@ -1,6 +1,7 @@
 """Dismiss, merge, cut: over new finds and restarts, and beside the journal, not in it."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from livelatent.errors import LabelError
 from livelatent.session.board import Board, Place
 from livelatent.session.board_flag import identified
 from livelatent.session.flag_marks import FILE
+from livelatent.session.flag_view import suggestions
 
 
 @dataclass(frozen=True)
@@ -249,3 +251,11 @@ def test_a_known_types_name_may_be_accepted_and_a_far_ones_only_suggested(atlas)
     far = board.flag_list().flags[1]
     assert (far.accept, far.state) == ("plasma?", "open")
     assert far.suggested == ("plasma?", "B cell", "NK cell")
+
+
+def test_a_rare_types_name_is_suggested_and_not_accepted_unseen():
+    # On a simulated run the hidden type lay half a radius from a type of 24 cells, and was not that type.
+    nearest = (("rare", 0.5), ("broad", 0.9))
+    assert suggestions(nearest, Counter(), 24) == (None, ("rare", "broad"))
+    assert suggestions(nearest, Counter(), 400) == ("rare", ("rare", "broad"))
+    assert suggestions(nearest, Counter({"by hand": 3}), 24) == ("by hand", ("by hand", "rare", "broad"))

@@ -80,6 +80,7 @@ class CloseLook:
             ),
             centroid=centroid,
             quality=quality,
+            nearest_cells=int(prototypes.count[order[0]]),
         )
 
     def _markers(self, rows: Rows, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -9,12 +9,13 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.judge.prototypes import Prototypes
 from livelatent.judge.technical import Quality
 
-__all__ = ["Flag", "rare_and_wide", "reason"]
+__all__ = ["RARE_CELLS", "Flag", "rare_and_wide", "reason"]
 
 # The second prototype is named too when it is less than this many times as far.
 BETWEEN = 1.3
-# A rare type's 95 % radius is a few cells' whim: said where it is this much wider than the usual type's.
 RARE_CELLS = 50
+"""A type of fewer has a 95 % radius that is two cells' whim."""
+# Said where such a radius is this much wider than the usual type's.
 WIDE = 1.5
 
 
@@ -43,6 +44,8 @@ class Flag:
     quality: Quality | None = None
     """Depth, mitochondrial share, doublet score and cell cycle beside the nearest known type's; None where an earlier
     version fitted the reference."""
+    nearest_cells: int | None = None
+    """How many labelled cells the nearest type has: of few, its radius says little."""
 
     @property
     def n_cells(self) -> int:

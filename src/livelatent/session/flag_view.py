@@ -6,6 +6,7 @@ from dataclasses import replace
 from numpy import ndarray
 
 from livelatent.atlas.labels import LabelJournal
+from livelatent.judge.flag import RARE_CELLS
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.state import FlagView, Measure
 
@@ -34,7 +35,7 @@ def view_of(
     judged = flag.judged
     nearest = tuple((str(name), float(radii)) for name, radii in judged.nearest)
     names = Counter(str(name) for name in given[flag.rows] if name is not None)
-    accept, suggested = suggestions(nearest, names)
+    accept, suggested = suggestions(nearest, names, getattr(judged, "nearest_cells", None))
     quality = getattr(judged, "quality", None)
     view = FlagView(
         id=flag.id,
@@ -63,7 +64,9 @@ def view_of(
     return replace(view, state="dismissed") if is_dismissed else view
 
 
-def suggestions(nearest: tuple[tuple[str, float], ...], given: Counter[str]) -> tuple[str | None, tuple[str, ...]]:
+def suggestions(
+    nearest: tuple[tuple[str, float], ...], given: Counter[str], nearest_cells: int | None = None
+) -> tuple[str | None, tuple[str, ...]]:
     """The one name that may be accepted unseen, if any, and all that are worth offering, likeliest first.
 
     Parameters
@@ -72,9 +75,12 @@ def suggestions(nearest: tuple[tuple[str, float], ...], given: Counter[str]) -> 
         Known types and the distance to each in its radii.
     given
         Names that some of the flag's cells bear by hand already.
+    nearest_cells
+        Labelled cells of the nearest type: of a rare one the radius says too little to take its name unseen.
     """
     by_hand = [name for name, _ in given.most_common()]
-    inside = [name for name, radii in nearest if radii <= INSIDE_RADII]
+    is_rare = nearest_cells is not None and nearest_cells < RARE_CELLS
+    inside = [name for name, radii in nearest[:1] if radii <= INSIDE_RADII and not is_rare]
     likely = [*by_hand, *inside]
     names = tuple(dict.fromkeys([*likely, *(name for name, _ in nearest)]))
     return (likely[0] if likely else None), names

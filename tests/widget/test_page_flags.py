@@ -4,7 +4,8 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from test_mock_host import address, browser, drag, host, next_frame, sent, wait_for_sent  # noqa: F401
+
+from mock_page import drag, next_frame, sent, wait_for_sent
 
 pytestmark = pytest.mark.browser
 
@@ -13,7 +14,7 @@ def flag(page, number):
     return page.locator(f"[data-testid=ll-flag][data-flag='{number}']")
 
 
-def test_a_technical_flag_says_so_with_its_numbers_beside_the_types(host):  # noqa: F811
+def test_a_technical_flag_says_so_with_its_numbers_beside_the_types(host):
     page = host()
     card = flag(page, 3)
     expect(card.get_by_text("probably technical", exact=True)).to_be_visible()
@@ -25,7 +26,7 @@ def test_a_technical_flag_says_so_with_its_numbers_beside_the_types(host):  # no
     expect(flag(page, 2)).to_contain_text("1 batch only: donor 107")
 
 
-def test_a_flag_inside_a_types_radius_takes_its_name_with_one_click(host):  # noqa: F811
+def test_a_flag_inside_a_types_radius_takes_its_name_with_one_click(host):
     page = host()
     expect(flag(page, 1).get_by_test_id("ll-flag-accept")).to_have_count(0)
     flag(page, 3).get_by_test_id("ll-flag-accept").click()
@@ -34,7 +35,7 @@ def test_a_flag_inside_a_types_radius_takes_its_name_with_one_click(host):  # no
     assert (command["name"], command["args"]) == ("label", {"flag": 3, "name": "CD34+"})
 
 
-def test_a_suggested_name_is_written_and_not_saved(host):  # noqa: F811
+def test_a_suggested_name_is_written_and_not_saved(host):
     page = host()
     flag(page, 1).get_by_role("button", name="DC?").click()
     box = flag(page, 1).get_by_test_id("ll-flag-name")
@@ -43,7 +44,7 @@ def test_a_suggested_name_is_written_and_not_saved(host):  # noqa: F811
     assert sent(page, "cmd") == []
 
 
-def test_chosen_flags_become_one_by_keyboard(host):  # noqa: F811
+def test_chosen_flags_become_one_by_keyboard(host):
     page = host()
     for number in (1, 3):
         flag(page, number).get_by_test_id("ll-flag-choose").focus()
@@ -59,7 +60,7 @@ def test_chosen_flags_become_one_by_keyboard(host):  # noqa: F811
     assert (command["name"], command["args"]) == ("merge", {"flags": [1, 3]})
 
 
-def test_a_lasso_through_a_flag_cuts_it_in_two(host):  # noqa: F811
+def test_a_lasso_through_a_flag_cuts_it_in_two(host):
     page = host()
     split = flag(page, 1).get_by_test_id("ll-flag-split")
     expect(split).to_be_hidden()
@@ -78,7 +79,7 @@ def test_a_lasso_through_a_flag_cuts_it_in_two(host):  # noqa: F811
     assert command["name"] == "split" and inside == n > 10
 
 
-def test_while_the_slider_moves_the_count_moves_and_it_is_applied_where_it_is_let_go(host):  # noqa: F811
+def test_while_the_slider_moves_the_count_moves_and_it_is_applied_where_it_is_let_go(host):
     page = host()
     box = page.get_by_test_id("ll-target-fpr").bounding_box()
     y = box["y"] + box["height"] / 2
@@ -93,7 +94,7 @@ def test_while_the_slider_moves_the_count_moves_and_it_is_applied_where_it_is_le
     assert command["args"] == {"target_fpr": 0.001}
 
 
-def test_of_a_thousand_flags_a_page_is_shown_and_the_next_flag_is_reached_by_key(host):  # noqa: F811
+def test_of_a_thousand_flags_a_page_is_shown_and_the_next_flag_is_reached_by_key(host):
     page = host("flags=1000")
     expect(page.get_by_test_id("ll-flag")).to_have_count(40)
     page.get_by_test_id("ll-more-flags").click()
@@ -103,7 +104,7 @@ def test_of_a_thousand_flags_a_page_is_shown_and_the_next_flag_is_reached_by_key
     expect(flag(page, 1)).to_be_focused()
 
 
-def test_hostile_names_are_text_on_cards_and_among_prototypes(host):  # noqa: F811
+def test_hostile_names_are_text_on_cards_and_among_prototypes(host):
     page = host("evil")
     expect(page.get_by_test_id("ll-flag")).to_have_count(3)
     assert page.evaluate("() => [window.pwned, document.querySelectorAll('.livelatent img').length]") == [None, 0]
@@ -117,7 +118,7 @@ def test_hostile_names_are_text_on_cards_and_among_prototypes(host):  # noqa: F8
     assert wide == []
 
 
-def test_the_heat_map_is_read_and_chosen_from_by_keyboard(host):  # noqa: F811
+def test_the_heat_map_is_read_and_chosen_from_by_keyboard(host):
     page = host()
     heat, cell = page.get_by_test_id("ll-heat"), page.get_by_test_id("ll-cell")
     heat.focus()
@@ -139,7 +140,7 @@ def test_the_heat_map_is_read_and_chosen_from_by_keyboard(host):  # noqa: F811
     expect(page.locator(".ll-drift")).to_contain_text("drift from look to look")
 
 
-def test_a_prototypes_own_and_nearest_cells_are_selected_on_the_map(host):  # noqa: F811
+def test_a_prototypes_own_and_nearest_cells_are_selected_on_the_map(host):
     page = host()
     page.locator(".ll-rows .ll-row", has_text="DC").click()
     page.get_by_test_id("ll-own-cells").click()
@@ -149,7 +150,7 @@ def test_a_prototypes_own_and_nearest_cells_are_selected_on_the_map(host):  # no
     expect(page.get_by_test_id("ll-selected")).to_have_text("12 cells selected")
 
 
-def test_three_hundred_types_fit_and_are_found_by_name(host):  # noqa: F811
+def test_three_hundred_types_fit_and_are_found_by_name(host):
     page = host("types=300")
     expect(page.get_by_test_id("ll-prototypes")).to_have_attribute("data-count", "302")
     assert page.get_by_test_id("ll-heat").bounding_box()["height"] <= 300

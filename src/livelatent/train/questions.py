@@ -1,4 +1,4 @@
-"""Asking a module that trains for latents: other threads put questions, the thread that trains answers between steps."""
+"""Asking a module that trains for latents: other threads ask, and the thread that trains answers between two steps."""
 
 import threading
 from collections.abc import Callable

@@ -111,3 +111,15 @@ export function rove(scope: Scope, container: HTMLElement, selector: string): ()
   });
   return settle;
 }
+
+/** The canvas at this size in CSS pixels, cleared, and sharp on any screen. */
+export function sized(canvas: HTMLCanvasElement, w: number, h_px: number): CanvasRenderingContext2D {
+  const dpr = devicePixelRatio || 1;
+  canvas.width = Math.round(w * dpr);
+  canvas.height = Math.round(h_px * dpr);
+  canvas.style.width = `${w}px`;
+  canvas.style.height = `${h_px}px`;
+  const context = canvas.getContext("2d")!;
+  context.scale(dpr, dpr);
+  return context;
+}

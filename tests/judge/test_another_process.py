@@ -75,7 +75,7 @@ def changed(model, tiny_adatas):
         var=pd.DataFrame(index=[f"EXTRA{i}" for i in range(5)]),
     )
     mixed = anndata.concat([source[:, kept[:150]], extra, source[:, kept[150:]]], axis=1, merge="first")
-    mixed.uns["true"] = source.obs["cell_type"].astype(str).to_numpy()
+    mixed.uns["true"] = np.array(list(map(str, source.obs["cell_type"])), dtype="U")
     mixed.obs = source.obs[["donor"]]
     return mixed
 

@@ -79,7 +79,7 @@ def test_the_documents_rule_flags_what_lies_below_its_threshold(trained, hidden_
 
 def test_a_model_without_a_classifier_has_no_rule_of_the_document(trained, hidden_atlas, monkeypatch):
     monkeypatch.setattr(type(trained), "logits", None)
-    with pytest.raises(ModelError, match=r'reads a classifier, and Cellular has none.*method="combined"'):
+    with pytest.raises(ModelError, match=r'Cellular has no classifier of its own.*"combined" of `find_novel`'):
         find_novel(trained, hidden_atlas, method="thesis")
 
 

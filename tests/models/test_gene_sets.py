@@ -28,3 +28,11 @@ def test_sets_are_chosen_by_their_share_of_the_models_genes():
 def test_sets_of_another_species_say_so():
     with pytest.raises(GeneMismatchError, match=r"model's begin with G0, G1, G2, the first set with Cd3e, Cd8a"):
         select_gene_sets({"T": ["Cd3e", "Cd8a"]}, GENES)
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"), [({}, "there is no set"), ({"T": GENES[:20], "B": "G1 G2"}, "the set 'B' is one text")]
+)
+def test_what_is_no_set_is_refused(sets, message):
+    with pytest.raises(ValueError, match=message):
+        select_gene_sets(sets, GENES)

@@ -257,6 +257,7 @@ def test_a_prototypes_nearest_cells_and_neighbours(settled):
     assert len(result["neighbors"]) == len(table.names) - 1
     distances = [distance for _, distance in result["neighbors"]]
     assert distances == sorted(distances)
+    assert result["name"] == table.names[0] and set(result["drift"]) == {"steps", "values"}
     label = settled.atlas.label_names[settled.atlas.label[result["cells"][0][1]]]
     assert label == table.names[0]
 
@@ -265,6 +266,31 @@ def test_a_threshold_changes_the_flags_and_not_the_scores(settled):
     n = settled.answer("threshold 3", "threshold", {"target_fpr": 0.2}).result["n_flagged"]
     novelty = settled.board.novelties[0]
     assert n == (novelty.p_value <= 0.2).sum() and settled.board.flag_list().target_fpr == 0.2
+
+
+def test_a_flag_is_cut_merged_again_and_shown_as_found_by_commands(settled):
+    whole = settled.board.flags[0]
+    inside = [[int(whole.is_query), int(row)] for row in whole.rows[: len(whole.rows) // 3]]
+    cut = settled.answer("split 1", "split", {"flag": whole.id, "cells": inside})
+    assert cut == settled.answer("split 1", "split", {"flag": whole.id, "cells": inside})  # once, however often sent
+    part, rest = cut.result["flags"]
+    assert (part[1], rest) == (len(inside), [whole.id, len(whole.rows) - len(inside)])
+    view = next(view for view in settled.board.flag_list().flags if view.id == part[0])
+    assert view.is_hand_made and view.measures and view.reason
+    assert settled.board.history.undo == ()
+    merged = settled.answer("merge 1", "merge", {"flags": [whole.id, part[0]]})
+    assert merged.result == {"flag": whole.id, "flags": [[whole.id, len(whole.rows)]]}
+    assert settled.answer("apart 1", "apart", {"flag": whole.id}).ok
+    assert settled.board.flag(whole.id).rows.tolist() == whole.rows.tolist()
+    refused = settled.answer("merge 2", "merge", {"flags": [whole.id]})
+    assert not refused.ok and "2 to 1,000 flags" in refused.error
+
+
+def test_a_card_has_the_measures_of_its_cells_and_of_the_nearest_type(settled):
+    view, flag = settled.board.flag_list().flags[0], settled.board.flags[0]
+    depth = next(one for one in view.measures if one.name == "depth")
+    assert depth.flag == np.median(settled.atlas.total[flag.rows])
+    assert depth.low <= depth.usual <= depth.high and depth.overall > 0
 
 
 def test_python_labels_flags_rows_and_masks(settled, tiny_atlas):

@@ -103,6 +103,20 @@ class Evidence:
             flags.append(self.look.flag(number, strange.rows[own], strange.latent[own], strange.pcs[own], p_value))
         return tuple(flags)
 
+    def flag_of(self, rows: Rows, p_value: float) -> Flag:
+        """The flag that these cells would be together, whoever put them together; cells that fit are left out.
+
+        Raises
+        ------
+        ValueError
+            If none of them is strange.
+        """
+        chosen = np.flatnonzero(np.isin(self.strange.rows, rows))
+        if not len(chosen):
+            raise ValueError("none of these cells is strange at any threshold, so they are no flag.")
+        own = chosen[np.argsort(self.strange.rows[chosen])]
+        return self.look.flag(0, self.strange.rows[own], self.strange.latent[own], self.strange.pcs[own], p_value)
+
 
 def log_excess_p(
     n_strange: Int[ndarray, " cluster"], n_known: Int[ndarray, " cluster"], n_scored: int, n_calibration: int

@@ -85,7 +85,7 @@ def fit_expression(model: Model, atlas: Atlas, key: str, seed: int) -> Expressio
         if not len(rows):
             raise LabelError(
                 f"{atlas.path}: novelty is judged against labelled {what} cells, and there are none. Label more cells, "
-                "or name the label column when you ingest."
+                "or name the label column when you ingest; `annotate(..., target_fpr=None)` names cells without it."
             )
     label, n_labels = np.asarray(atlas.label), len(atlas.label_names)
     genes = gene_indices(atlas, model.genes)

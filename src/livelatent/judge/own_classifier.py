@@ -21,7 +21,7 @@ def own_logits(model: Model, latent: Float[ndarray, "cell latent"]) -> Float[nda
     ModelError
         If the model has no classifier.
     """
-    if not hasattr(model, "logits"):
+    if getattr(model, "logits", None) is None:
         raise ModelError(
             f"{type(model).__name__} has no classifier of its own (no `logits`). Name cells and find new ones by the "
             'other methods (method="stack" of `annotate`, "combined" of `find_novel`), or fit one on its latents with '

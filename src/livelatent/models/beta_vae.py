@@ -55,7 +55,7 @@ class BetaVAEConfig(ModelConfig):
         super().__post_init__()
         check_choice(self, "reconstruction", get_args(Reconstruction))
         check_counts(self, "n_latent", "n_hidden", "epochs", *(() if self.patience is None else ("patience",)))
-        check_counts(self, "seed", least=0, most=2**63 - 1)
+        check_counts(self, "seed", least=0)
         check_shares(self, "dropout")
         check_amounts(self, "beta", "kl_warmup_epochs", "weight_decay")
         check_amounts(self, "variance", "learning_rate", above=True)

@@ -93,7 +93,8 @@ class Cellular(Model):
         used = training_rows(atlas, rows, labelled=True)
         if len(used) < 2:
             raise LabelError(
-                f"{atlas.path}: CELLULAR learns from labels, and {len(used)} of the training cells have one. "
+                f"{atlas.path}: CELLULAR learns from labels, and {len(used)} of the training cells that it may use "
+                "(by split, QC and `rows`) have one. "
                 'Name the column that holds them (`ingest(..., label="cell_type")`), or label cells by hand and '
                 "write them with `atlas.write_labels()`."
             )

@@ -13,6 +13,7 @@ from livelatent.models.transformer import Norm
 __all__ = ["CellularConfig", "Encoder"]
 
 MOST_LAYERS = 1000
+"""A file may ask for any depth, and is believed only once the network that it describes was laid out."""
 
 Encoder = Literal["feed_forward", "genes", "genes+sets"]
 """Models 1, 2 and 3 of document 000."""
@@ -82,12 +83,9 @@ class CellularConfig(ModelConfig):
         ):
             check_choice(self, name, get_args(choices))
         check_counts(self, "n_latent", "epochs", "classifier_epochs", "patience", "n_components", "n_heads")
-        # A file may ask for any depth, and is believed only once the network that it describes was laid out.
         check_counts(self, "depth", most=MOST_LAYERS)
-        check_counts(self, "token_width", "set_width", "attention_width", "n_buckets", "vector_size")
-        check_counts(self, "step_bytes", most=2**62)
-        check_counts(self, "warmup_epochs", "n_gene_vectors", least=0)
-        check_counts(self, "seed", least=0, most=2**63 - 1)
+        check_counts(self, "token_width", "set_width", "attention_width", "n_buckets", "vector_size", "step_bytes")
+        check_counts(self, "warmup_epochs", "n_gene_vectors", "seed", least=0)
         check_shares(self, "dropout", "token_dropout", "mask_share", "replace_share")
         check_amounts(self, "type_weight", "batch_weight", "centroid_weight", "weight_decay")
         check_amounts(self, "learning_rate", above=True)

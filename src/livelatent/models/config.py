@@ -4,12 +4,14 @@ import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 __all__ = ["LATER", "ModelConfig", "check_amounts", "check_choice", "check_counts", "check_shares", "config_facts"]
+
+MOST = 2**63 - 1
+"""Of a whole number, where nothing else bounds it: what other programs can read."""
 
 LATER = {"later": True}
 """Metadata of a config's field that models of the same class were saved without.
@@ -47,12 +49,13 @@ class ModelConfig:
         check_amounts(self, "mean_total", above=True)
 
 
-def check_counts(config: Any, *names: str, least: int = 1, most: int = 2**31 - 1) -> None:
+def check_counts(config: Any, *names: str, least: int = 1, most: int = MOST) -> None:
     """Raise where a field is not a whole number from `least` to `most`."""
+    bounds = f"of at least {least}" + (f" and at most {most:,}" if most < MOST else "")
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
-            raise ValueError(f"{_of(config, name)} is a whole number from {least} to {most:,}; got {value!r}.")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"{_of(config, name)} is a whole number {bounds}; got {value!r}.")
 
 
 def check_shares(config: Any, *names: str) -> None:

@@ -91,6 +91,11 @@ def read_prior(
         known_at, vectors = read_gene_vectors(gene_vectors, genes)
     sets = None
     if gene_sets is not None:
+        if not isinstance(gene_sets, str | Path | Mapping):
+            raise ValueError(
+                f"gene_sets is a GMT file, or set names and their genes; got {type(gene_sets).__name__} "
+                f"({str(gene_sets)[:40]!r})."
+            )
         read = gene_sets if isinstance(gene_sets, Mapping) else read_gmt(gene_sets)
         sets = select_gene_sets(read, genes)
     return Prior(known_at, vectors, sets)

@@ -44,6 +44,8 @@ def select_gene_sets(
 
     Raises
     ------
+    ValueError
+        If there is no set, or one is no list of names.
     GeneMismatchError
         If no set qualifies.
 
@@ -54,6 +56,10 @@ def select_gene_sets(
     as the file has it, so that Q does not depend on what else a study kept. Ties go to the set with more of `genes`,
     then to the first name.
     """
+    spoilt = next((name for name, members in sets.items() if isinstance(members, str)), None)
+    if not sets or spoilt is not None:
+        what = f"the set {spoilt!r} is one text" if spoilt is not None else "there is no set"
+        raise ValueError(f'gene sets are names with lists of genes ({{"T cell": ["CD3D", "CD3E", ...]}}); {what}.')
     place = {gene: number for number, gene in enumerate(genes)}
     found = []
     for name, members in sets.items():

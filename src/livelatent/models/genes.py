@@ -18,7 +18,9 @@ __all__ = ["atlas_facts", "genes_to_read", "training_rows"]
 ROUNDING = 1e-9
 
 
-def training_rows(atlas: Atlas, rows: Rows | None, *, labelled: bool | None = None) -> Rows:
+def training_rows(
+    atlas: Atlas, rows: Int[ndarray, " given"] | None, *, labelled: bool | None = None
+) -> Int[ndarray, " used"]:
     """Cells of the training split, of those that may be used (`rows`; None: all that QC keeps).
 
     Raises
@@ -41,8 +43,8 @@ def genes_to_read(atlas: Atlas, n_genes: int, rows: Rows) -> Int[ndarray, " gene
     CountsError
         If no gene differs between the cells, or there are fewer than two.
     """
-    if n_genes < 1:
-        raise ValueError(f"n_genes, the number of genes to read, must be at least 1; got {n_genes}.")
+    if not isinstance(n_genes, int | np.integer) or n_genes < 1:
+        raise ValueError(f"n_genes, the number of genes to read, is a whole number of at least 1; got {n_genes!r}.")
     kept = np.flatnonzero(atlas.kept_genes).astype(np.int64)
     if len(rows) < 2:
         genes = kept[:0]

@@ -8,7 +8,8 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
-from livelatent.session.board import JudgedNovelty
+from livelatent.judge.cycle_lists import CycleSource, cycle_lists
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.look import Look, Predicted
 from livelatent.session.watched import LASTING
 from livelatent.train.embed import embed
@@ -37,11 +38,24 @@ class ModelEye:
 
 
 class Finder:
-    """Asks `judge`, which keeps what no weight changes with the model's object."""
+    """Asks `judge`, which keeps what no weight changes with the model's object.
 
-    def __init__(self, run: Run) -> None:
+
+    Parameters
+    ----------
+    cell_cycle
+        Genes of S and G2M, as `find_novel` takes them.
+
+    Raises
+    ------
+    SourceError
+        If they can't be read: at once, not when the first flags are looked for.
+    """
+
+    def __init__(self, run: Run, cell_cycle: CycleSource | None = None) -> None:
         self.run = run
         self.atlas: Atlas = run.atlas
+        self._cycle = None if cell_cycle is None else cycle_lists(cell_cycle)
         self._judged: Any = None
 
     @functools.cached_property
@@ -76,7 +90,7 @@ class Finder:
                 model = self._judged
         fit_reference(model, self.atlas)
         places = [self.atlas] if query is None else [self.atlas, query]
-        return [find_novel(model, one, target_fpr=target_fpr) for one in places]
+        return [find_novel(model, one, target_fpr=target_fpr, cell_cycle=self._cycle) for one in places]
 
     def predict(self, eye: ModelEye, look: Look, query: Atlas | None) -> Predicted:
         """What the annotator calls the panel's cells."""

@@ -7,7 +7,7 @@ import numpy as np
 from livelatent.arrays import ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.latent_novelty import LatentReference, find_novel_in, fit_latent_reference
-from livelatent.session.board import JudgedNovelty
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.look import Eye, Look, Predicted
 from livelatent.session.watched import HasEye
 

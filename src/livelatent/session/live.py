@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
-from livelatent.session.board import Board, JudgedNovelty, Place, Saved
+from livelatent.session.board import Board, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.finder import Finder
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.latent_finder import LatentFinder
 from livelatent.session.layout import LayoutWorker
 from livelatent.session.look import Eye
@@ -64,6 +66,8 @@ class LiveSession:
         How many cells the map shows.
     cpu_share
         The largest share of one core that looking at the model, layouts included, may take while it trains.
+    cell_cycle
+        Genes of S and G2M, as `find_novel` takes them: flags then say how many of their cells divide.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class LiveSession:
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
+        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
@@ -85,7 +90,7 @@ class LiveSession:
         self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
         self.sight.map.may_take_s = self._may_take_s
         self.commands = Commands(acts_of(self))
-        self._finder: Sees = Finder(run) if isinstance(run, Run) else LatentFinder(run)
+        self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run)
         self._lock = threading.RLock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -267,14 +272,15 @@ class LiveSession:
                 self._alarms.pop(what, None)
 
     def _look_now(self) -> None:
-        self.sight.see(self._finder.eye())
+        self.sight.see(self._finder.eye(), self.run.status.epoch)
         if self.run.status.state in LASTING:
             self._looked_at = self._key()
 
     def _find_now(self) -> None:
         eye = self._finder.eye()
         self._looks_at_find = self.sight.n_looks
-        self._take(self._finder.find(eye, self.sight.shown_query, self.board.target_fpr), eye)
+        with self.board.computing():
+            self._take(self._finder.find(eye, self.sight.shown_query, self.board.target_fpr), eye)
         self._annotate()
 
     def _take(self, novelties: Sequence[JudgedNovelty | None], eye: Eye | None = None) -> None:
@@ -310,7 +316,7 @@ class LiveSession:
                 "curves": self._curves_seen[1],
                 "map": looks + board,
                 "prototypes": looks + board,
-                "flags": board,
+                "flags": self.board.flags_version,
             }
 
     def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
@@ -414,6 +420,10 @@ class LiveSession:
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
         return self.sight.nearest_cells(point, n_cells)
+
+    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
+        """Steps of the looks at a type, and how far it went up to each since the one before."""
+        return self.sight.drift_of(prototype)
 
     def place_all(self, *, wait: bool = True) -> None:
         """Place every cell on the map by its nearest cells of the panel, until the next layout.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -30,6 +30,10 @@ __all__ = [
     "nearest_prototype",
     "prototypes_of",
 ]
+
+
+MOST_FLAGS = 100
+"""Of thousands of flags the table of distances would be a hundred megabytes, and nobody would read it."""
 
 
 @runtime_checkable
@@ -197,9 +201,22 @@ def _at(rows: ndarray, known: ndarray, values: ndarray, missing: float) -> ndarr
 
 
 def prototypes_of(
-    look: Look, atlas: Atlas, query: Atlas | None, board: Board, before: dict[str, ndarray] | None
+    look: Look,
+    atlas: Atlas,
+    query: Atlas | None,
+    board: Board,
+    before: dict[str, ndarray] | None,
+    since: tuple[str, dict[str, ndarray]] | None = None,
 ) -> PrototypeView:
-    """The table of prototypes of a look; counts are of the whole atlas, without what QC masks."""
+    """The table of prototypes of a look; counts are of the whole atlas, without what QC masks.
+
+    Parameters
+    ----------
+    before
+        Centroids by name at the look before.
+    since
+        When, in words, and the centroids then: each prototype's own drift is told since.
+    """
     counts = np.bincount(atlas.label[atlas.rows(labelled=True)], minlength=len(atlas.label_names))
     code_of = {name: code for code, name in enumerate(atlas.label_names)}
     names = np.asarray(atlas.obs.index)
@@ -208,13 +225,17 @@ def prototypes_of(
             name=str(name),
             count=int(counts[code_of[name]]),
             radius=float(look.prototypes.radius[index]),
+            spread=float(look.prototypes.spread[index]),
             medoid=str(names[int(look.prototypes.medoid_cell[index])]),
             centroid=look.prototypes.centroid[index],
         )
         for index, name in enumerate(look.prototypes.names)
     ]
-    flags = [row for flag in board.flags if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
-    return prototype_view(types, flags, before)
+    largest = sorted(board.flags, key=lambda flag: -len(flag.rows))[:MOST_FLAGS]
+    largest = [flag for flag in board.flags if flag in largest]
+    flags = [row for flag in largest if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
+    view = prototype_view(types, flags, before, since)
+    return replace(view, n_left_out=len(board.flags) - len(largest))
 
 
 def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:
@@ -231,6 +252,7 @@ def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:
         name=f"flag {flag.id}",
         count=len(flag.rows),
         radius=float(np.quantile(distance, 0.95)),
+        spread=float(np.sqrt(np.mean(distance**2))),
         medoid=str(atlas.obs.index[medoid]),
         centroid=centroid,
     )

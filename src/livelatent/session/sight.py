@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from livelatent.session.look import (
 from livelatent.session.moving_map import Layout, MovingMap
 from livelatent.session.panel import Panel, choose_panel
 from livelatent.session.placed import MOST_PLACED, Placed, place, position_of
-from livelatent.session.prototype_table import drift_between
+from livelatent.session.prototype_table import drift_between, drifts_between
 from livelatent.session.state import LatentMap, PrototypeView
 
 __all__ = ["Sight"]
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 LAYOUTS_KEPT = 64
 PLACED_NUMBERS = 1_000_000
 """Added to a panel's number where all cells are placed: to a page these are other cells than the panel's."""
+LOOKS_KEPT = 500
+"""Of each type's own drift: with a thousand types some megabytes."""
 
 
 class Sight:
@@ -61,7 +64,11 @@ class Sight:
         self._lock = threading.RLock()
         self._look: Look | None = None
         self._before: dict[str, ndarray] | None = None
+        self._epoch = 0
+        self._before_epoch: tuple[str, dict[str, ndarray]] | None = None
+        """When, in words, and the centroids of the last look in an earlier epoch."""
         self._drift: list[tuple[int, float]] = []
+        self._drifts: deque[tuple[int, dict[str, float]]] = deque(maxlen=LOOKS_KEPT)
         self._annotated: tuple[int, Predicted] | None = None
         self._placed: Placed | None = None
         self.placing: float | None = None
@@ -72,7 +79,7 @@ class Sight:
 
     # Looking
 
-    def see(self, eye: Eye) -> None:
+    def see(self, eye: Eye, epoch: int = 0) -> None:
         """Embed the panel, lay it out, and keep what comes out."""
         try:
             look = look_at(eye, self.atlas, self.query, self.panel(), self.map)
@@ -86,9 +93,13 @@ class Sight:
         with self._lock:
             if self._look is not None and self._look.step != look.step:
                 self._before = centroids_of(self._look)
+                if epoch != self._epoch:
+                    self._before_epoch = (f"epoch {self._epoch}, step {self._look.step:,}", self._before)
                 drift = drift_between(self._before, centroids_of(look))
                 if drift is not None and look.step > self._look.step:
                     self._drift.append((look.step, drift))
+                    self._drifts.append((look.step, drifts_between(self._before, centroids_of(look))))
+            self._epoch = epoch
             self._look = look
             self.n_looks += 1
             self._layout_sha256[look.layout.number] = look.layout.sha256
@@ -202,6 +213,12 @@ class Sight:
         with self._lock:
             return list(self._drift)
 
+    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
+        """Steps of the looks at a type, and how far it went up to each since the one before."""
+        with self._lock:
+            points = [(step, drifts[prototype]) for step, drifts in self._drifts if prototype in drifts]
+        return [step for step, _ in points], [drift for _, drift in points]
+
     def latent_map(self) -> LatentMap:
         """The map with labels, predictions, flags and p-values; empty before the first look."""
         with self._lock:
@@ -217,10 +234,11 @@ class Sight:
         """Prototypes and flags, and how far they lie apart."""
         with self._lock:
             look, before, key = self._look, self._before, (self.n_looks, self.board.version)
+            since = self._before_epoch
             if look is None:
                 return PrototypeView()
             if key != self._prototypes_key:
-                self._prototypes = prototypes_of(look, self.atlas, self.query, self.board, before)
+                self._prototypes = prototypes_of(look, self.atlas, self.query, self.board, before, since)
                 self._prototypes_key = key
             return self._prototypes
 

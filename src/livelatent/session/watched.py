@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.session.board import JudgedNovelty
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.look import Eye, Look, Predicted
 from livelatent.train.history import History
 from livelatent.train.run import RunStatus

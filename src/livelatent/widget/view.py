@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         How many cells the map shows.
     cpu_share
         The largest share of time that the view may take from training.
+    cell_cycle
+        Genes of S and G2M (a GMT file, or a mapping): flags then say how many of their cells divide.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
+        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._session: LiveSession | None = None
         self._publisher: Publisher | None = None
@@ -94,7 +97,9 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         if query is not None and not isinstance(watched, Run):
             raise NothingToSeeError("a query is embedded by a model of ours, and here is none. Leave `query` out.")
         super().__init__(name=watched.atlas.path.name)
-        self._session = LiveSession(watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr)
+        self._session = LiveSession(
+            watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle
+        )
         self._still = Still(lambda: thumbnail(shown_topics(self.session)))
         self._session.on_settled = self._still.renew
         self._publisher = Publisher(self._to_browsers, self._session)

@@ -1,6 +1,7 @@
 """Other people's models, where they are installed: scvi-tools' scVI and scANVI."""
 
 import importlib.util
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -109,7 +110,15 @@ def _trainer(trial: Trial) -> dict[str, Any]:
 @contextmanager
 def _quiet(tools: Any, seed: int) -> Iterator[None]:
     """Seeded, without what Lightning and scvi-tools advise at every call."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric")]
+    before = [logger.level for logger in loggers]
     with warnings.catch_warnings(action="ignore"):
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         tools.settings.seed = seed
         tools.settings.verbosity = 40
-        yield
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

@@ -32,7 +32,8 @@ def markdown(comparison: Comparison) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     text = [f"Held out: {comparison.held_out}. Means over splits, ± their standard deviation.", "", *lines]
     if comparison.notes:
-        text += ["", *comparison.notes]
+        # Names of groups are the files': one with a line break in it must not begin a line of its own.
+        text += ["", *(" ".join(note.split()) for note in comparison.notes)]
     return "\n".join(text) + "\n"
 
 

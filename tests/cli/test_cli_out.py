@@ -22,6 +22,7 @@ def state_in(page):
     return {frame["kind"]: frame for frame in state["frames"]}
 
 
+@pytest.mark.slow  # a map by UMAP in a new process, and a reference: half a minute
 def test_a_run_that_was_cut_off_becomes_a_page(finished_run, tmp_path):
     # Of the atlas without batches: to hold each back in turn costs half a minute.
     run = small_run(finished_run.atlas, tmp_path / "run", epochs=500, patience=1000)

@@ -168,6 +168,6 @@ def test_an_embedding_of_another_shape_is_refused_in_one_sentence(tiny_adatas, g
     ],
 )
 def test_a_metric_goes_to_the_curve_of_its_term_and_split(name, curve):
-    from livelatent.train.lightning_watch import curve_of
+    from livelatent.train.logged_metrics import curve_of
 
     assert curve_of(name) == curve

@@ -1,20 +1,20 @@
 """A Lightning callback by which the view watches any LightningModule: its losses, its latent, its pause and stop."""
 
 import atexit
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.anndata_atlas import AnnDataAtlas
 from livelatent.atlas.atlas import Atlas
 from livelatent.train.history import History
+from livelatent.train.logged_metrics import LoggedMetrics
+from livelatent.train.questions import Embedding, Questions
 from livelatent.train.run import RunStatus
 from livelatent.train.run_status import Phase
 
@@ -28,25 +28,7 @@ except ImportError:
             'livelatent.LightningWatch needs Lightning, which is not installed: pip install "livelatent[lightning]"'
         ) from None
 
-__all__ = ["LightningWatch", "curve_of"]
-
-Embedding = Callable[[Any, ndarray], Any]
-ANSWER_TIMEOUT_S = 600.0
-PIECE_CELLS = 4096
-
-
-def curve_of(name: str) -> tuple[str, str]:
-    """The curve that a logged metric belongs to: its term, and "train" or "validation".
-
-    Examples
-    --------
-    >>> curve_of("val_loss"), curve_of("elbo_train"), curve_of("train_loss_epoch"), curve_of("acc")
-    (('loss', 'validation'), ('elbo', 'train'), ('loss', 'train'), ('acc', 'train'))
-    """
-    words = [word for word in re.split(r"[_/]", name) if word not in ("step", "epoch")]
-    is_validation = any(word in ("val", "valid", "validation") for word in words)
-    term = "_".join(word for word in words if word not in ("val", "valid", "validation", "train", "training"))
-    return term or name, "validation" if is_validation else "train"
+__all__ = ["LightningWatch"]
 
 
 class LightningWatch(Callback):
@@ -96,7 +78,6 @@ class LightningWatch(Callback):
         self.history = History()
         self.folder: Path | None = None
         self.notes: tuple[str, ...] = ()
-        self._embed = embed
         self._fit: Callable[[], Any] | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -108,10 +89,8 @@ class LightningWatch(Callback):
         self._message = ""
         self._place = (0, 0, 0)
         self._cells_per_s = 0.0
-        self._asked: list[_Question] = []
-        self._fitting: int | None = None
-        """The thread that fits."""
-        self._seen: dict[str, float] = {}
+        self._questions = Questions(embed, self._changed)
+        self._metrics = LoggedMetrics(self.history)
         self._clock = (time.monotonic(), 0)
 
     # What a view asks
@@ -134,7 +113,7 @@ class LightningWatch(Callback):
         with self._changed:
             if self._state == "paused":
                 return self.resume()
-            if self._fitting is not None or (self._thread is not None and self._thread.is_alive()):
+            if self._questions.answering is not None or (self._thread is not None and self._thread.is_alive()):
                 raise RuntimeError("a fit is under way. Stop it first.")
             if fit is None and self._fit is None:
                 raise RuntimeError("nothing was given to start: call watch.start(lambda: trainer.fit(module)).")
@@ -189,20 +168,11 @@ class LightningWatch(Callback):
         Raises
         ------
         LookupError
-            If nothing was fitted yet, or the fit ended meanwhile without an answer.
+            If nothing was fitted yet, or training gives no answer.
         """
-        with self._changed:
-            if self._module is None:
-                raise LookupError("the map appears when the fit has begun.")
-            if self._fitting is not None and self._fitting != threading.get_ident():
-                question = _Question(rows)
-                self._asked.append(question)
-                self._changed.notify_all()
-                if not self._changed.wait_for(lambda: question.is_answered or self._fitting is None, ANSWER_TIMEOUT_S):
-                    raise LookupError(f"training gave no answer within {ANSWER_TIMEOUT_S:.0f} s.")
-                if question.is_answered:
-                    return question.answer()
-        return self._latent(rows)
+        if self._module is None:
+            raise LookupError("the map appears when the fit has begun.")
+        return self._questions.ask(self._module, rows)
 
     # What Lightning tells
 
@@ -210,8 +180,8 @@ class LightningWatch(Callback):
         """Note who trains."""
         with self._changed:
             self._trainer, self._module = trainer, pl_module
-            self._fitting = threading.get_ident()
-            self._clock, self._asked = (time.monotonic(), trainer.global_step), []
+            self._questions.answering = threading.get_ident()
+            self._clock = (time.monotonic(), trainer.global_step)
             self._set("training")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -222,33 +192,33 @@ class LightningWatch(Callback):
             self.history.add(trainer.global_step, {"loss": loss.detach()}, "train")
         self._note_place(trainer)
         with self._changed:
-            self._answer()
+            self._questions.answer(pl_module)
             while self._state == "paused":
                 self._changed.wait(0.2)
-                self._answer()
+                self._questions.answer(pl_module)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Note what was logged over the epoch."""
-        self._note_metrics(trainer)
+        self._metrics.note(trainer)
         self.history.mark(trainer.global_step, f"epoch {trainer.current_epoch + 1}")
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Note what was logged, but not of the trial before training."""
         if not trainer.sanity_checking:
-            self._note_metrics(trainer)
+            self._metrics.note(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Say how it ended."""
         self._note_place(trainer)
         with self._changed:
-            self._answer()
-            self._fitting = None
+            self._questions.answer(pl_module)
+            self._questions.answering = None
             self._set("stopped" if self._state == "stopping" else "done")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Say why it ended."""
         with self._changed:
-            self._fitting = None
+            self._questions.answering = None
             is_stop = isinstance(exception, KeyboardInterrupt)
             self._message = "" if is_stop else f"{type(exception).__name__}: {exception}"
             self._set("stopped" if is_stop else "failed")
@@ -262,7 +232,7 @@ class LightningWatch(Callback):
         except BaseException as error:
             self._error = error
             with self._changed:
-                self._fitting = None
+                self._questions.answering = None
                 self._message = self._message or f"{type(error).__name__}: {error}"
                 self._set("failed")
         finally:
@@ -284,69 +254,6 @@ class LightningWatch(Callback):
         if (passed := time.monotonic() - then) > 1.0:
             size = getattr(trainer.train_dataloader, "batch_size", None) or 0
             self._cells_per_s, self._clock = (step - before) * size / passed, (time.monotonic(), step)
-
-    def _note_metrics(self, trainer: Any) -> None:
-        """Metrics that are new or have changed; the last step's value of one that has its epoch's mean is left out."""
-        step = int(trainer.global_step)
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        for name, value in logged.items():
-            if name.removesuffix("_step") + "_epoch" in logged and not name.endswith("_epoch"):
-                continue
-            term, split = curve_of(name)
-            if self._seen.get(name) != value and not (term == "loss" and split == "train"):
-                self.history.add(step, {term: value}, split)
-            self._seen[name] = value
-
-    def _answer(self) -> None:
-        """Answer what other threads ask; called on the thread that trains, holding the lock."""
-        asked, self._asked = self._asked, []
-        for question in asked:
-            try:
-                question.latent = self._latent(question.rows)
-            except Exception as error:
-                question.error = error
-        if asked:
-            self._changed.notify_all()
-
-    def _latent(self, rows: Int[ndarray, " cell"]) -> Float[ndarray, "cell latent"]:
-        module = self._module
-        modes = [(part, part.training) for part in module.modules()]
-        module.eval()
-        parts = []
-        try:
-            with torch.no_grad():
-                for start in range(0, len(rows), PIECE_CELLS):
-                    piece = self._embed(module, rows[start : start + PIECE_CELLS])
-                    piece = piece.detach().float().cpu().numpy() if isinstance(piece, torch.Tensor) else piece
-                    parts.append(np.asarray(piece, np.float32))
-        finally:
-            for part, was_training in modes:
-                part.training = was_training
-        latent = np.concatenate(parts)
-        if latent.shape[0] != len(rows) or latent.ndim != 2:
-            raise ValueError(f"`embed` gave shape {latent.shape} for {len(rows)} rows; [cell, latent] was wanted.")
-        if not np.isfinite(latent).all():
-            raise ValueError("`embed` gave missing or infinite numbers: has training diverged?")
-        return latent
-
-
-class _Question:
-    """Rows that another thread wants the latent of."""
-
-    def __init__(self, rows: ndarray) -> None:
-        self.rows = rows
-        self.latent: ndarray | None = None
-        self.error: Exception | None = None
-
-    @property
-    def is_answered(self) -> bool:
-        return self.latent is not None or self.error is not None
-
-    def answer(self) -> ndarray:
-        if self.error is not None:
-            raise self.error
-        assert self.latent is not None
-        return self.latent
 
 
 class ModuleEye:

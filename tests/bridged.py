@@ -44,7 +44,7 @@ class Bridge:
         self._outbox: queue.SimpleQueue[tuple[dict[str, Any], list[bytes]]] = queue.SimpleQueue()
         self._inbox: list[Any] = []
         self.publisher = Publisher(lambda content, buffers: self._outbox.put((content, buffers)), session)
-        page.expose_function("toKernel", self._inbox.append)
+        page.expose_function("toKernel", lambda content: self._inbox.append(content))
         page.route(f"{origin}/bridged", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
         page.goto(f"{origin}/bridged")
         page.evaluate(OPEN, [theme, session.atlas.path.name])

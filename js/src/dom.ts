@@ -68,6 +68,12 @@ export class Painter {
     if (this.frame === 0) this.frame = requestAnimationFrame(this.run);
   }
 
+  /** Does now what was asked for the next frame. */
+  flush(): void {
+    cancelAnimationFrame(this.frame);
+    this.run();
+  }
+
   private readonly run = (): void => {
     this.frame = 0;
     // A new map is taken in by one job and painted by another: without the second round its painting, and the word
@@ -104,4 +110,16 @@ export function rove(scope: Scope, container: HTMLElement, selector: string): ()
     next.focus();
   });
   return settle;
+}
+
+/** The canvas at this size in CSS pixels, cleared, and sharp on any screen. */
+export function sized(canvas: HTMLCanvasElement, w: number, h_px: number): CanvasRenderingContext2D {
+  const dpr = devicePixelRatio || 1;
+  canvas.width = Math.round(w * dpr);
+  canvas.height = Math.round(h_px * dpr);
+  canvas.style.width = `${w}px`;
+  canvas.style.height = `${h_px}px`;
+  const context = canvas.getContext("2d")!;
+  context.scale(dpr, dpr);
+  return context;
 }

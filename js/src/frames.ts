@@ -9,13 +9,14 @@ export function nameOf(names: readonly string[], code: number): string | null {
 
 export interface StatusFrame {
   kind: "status"; seq: number;
-  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed";
+  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed" | "latent";
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
   can: { start: boolean; pause: boolean; resume: boolean; stop: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
   n_saved: number; n_undo: number; n_redo: number;
+  layout_share?: number; layout_next_s?: number | null; placing?: number | null;
 }
 
 export interface Series { name: string; split: "train" | "validation"; start: number; n: number; steps: Uint32Array; values: Float32Array }
@@ -33,18 +34,29 @@ export interface MapFrame {
 export interface PrototypesFrame {
   kind: "prototypes"; seq: number; names: string[]; counts: number[]; radii: number[]; n_dims: number;
   drift: number | null; order: number[]; medoids: string[];
+  drifts?: (number | null)[]; since?: string; spreads?: number[]; n_left_out?: number;
   distance: Float32Array; centroid: Float32Array;
+}
+
+/** One measure of a flag's cells beside the nearest known type's: median of the flag; 5 %, median, 95 % of the type; of all. */
+export interface Measure { name: string; flag: number | null; low: number | null; usual: number | null; high: number | null; overall: number | null }
+
+/** Flags stand among the prototypes by their number. */
+export function isFlag(prototype: string): boolean {
+  return /^flag \d+$/.test(prototype);
 }
 
 export interface Flag {
   id: number; atlas: string; n_cells: number; p_value: number | null; batches: [string, number][]; n_batches: number;
   nearest: [string, number][]; higher: string[]; lower: string[]; reason: string;
   state: "open" | "named" | "dismissed"; label: string | null; saved_at: string | null;
+  measures?: Measure[]; phases?: [string, number][]; technical?: string[]; accept?: string | null; suggested?: string[]; is_hand_made?: boolean;
 }
 
 export interface FlagsFrame {
   kind: "flags"; seq: number; target_fpr: number; n_scored: number; n_flagged: number; calibration: string;
-  curve: { target_fpr: number[]; n_flagged: number[]; precision?: (number | null)[]; coverage?: (number | null)[] };
+  curve: { target_fpr: number[]; n_flagged: number[]; by_chance?: number[] | null; precision?: (number | null)[] | null; coverage?: (number | null)[] | null; of?: string };
+  warnings?: string[]; is_computing?: boolean;
   flags: Flag[];
 }
 

@@ -1,4 +1,5 @@
 // The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
+import { budgetLine } from "./budget";
 import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
 import { colourCells, modes, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
@@ -42,7 +43,7 @@ export function mapPane(desk: Desk) {
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
       colourLabel, h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
-    h("div", { class: "ll-stage-frame" }, stage, bar.bar));
+    h("div", { class: "ll-stage-frame" }, stage, bar.bar), budgetLine(desk));
 
   let frame: MapFrame | null = null;
   let from: Float32Array = new Float32Array();
@@ -153,7 +154,7 @@ export function mapPane(desk: Desk) {
     say(small, frame ? caption(frame) : "");
     empty.hidden = frame !== null && frame.n > 0;
     const state = store.status?.state;
-    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
+    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" || state === "latent" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
     bar.paint();
   };
 
@@ -241,6 +242,7 @@ export function mapPane(desk: Desk) {
     parts = [];
     selected = null;
     recolour();
+    desk.selectionChanged(null);
   }
 
   const select = (outline: number[], join: Join) => {
@@ -251,13 +253,28 @@ export function mapPane(desk: Desk) {
     const next = join === "replace" || !mask ? new Uint8Array(frame.n) : mask.slice();
     if (join === "subtract" && !mask) return;
     for (const i of inside) next[i] = join === "subtract" ? 0 : 1;
-    parts = join === "replace" ? [{ mode: join, polygon }] : [...parts, { mode: join, polygon }];
+    const by_name = join !== "replace" && mask !== null && parts.length === 0; // chosen by `selectCells`: no outline can replay it
+    if (!by_name) parts = join === "replace" ? [{ mode: join, polygon }] : [...parts, { mode: join, polygon }];
     const cells: [number, number][] = [];
     for (let i = 0; i < frame.n; i++) if (next[i]) cells.push([frame.is_query[i], frame.cell[i]]);
     if (cells.length === 0) return clearSelection();
     mask = next;
-    selected = { cells, selector: { kind: "lasso", polygon: parts[0].polygon, layout: frame.layout, parts } };
+    selected = { cells, selector: by_name ? { kind: "cells" } : { kind: "lasso", polygon: parts[0].polygon, layout: frame.layout, parts } };
     recolour();
+    desk.selectionChanged(cells);
+  };
+
+  const selectCells = (wanted: readonly [number, number][]) => {
+    if (!frame) return;
+    const keys = new Set(wanted.map(([is_query, row]) => 2 * row + is_query));
+    const held = frame;
+    mask = Uint8Array.from(held.cell, (row, i) => Number(keys.has(2 * row + held.is_query[i])));
+    const cells = wanted.map(([is_query, row]) => [is_query, row] as [number, number]);
+    parts = [];
+    selected = { cells, selector: { kind: "cells" } };
+    recolour();
+    desk.selectionChanged(cells);
+    stage.scrollIntoView({ block: "nearest" });
   };
 
   const showFlag = (id: number) => {
@@ -369,6 +386,7 @@ export function mapPane(desk: Desk) {
   desk.onTheme(themed);
   desk.onPick(request);
   desk.showFlag = showFlag;
+  desk.selectCells = selectCells;
   dark = desk.root.classList.contains("ll-dark");
   stage.dataset.tool = tool;
   takeFrame();

@@ -22,6 +22,7 @@ _HOME = {
     "StreamConfig": "livelatent.stream.plan",
     # Not in __all__: a star import must not need Lightning.
     "StreamDataModule": "livelatent.stream.lightning_data",
+    "LightningWatch": "livelatent.train.lightning_watch",
     "BetaVAE": "livelatent.models.beta_vae",
     "Cellular": "livelatent.models.cellular",
     "load_model": "livelatent.models.weights",
@@ -115,6 +116,7 @@ if TYPE_CHECKING:
     from livelatent.stream.plan import StreamConfig
     from livelatent.stream.stream import Stream
     from livelatent.train.embed import embed, embed_into
+    from livelatent.train.lightning_watch import LightningWatch as LightningWatch
     from livelatent.train.run import Run
     from livelatent.widget.view import LiveView
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "benchmark",
     "labels",
     "lab",
+    "report",
     "demo",
 )
 

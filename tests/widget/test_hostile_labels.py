@@ -22,9 +22,10 @@ TYPES = {"T cell": IMAGE, "B cell": "x" * 10_000, "monocyte": "خلايا تائ
 GIVEN = [f"{IMAGE} by hand", "</script><!--", "خلايا", "🩸", "$\\frac{1}{$ & =cmd|' /C calc'!A0"]
 
 
-@pytest.fixture
-def labelled(tiny_adatas, tmp_path):
+@pytest.fixture(scope="module")
+def labelled(tiny_adatas, tmp_path_factory):
     """A session on a store whose types, batches and genes bear such names, and whose cells were named so by hand."""
+    tmp_path = tmp_path_factory.mktemp("hostile")
     adata = tiny_adatas["two.h5ad"].copy()
     adata.obs["cell_type"] = pd.Categorical([TYPES.get(name, name) for name in adata.obs["cell_type"].astype(object)])
     adata.obs["donor"] = pd.Categorical([f"<b>{name}</b>" for name in adata.obs["donor"].astype(str)])
@@ -80,6 +81,9 @@ def test_every_hostile_name_is_text_in_the_live_view(labelled, browser):
                 page.get_by_test_id("ll-undo").click()
                 bridge.until(lambda left=left: labelled.status().n_saved == left)
             bridge.until(lambda: GIVEN[0] in page.get_by_test_id("ll-voice").inner_text())
+            for number in range(len(GIVEN)):
+                page.get_by_test_id("ll-redo").click()
+                bridge.until(lambda number=number: labelled.status().n_saved == number + 1)
             assert page.evaluate("() => window.pwned") is None
         context.close()
     assert complaints == []

@@ -36,7 +36,7 @@ def test_the_whole_way_to_a_name_by_keyboard(host):
 
 def test_a_prototype_is_chosen_by_keyboard(host):
     page = host()
-    rows = page.get_by_test_id("ll-prototypes").get_by_role("button")
+    rows = page.locator(".ll-rows").get_by_role("button")
     expect(rows).to_have_count(10)
     rows.nth(0).focus()
     page.keyboard.press("ArrowDown")

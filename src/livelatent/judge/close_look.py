@@ -9,7 +9,7 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.group_sums import gene_sums
 from livelatent.judge.cell_cycle import CycleGenes
 from livelatent.judge.expression import log_genes
-from livelatent.judge.flag import Flag, reason
+from livelatent.judge.flag import Flag, rare_and_wide, reason
 from livelatent.judge.markers import marker_genes, marker_table
 from livelatent.judge.measures import cell_measures
 from livelatent.judge.prototypes import Prototypes
@@ -75,7 +75,9 @@ class CloseLook:
             nearest=nearest,
             higher=higher,
             lower=lower,
-            reason=reason(nearest, batches, self.n_batches, quality),
+            reason=reason(
+                nearest, batches, self.n_batches, quality, rare_and_wide(prototypes, int(order[0]), nearest[0][1])
+            ),
             centroid=centroid,
             quality=quality,
         )

@@ -96,6 +96,26 @@ class Novelty(Sequence[Flag]):
         check_target(target_fpr)
         return replace(self, target_fpr=target_fpr, flags=self._evidence.flags(target_fpr))
 
+    def flag_of(self, rows: Rows, p_value: float) -> Flag:
+        """A flag of cells that a person put together (several flags as one, or a part of one): its id is 0.
+
+        Parameters
+        ----------
+        p_value
+            What it is said to have: that of the flags it was made from.
+
+        Raises
+        ------
+        ValueError
+            If none of the cells has a p-value that any threshold flags.
+        """
+        return self._evidence.flag_of(rows, p_value)
+
+    @property
+    def known_types(self) -> tuple[str, ...]:
+        """The types that cells were held against."""
+        return tuple(self._evidence.look.reference.label_names)
+
     def __repr__(self) -> str:
         head = (
             f"{self.n_flagged:,} of {len(self.rows):,} cells fit nothing known at {self.rule}; "

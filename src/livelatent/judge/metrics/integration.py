@@ -155,7 +155,7 @@ def latent_points(latent: object) -> Float[ndarray, "cell latent"]:
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise ValueError(
             f"a latent is a table of real numbers, [cell, dimension]; got {type(latent).__name__} of shape "
-            f"{values.shape} and type {values.dtype}."
+            f"{getattr(latent, 'shape', values.shape)} and type {values.dtype}."
         )
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 

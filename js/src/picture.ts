@@ -1,6 +1,6 @@
 // A pane as a picture: what is seen, as SVG. Text stays text, drawings stay drawings, a canvas becomes an image.
 // It reads the page and not the panes, so that whatever a pane shows next is in its picture too.
-import { svg } from "./dom";
+import { set, svg } from "./dom";
 
 /** Tools are no part of a picture. */
 const TOOLS = ".ll-button,.ll-colour,.ll-form,.ll-hidden,.ll-hint,.ll-hover,.ll-save,.ll-selection,.ll-budget,input,select,summary,datalist";
@@ -21,6 +21,13 @@ export function paneSvg(pane: HTMLElement): SVGSVGElement {
     if (style.display === "none" || style.visibility === "hidden" || element.matches(TOOLS)) return;
     const place = at(element.getBoundingClientRect());
     if (element instanceof HTMLCanvasElement) {
+      // A chart gives its lines.
+      const own = (element as { toSvg?: () => SVGSVGElement }).toSvg?.();
+      if (own) {
+        set(own, place);
+        into.append(own);
+        return;
+      }
       if (element.width && element.height) into.append(svg("image", { ...place, href: element.toDataURL(), preserveAspectRatio: "none" }));
       return;
     }

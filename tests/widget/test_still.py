@@ -7,7 +7,7 @@ import pytest
 from livelatent.session.picture import thumbnail
 from livelatent.widget.still import Still
 from livelatent.widget.view import LiveView
-from watched import small_run, until
+from watched import until
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def published():
     InteractiveShell.clear_instance()
 
 
-def test_a_picture_takes_the_place_of_its_promise_when_training_has_ended(published, own_atlas, tmp_path):
-    view = LiveView(small_run(own_atlas, tmp_path / "run"), panel_cells=100)
+def test_a_picture_takes_the_place_of_its_promise_when_all_is_there_to_see(published, finished):
+    # The fixture has fitted all that a look at this run needs.
+    view = LiveView(finished.run, panel_cells=100)
     view._ipython_display_()
-    widget, promise = published
+    widget, promise = published[:2]
     assert "application/vnd.jupyter.widget-view+json" in widget["data"]
     assert "when training has ended" in promise["data"]["text/plain"] and "image/png" not in promise["data"]
-    view.session.run.start()
     until(lambda: len(published) > 2)
     renewed = published[2]
     assert renewed["update"] and renewed["transient"] == promise["transient"]
@@ -39,7 +39,15 @@ def test_a_picture_takes_the_place_of_its_promise_when_training_has_ended(publis
     view._ipython_display_()
     assert published[-1]["data"]["image/png"] == renewed["data"]["image/png"]
     view.close()
-    own_atlas.labels.close()
+
+
+def test_a_view_that_is_displayed_late_gets_its_picture_too(published):
+    still = Still(lambda: b"a picture")
+    still.renew()
+    assert published == []
+    still.show()
+    until(lambda: len(published) == 2)
+    assert published[1]["data"]["image/png"] == base64.b64encode(b"a picture").decode()
 
 
 def test_a_picture_of_many_cells_is_drawn_smaller_rather_than_large(finished):

@@ -2,6 +2,7 @@
 
 import contextvars
 import logging
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,8 @@ class Still:
         self._draw = draw
         self._shown: list[tuple[str, contextvars.Context]] = []
         self._png: bytes | None = None
+        self._is_due = False
+        """Whether there was something to see before the view was displayed."""
 
     def show(self) -> None:
         """Publish the output where the view is being displayed; in no notebook nothing happens."""
@@ -36,10 +39,14 @@ class Still:
         name, context = uuid.uuid4().hex, contextvars.copy_context()
         self._shown.append((name, context))
         publish(_bundle(self._png), {}, transient={"display_id": name})
+        if self._is_due and self._png is None:
+            # Drawing takes a second, which the cell need not wait for.
+            threading.Thread(target=self.renew, name="livelatent-picture", daemon=True).start()
 
     def renew(self) -> None:
         """Draw the picture, and put it where it was promised; called from any thread."""
         publish = _publisher()
+        self._is_due = True
         if publish is None or not self._shown:
             return
         try:

@@ -107,6 +107,8 @@ def test_a_flag_named_by_hand_is_in_the_journal_and_in_obs(notebook):
 
     flag = page.get_by_test_id("ll-flag").first
     expect(flag).to_be_visible(timeout=90_000)
+    # Below the view, for readers without a kernel.
+    expect(page.locator(".jp-RenderedImage img").first).to_be_visible(timeout=90_000)
     flag.scroll_into_view_if_needed()
     flag.get_by_test_id("ll-flag-name").fill("B <i>cell</i>?")
     flag.get_by_test_id("ll-flag-save").click()

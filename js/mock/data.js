@@ -44,7 +44,8 @@ export function statusFrame(run, more = {}) {
     cells_per_s: 182_000, wait_share: 0.031, n_cells: 1_204_331, n_genes: 18_204,
     can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused" },
     alarms: state === "ready" ? [] : ["3 % of anchors had no positive in the last 100 minibatches: raise balance, or the minibatch."], notes: [],
-    journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length, ...more,
+    journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length,
+    layout_share: run.share ?? 0.15, layout_next_s: state === "training" ? 12 : null, placing: null, ...more,
   }, []];
 }
 

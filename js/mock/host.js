@@ -76,6 +76,7 @@ const commands = {
   },
   dismiss: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "dismissed"; },
   reopen: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "open"; },
+  budget: ({ share }) => { run.share = share; return { share }; },
   threshold: ({ target_fpr }) => { run.target_fpr = target_fpr; return { n_flagged: 0 }; },
 };
 

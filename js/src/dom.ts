@@ -68,6 +68,12 @@ export class Painter {
     if (this.frame === 0) this.frame = requestAnimationFrame(this.run);
   }
 
+  /** Does now what was asked for the next frame. */
+  flush(): void {
+    cancelAnimationFrame(this.frame);
+    this.run();
+  }
+
   private readonly run = (): void => {
     this.frame = 0;
     // A new map is taken in by one job and painted by another: without the second round its painting, and the word

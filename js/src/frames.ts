@@ -9,13 +9,14 @@ export function nameOf(names: readonly string[], code: number): string | null {
 
 export interface StatusFrame {
   kind: "status"; seq: number;
-  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed";
+  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed" | "latent";
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
   can: { start: boolean; pause: boolean; resume: boolean; stop: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
   n_saved: number; n_undo: number; n_redo: number;
+  layout_share?: number; layout_next_s?: number | null; placing?: number | null;
 }
 
 export interface Series { name: string; split: "train" | "validation"; start: number; n: number; steps: Uint32Array; values: Float32Array }

@@ -1,4 +1,5 @@
 // The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
+import { budgetLine } from "./budget";
 import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
 import { colourCells, modes, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
@@ -42,7 +43,7 @@ export function mapPane(desk: Desk) {
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
       colourLabel, h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
-    h("div", { class: "ll-stage-frame" }, stage, bar.bar));
+    h("div", { class: "ll-stage-frame" }, stage, bar.bar), budgetLine(desk));
 
   let frame: MapFrame | null = null;
   let from: Float32Array = new Float32Array();
@@ -153,7 +154,7 @@ export function mapPane(desk: Desk) {
     say(small, frame ? caption(frame) : "");
     empty.hidden = frame !== null && frame.n > 0;
     const state = store.status?.state;
-    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
+    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" || state === "latent" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
     bar.paint();
   };
 

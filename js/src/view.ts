@@ -8,6 +8,7 @@ import { keyHints, keySheet, listenKeys } from "./keys";
 import { historyBar, takeBack } from "./label";
 import { mapPane } from "./map";
 import { prototypesPane } from "./prototypes";
+import { saveMenu } from "./save";
 import type { Store } from "./store";
 import { followTheme } from "./theme";
 
@@ -31,6 +32,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
     h("footer", { class: "ll-footer" }, ...keyHints(desk, toggle), h("span", { class: "ll-grow" }), historyBar(desk)),
     sheet, desk.announcer,
   );
+  for (const pane of root.querySelectorAll<HTMLElement>(".ll-section")) pane.querySelector(".ll-tools")!.append(saveMenu(desk, pane));
   map.measure();
   listenKeys(desk, {
     lasso: () => map.use("lasso"), box: () => map.use("box"), pan: () => map.use("pan"), fit: map.fit,

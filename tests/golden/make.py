@@ -52,6 +52,9 @@ STATUS = Status(
     n_saved=2,
     n_undo=1,
     n_redo=0,
+    layout_share=0.25,
+    layout_next_s=12.0,
+    placing=0.5,
 )
 
 CURVES = Curves(

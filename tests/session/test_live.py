@@ -325,3 +325,38 @@ def test_flags_are_looked_for_while_training_goes_on(tiny_h5ad, tmp_path):
         run.wait()
         session.close()
         atlas.labels.close()
+
+
+def test_all_cells_are_placed_on_request_and_the_panel_stays_where_it_was(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run"), panel_cells=120)
+    session.settle(timeout_s=0.0)
+    before = session.latent_map()
+    assert session.answer("1", "place_all", {}).ok  # at once where no thread watches
+    after = session.latent_map()
+    assert sorted(after.cell) == list(range(607)) and after.panel != before.panel and after.layout == before.layout
+    where = {cell: at for cell, at in zip(after.cell, after.xy, strict=True)}
+    assert np.allclose([where[cell] for cell in before.cell], before.xy, atol=1e-3)
+    assert len(after.predicted) == 607 and after.predicted_names == before.predicted_names
+    assert session.status().placing is None
+    # The next layout is the panel's again.
+    session._look_now()
+    assert len(session.latent_map().cell) == len(before.cell)
+    session.close()
+
+
+def test_thinned_placing_keeps_every_flagged_cell(finished, monkeypatch):
+    from livelatent.session import sight
+
+    monkeypatch.setattr(sight, "MOST_PLACED", 150)
+    finished.place_all()
+    shown = set(finished.latent_map().cell)
+    assert 150 <= len(shown) < 607 and all(set(flag.rows) <= shown for flag in finished.board.flags)
+    finished.sight._placed = None
+
+
+def test_the_share_of_a_core_is_seen_and_set_from_a_page(ready):
+    assert ready.status().layout_share == 0.15 and ready.status().layout_next_s is None
+    assert ready.answer("1", "budget", {"share": 0.4}).result == {"share": 0.4}
+    assert ready.status().layout_share == 0.4
+    refused = ready.answer("2", "budget", {"share": 40})
+    assert not refused.ok and "between 0.01 and 1" in refused.error and ready.status().layout_share == 0.4

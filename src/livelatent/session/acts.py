@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy import ndarray
 
+from livelatent.session.acts_place import Placing, acts_of_place
 from livelatent.session.board import Board
 from livelatent.session.commands import Act, CommandError, cells, number, text, whole
 from livelatent.session.state import PrototypeView
@@ -18,7 +19,7 @@ Drive = Literal["start", "pause", "resume", "stop"]
 
 
 @runtime_checkable
-class Asked(Protocol):
+class Asked(Placing, Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 
     board: Board
@@ -60,6 +61,7 @@ def acts_of(session: Asked) -> dict[str, Act]:
         "threshold": lambda args: {"n_flagged": board.threshold(number(args, "target_fpr"))},
         "nearest": lambda args: _nearest(session, args),
         "find": lambda _: _find(session),
+        **acts_of_place(session),
     }
 
 

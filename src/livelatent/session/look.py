@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
@@ -17,9 +17,9 @@ from livelatent.session.moving_map import Layout, MovingMap
 from livelatent.session.panel import Panel
 from livelatent.session.prototype_table import Row, prototype_view
 from livelatent.session.state import LatentMap, PrototypeView
-from livelatent.train.embed import embed
 
 __all__ = [
+    "Eye",
     "Look",
     "Predicted",
     "centroids_of",
@@ -32,8 +32,22 @@ __all__ = [
 ]
 
 
-DEVICE = "cpu"
-"""Looking leaves the trainer's own device alone."""
+@runtime_checkable
+class Eye(Protocol):
+    """How cells look at one moment: to a model that nobody trains, or in a latent that was given."""
+
+    @property
+    def step(self) -> int:
+        """Of the moment."""
+        ...
+
+    def embed(self, atlas: Atlas, rows: Int[ndarray, " cell"]) -> Float[ndarray, "cell latent"]:
+        """The latent of sorted rows."""
+        ...
+
+    def sha256(self) -> str:
+        """What a label that is given now is said to rest on."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,16 +76,16 @@ class Look:
         return self.layout.panel
 
 
-def look_at(model: Any, step: int, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap) -> Look:
+def look_at(eye: Eye, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap) -> Look:
     """Embed the panel, lay it out, and find each cell's nearest prototype."""
-    parts = [embed(model, atlas, panel.rows, device=DEVICE)]
+    parts = [eye.embed(atlas, panel.rows)]
     if query is not None and len(panel.query_rows):
-        parts.append(embed(model, query, panel.query_rows, device=DEVICE))
+        parts.append(eye.embed(query, panel.query_rows))
     latent = np.concatenate(parts).astype(np.float32)
     own = latent[: len(panel.rows)]
     prototypes = fit_prototypes(own, atlas.label[panel.rows], tuple(atlas.label_names), panel.rows)
     return Look(
-        step=step,
+        step=eye.step,
         latent=latent,
         layout=moving_map.next(latent, panel),
         prototypes=prototypes,

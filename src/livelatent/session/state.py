@@ -58,9 +58,10 @@ class Status:
     store: str = ""
     query: str | None = None
     stage: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
+    epoch: int | None = 0
+    """These three are None where nothing trains."""
+    epochs: int | None = 0
+    step: int | None = 0
     cells_per_s: float | None = None
     wait_share: float | None = None
     n_cells: int = 0
@@ -74,6 +75,12 @@ class Status:
     n_saved: int = 0
     n_undo: int = 0
     n_redo: int = 0
+    layout_share: float = 0.15
+    """The largest share of one core that looking and layouts may take while something trains."""
+    layout_next_s: float | None = None
+    """How long until the next look may come; None while nothing trains."""
+    placing: float | None = None
+    """Share of all cells that have been placed on the map, while they are; None otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

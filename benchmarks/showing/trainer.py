@@ -17,7 +17,7 @@ sys.path.insert(0, {benchmarks!r})
 import json
 from showing.trials import Trial, example
 atlas = example()"""
-MAKE = "trial = Trial(atlas, has_view={has_view})\ntrial.view"
+MAKE = "trial = Trial(atlas, has_view={has_view}, epochs={epochs})\ntrial.view"
 TRAIN = "told = await trial.trained()"
 
 
@@ -26,7 +26,7 @@ def figures(args: argparse.Namespace) -> dict[str, Any]:
     pairs: list[dict[bool, dict[str, Any]]] = []
     with tempfile.TemporaryDirectory() as name, jupyter_lab(Path(name)) as address, chromium() as browser:
         page = browser.new_context(viewport={"width": 1500, "height": 1100}).new_page()
-        (Path(name) / "trials.ipynb").write_text(_notebook())
+        (Path(name) / "trials.ipynb").write_text(_notebook(args.epochs))
         open_notebook(page, address, "trials.ipynb")
         run_cells(page, 0, 0)
         for number in range(args.repeats + 1):
@@ -76,6 +76,7 @@ def _trial(page: Page, has_view: bool) -> dict[str, Any]:
     return told
 
 
-def _notebook() -> str:
+def _notebook(epochs: int) -> str:
     begin = BEGIN.format(benchmarks=str(Path(__file__).parents[1]))
-    return notebook_of([begin, MAKE.format(has_view=True), MAKE.format(has_view=False), TRAIN])
+    made = [MAKE.format(has_view=has_view, epochs=epochs) for has_view in (True, False)]
+    return notebook_of([begin, *made, TRAIN])

@@ -10,8 +10,6 @@ from typing import Any
 
 import livelatent as ll
 
-EPOCHS = 150
-
 
 def example() -> ll.Atlas:
     """The quickstart's atlas: 700 cells, one type hidden."""
@@ -28,7 +26,7 @@ def example() -> ll.Atlas:
 class Trial:
     """One training; `view` is to be shown before it begins."""
 
-    def __init__(self, atlas: ll.Atlas, *, has_view: bool, epochs: int = EPOCHS) -> None:
+    def __init__(self, atlas: ll.Atlas, *, has_view: bool, epochs: int) -> None:
         self.run = ll.Run(ll.Cellular(atlas, patience=100_000), atlas, epochs=epochs)
         self.view = ll.LiveView(self.run) if has_view else None
         if self.view is not None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy import ndarray
 
+from livelatent.session.acts_select import Selects, label_by_parts, select_acts
 from livelatent.session.board import Board
 from livelatent.session.commands import Act, CommandError, cells, number, text, whole
 from livelatent.session.state import PrototypeView
@@ -18,7 +19,7 @@ Drive = Literal["start", "pause", "resume", "stop"]
 
 
 @runtime_checkable
-class Asked(Protocol):
+class Asked(Selects, Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 
     board: Board
@@ -60,6 +61,7 @@ def acts_of(session: Asked) -> dict[str, Act]:
         "threshold": lambda args: {"n_flagged": board.threshold(number(args, "target_fpr"))},
         "nearest": lambda args: _nearest(session, args),
         "find": lambda _: _find(session),
+        **select_acts(session),
     }
 
 
@@ -76,9 +78,21 @@ def _label(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
     if "flag" in args:
         saved = board.label_flag(whole(args, "flag"), name)
     else:
-        chosen = cells(args, "cells", len(board.places))
+        selector = args.get("selector")
+        by_parts = _named_parts(selector)
+        chosen = [] if by_parts and args.get("cells") is None else cells(args, "cells", len(board.places))
+        if by_parts and isinstance(selector, dict):
+            return label_by_parts(session, name, selector, chosen or None)
         saved = board.label_rows(chosen, name, _selector(session, args.get("selector")))
     return asdict(saved)
+
+
+def _named_parts(selector: object) -> bool:
+    """Whether each part says of what kind it is; pages of earlier versions drew only."""
+    parts = selector.get("parts") if isinstance(selector, dict) else None
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and ("kind" in part or part.get("mode") == "invert") for part in parts
+    )
 
 
 def _selector(session: Asked, selector: object) -> dict[str, Any]:

@@ -417,7 +417,9 @@ def _open_run(folder: Path) -> Run:
         if isinstance(error, LivelatentError):
             raise
         raise ResumeError(f"{folder}: config.json can't be read ({error!r}). Start a new run.") from error
-    atlas = _open_atlas(folder, str(config["atlas"]), uuid_then, config.get("atlas_asked"))
+    from livelatent.train.retrain import labels_kept
+
+    atlas = labels_kept(folder, _open_atlas(folder, str(config["atlas"]), uuid_then, config.get("atlas_asked")))
     model = load_model(folder / "model")
     if device.startswith("cuda"):
         device = "auto"  # another machine may have none

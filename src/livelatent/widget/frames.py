@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from livelatent.session.state import Curves, FlagList, LatentMap, PrototypeView, Status, Topic
+from livelatent.session.selection import quantised
+from livelatent.session.state import CellValues, Curves, FlagList, LatentMap, PrototypeView, Status, Topic
 
 PROTOCOL = 1
 U16_NONE = 65535
@@ -39,6 +40,8 @@ def encode(topic: Topic, seq: int) -> Frame:
             header, buffers = _prototypes(topic)
         case FlagList():
             header = _flags(topic)
+        case CellValues():
+            header, buffers = _values(topic)
     return Frame({"kind": KINDS[type(topic)], "seq": seq, **finite(header)}, buffers)
 
 
@@ -48,6 +51,7 @@ KINDS: dict[type, str] = {
     LatentMap: "map",
     PrototypeView: "prototypes",
     FlagList: "flags",
+    CellValues: "values",
 }
 
 
@@ -70,15 +74,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, np.integer):
         return int(value)
     return value
-
-
-def quantised(xy: ndarray, bounds: tuple[float, float, float, float]) -> ndarray:
-    """Positions as u16 over the bounds: 1/100 of a pixel on a map of 640 pixels (WIDGET.md, section 2)."""
-    low = np.array(bounds[0::2])
-    width = np.array(bounds[1::2]) - low
-    scaled = np.rint((xy.astype(np.float64) - low) / width * 65535)
-    result: ndarray = np.clip(scaled, 0, 65535).astype("<u2")
-    return result
 
 
 def _codes(codes: ndarray) -> bytes:
@@ -141,6 +136,21 @@ def _prototypes(view: PrototypeView) -> tuple[dict[str, Any], list[bytes]]:
         "medoids": view.medoids,
     }
     return header, [view.distance.astype("<f4").tobytes(), view.centroid.astype("<f4").tobytes()]
+
+
+def _values(held: CellValues) -> tuple[dict[str, Any], list[bytes]]:
+    header = {
+        "by": held.by,
+        "name": held.name,
+        "state": held.state,
+        "message": held.message,
+        "number": held.number,
+        "panel": held.panel,
+        "n": len(held.values),
+        "unit": held.unit,
+        "names": held.names,
+    }
+    return header, [held.values.astype("<f4").tobytes() if held.names is None else _codes(held.values)]
 
 
 def _flags(flags: FlagList) -> dict[str, Any]:

@@ -42,9 +42,9 @@ export function statusFrame(run, more = {}) {
   return [{
     kind: "status", seq: ++run.seq, state, message: null, store: "blood.zarr", query: null, stage: "encoder", epoch: run.epoch, epochs: 50, step: run.step,
     cells_per_s: 182_000, wait_share: 0.031, n_cells: 1_204_331, n_genes: 18_204,
-    can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused" },
+    can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused", retrain: !run.retraining && run.undo.length > 0 },
     alarms: state === "ready" ? [] : ["3 % of anchors had no positive in the last 100 minibatches: raise balance, or the minibatch."], notes: [],
-    journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length, ...more,
+    journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length, n_unlearned: run.undo.length, retraining: run.retraining ?? "", ...more,
   }, []];
 }
 
@@ -129,6 +129,25 @@ export function prototypesFrame(run) {
   return [{ kind: "prototypes", seq: ++run.seq, names, counts: names.map((_, i) => 900 - 37 * (i % 20)), radii: names.map(() => 1), n_dims, drift: 0.008, order, medoids: names.map((_, i) => `AAACATAC-${i}`) }, [distance, centroid]];
 }
 
+const MOCK_GENES = ["CD3E", "CD3D", "CD34", "CD4", "CD8A", "MS4A1", "NKG7", "LYZ", "<img src=x onerror=window.pwned=1>"];
+
+/** Matches of a search, as Python ranks them. */
+export function suggest(run, text) {
+  const wanted = text.toLowerCase();
+  const all = [["obs", "tissue"], ["obs", "n_counts"], ...MOCK_GENES.map((gene) => ["gene", gene]), ...run.names.map((name) => ["prototype", name])];
+  const matches = all.filter(([by, name]) => (wanted ? name.toLowerCase().includes(wanted) : by !== "gene")).sort((a, b) => Number(b[1].toLowerCase().startsWith(wanted)) - Number(a[1].toLowerCase().startsWith(wanted)));
+  return { matches: matches.slice(0, 20), n: wanted ? matches.length : 60_000 };
+}
+
+/** Values that follow the map, so that a picture of them makes sense: a gene rises to the right. */
+export function valuesFrame(run) {
+  const held = run.values ?? { by: "", name: "", state: "none" };
+  const is_names = held.name === "tissue";
+  const n = held.state === "ready" ? run.n : 0;
+  const values = is_names ? Uint16Array.from({ length: n }, (_, i) => (i % 11 === 0 ? NONE : i % 3)) : Float32Array.from({ length: n }, (_, i) => (i % 50 === 0 ? NaN : Math.max(0, run.x[i] / 3 + 0.5 * Math.sin(i))));
+  return [{ kind: "values", seq: ++run.seq, message: "", number: 7, panel: 1, n, unit: held.by === "gene" ? "log1p of counts scaled to the atlas's mean depth" : held.by === "prototype" ? "radii of the prototype" : "", names: is_names ? ["blood", "spleen", "<b>lymph</b>"] : null, ...held }, [values]];
+}
+
 export function makeFlags() {
   const donors = (ns) => ns.map((n, i) => [`donor ${101 + i}`, n]);
   const card = (id, n_cells, p_value, batches, nearest, higher, lower, reason) => ({ id, atlas: "blood.zarr", n_cells, p_value, batches: donors(batches), n_batches: 8, nearest, higher, lower, reason, state: "open", label: null, saved_at: null });
@@ -149,6 +168,6 @@ export function flagsFrame(run) {
 }
 
 export function syncMessage(run, view) {
-  const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run)];
+  const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run), valuesFrame(run)];
   return [{ kind: "sync", proto: 1, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
 }

@@ -15,6 +15,8 @@ export class Desk {
   private readonly themeListeners = new Set<() => void>();
   private readonly voice = document.createElement("div");
   showFlag: (id: number) => void = () => {};
+  /** Colours the map by a gene, a column of obs or the distance to a prototype. */
+  colourBy: (by: "gene" | "obs" | "prototype", name: string) => void = () => {};
 
   constructor(readonly store: Store, readonly root: HTMLElement, /** null: a snapshot, where nothing can be changed */ readonly ask: Ask | null) {
     this.voice.className = "ll-hidden";

@@ -13,9 +13,9 @@ export interface StatusFrame {
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
-  can: { start: boolean; pause: boolean; resume: boolean; stop: boolean };
+  can: { start: boolean; pause: boolean; resume: boolean; stop: boolean; retrain?: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
-  n_saved: number; n_undo: number; n_redo: number;
+  n_saved: number; n_undo: number; n_redo: number; n_unlearned?: number; retraining?: string;
 }
 
 export interface Series { name: string; split: "train" | "validation"; start: number; n: number; steps: Uint32Array; values: Float32Array }
@@ -48,7 +48,13 @@ export interface FlagsFrame {
   flags: Flag[];
 }
 
-export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame;
+/** What a person asked to colour by; `values` are of the panel's cells in their order, codes where there are `names`. */
+export interface ValuesFrame {
+  kind: "values"; seq: number; by: string; name: string; state: "none" | "fetching" | "ready" | "failed"; message: string;
+  number: number; panel: number; n: number; unit: string; names: string[] | null; values: Float32Array | Uint16Array;
+}
+
+export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame | ValuesFrame;
 export interface SyncFrame { kind: "sync"; proto: number; view: string; seq: number; frames: Frame[] }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a header is whatever JSON came; `decode` gives it its type
@@ -83,6 +89,11 @@ export function decode(header: Header, buffers: readonly Bytes[]): Frame | null 
       const frame = { ...header, distance: reader.f32(k * k), centroid: reader.f32(k * (header.n_dims as number)) };
       reader.done();
       return frame as unknown as PrototypesFrame;
+    }
+    case "values": {
+      const frame = { ...header, values: header.names ? reader.u16(header.n as number) : reader.f32(header.n as number) };
+      reader.done();
+      return frame as unknown as ValuesFrame;
     }
     default:
       return null;

@@ -1,5 +1,5 @@
 // What the browser knows of the run. Frames go in, panes listen; nothing here touches the page.
-import type { FlagsFrame, Frame, MapFrame, Mark, PrototypesFrame, StatusFrame, SyncFrame } from "./frames";
+import type { FlagsFrame, Frame, MapFrame, Mark, PrototypesFrame, StatusFrame, SyncFrame, ValuesFrame } from "./frames";
 import { CurveBook } from "./series";
 
 export type Topic = Frame["kind"] | "link" | "error";
@@ -12,6 +12,7 @@ export class Store {
   map: MapFrame | null = null;
   prototypes: PrototypesFrame | null = null;
   flags: FlagsFrame | null = null;
+  values: ValuesFrame | null = null;
   link: Link = { state: "waiting", n_queued: 0 };
   error: string | null = null;
 
@@ -33,6 +34,7 @@ export class Store {
       case "map": this.map = frame; break;
       case "prototypes": this.prototypes = frame; break;
       case "flags": this.flags = frame; break;
+      case "values": this.values = frame; break;
       case "curves":
         this.marks = frame.marks;
         for (const piece of frame.series) whole = this.curves.add(piece) && whole;
@@ -44,12 +46,12 @@ export class Store {
 
   /** A sync replaces everything that is held. */
   replace(sync: SyncFrame): void {
-    this.status = this.map = this.prototypes = this.flags = null;
+    this.status = this.map = this.prototypes = this.flags = this.values = null;
     this.marks = [];
     this.error = null;
     this.curves.clear();
     for (const frame of sync.frames) this.apply(frame);
-    for (const topic of ["status", "curves", "map", "prototypes", "flags", "error"] as const) this.tell(topic);
+    for (const topic of ["status", "curves", "map", "prototypes", "flags", "values", "error"] as const) this.tell(topic);
   }
 
   setLink(link: Link): void {

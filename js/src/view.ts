@@ -42,7 +42,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
       if (can?.pause) desk.try("pause");
       else if (can?.resume) desk.try("resume");
     },
-    escape: map.escape,
+    escape: map.escape, search: map.search, gate: map.gate, selectFlag: map.selectFlag, invert: map.invert,
   }, toggle);
   return () => {
     desk.scope.close();

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from livelatent.errors import LabelError
 from livelatent.train.retrain import learned, retrain
@@ -13,6 +13,7 @@ __all__ = ["Retrainer"]
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Follower(Protocol):
     """Whoever looks at a run, and can look at another one."""
 

@@ -40,8 +40,10 @@ export function category(frame: MapFrame, mode: Mode, values: ValuesFrame | null
     case "batch": return { names: frame.batch_names, codes: frame.batch };
     case "given": return { names: frame.given_names, codes: frame.given };
     case "source": return { names: ["atlas", "query"], codes: frame.is_query };
-    case "values": return values?.names ? { names: values.names, codes: values.values as Uint16Array } : { names: [], codes: new Uint16Array(0) };
-    case "novelty": return { names: [], codes: new Uint16Array(0) };
+    case "values":
+    case "novelty":
+      if (mode === "values" && values?.names) return { names: values.names, codes: values.values as Uint16Array };
+      return category(frame, frame.label_names.length ? "label" : "predicted"); // numbers have no names: the types say where one is
   }
 }
 

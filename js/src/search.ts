@@ -52,7 +52,7 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
     choose(match[0] as "gene", match[1]);
   };
 
-  desk.scope.on(input, "input", () => { clearTimeout(timer); timer = setTimeout(search, REST_MS); });
+  desk.scope.on(input, "input", () => { at = -1; clearTimeout(timer); timer = setTimeout(search, REST_MS); });
   desk.scope.on(input, "focus", () => { if (list.hidden) search(); });
   desk.scope.on(input, "blur", () => { clearTimeout(timer); asked++; show(false); });
   desk.scope.on<PointerEvent>(list, "pointerdown", (event) => {

@@ -25,8 +25,8 @@ def session(finished):
     finished.values.fetch("", "")
 
 
-def ask(session, name, **args):
-    answer = session.answer(next(RID), name, args)
+def ask(session, act, /, **args):
+    answer = session.answer(next(RID), act, args)
     assert answer.ok, answer.error
     return answer.result
 
@@ -117,14 +117,9 @@ def test_suggestions_put_the_equal_first_and_send_only_matches(session):
 
 
 def test_sixty_thousand_genes_are_searched_by_a_list_made_once():
-    class Store:
-        genes = np.array([f"ENSG{n:08d}" for n in range(60_000)], dtype=object)
-
-        class obs:  # noqa: N801
-            columns = ("donor",)
-
-    matches, n = Catalogue([Store()]).search("0599")
-    assert len(matches) == 20 and n == sum("0599" in name.lower() for name in Store.genes)
+    genes = [f"ENSG{n:08d}" for n in range(60_000)]
+    matches, n = Catalogue(genes, ["donor"]).search("0599")
+    assert len(matches) == 20 and n == sum("0599" in name for name in genes)
 
 
 def test_the_facts_of_a_cell(session):
@@ -136,7 +131,7 @@ def test_the_facts_of_a_cell(session):
     assert facts["nearest"] == look.prototypes.names[index[0]] and facts["radii"] == pytest.approx(radii[0])
     from livelatent.judge.classifier import annotate
 
-    want = annotate(session.run.model, session.atlas, [row])["probability"].iloc[0]
+    want = annotate(session.run.model, session.atlas, np.array([row]))["probability"].iloc[0]
     assert facts["probability"] == pytest.approx(want, abs=1e-5)
     assert not session.answer(next(RID), "cell", {"is_query": 1, "row": row}).ok
 
@@ -304,6 +299,10 @@ def test_damaged_evidence_is_told_and_the_label_stands(session):
 )
 def test_a_part_that_is_none_is_refused_and_nothing_is_named(session, part):
     before = session.atlas.labels.entries
-    args = {"name": "x", "cells": [[0, 1]], "selector": {"scope": "panel", "layout": 1, "parts": [{"mode": "invert"}, part]}}
+    args = {
+        "name": "x",
+        "cells": [[0, 1]],
+        "selector": {"scope": "panel", "layout": 1, "parts": [{"mode": "invert"}, part]},
+    }
     answer = session.answer(next(RID), "label", args)
     assert not answer.ok and answer.error and session.atlas.labels.entries == before

@@ -53,6 +53,11 @@ NO_LABELS = (
     "types. Cells can be named here all the same."
 )
 
+QUERY_LABELS = (
+    "Labels of cells in {query} are kept with it; retraining reads the cells of {atlas} only. To learn from them, "
+    "append {query} to {atlas}, or ingest both together."
+)
+
 
 class LiveSession:
     """Watches a run and keeps what a view shows up to date.
@@ -323,7 +328,9 @@ class LiveSession:
         is_warming = note and worker is not None and worker.is_alive and not worker.is_ready
         if note and not is_warming and "layout" not in self._alarms:
             alarms.append(note)
-        notes = () if self._finder.can_judge else (NO_LABELS,)
+        notes: tuple[str, ...] = () if self._finder.can_judge else (NO_LABELS,)
+        if self.query is not None and self.query.labels.standing:
+            notes = (*notes, QUERY_LABELS.format(query=self.query.path.name, atlas=self.atlas.path.name))
         status = status_of(self.run, self.query, self.board, alarms=alarms, notes=notes)
         n_unlearned, doing = self.retrainer.n_unlearned, self.retrainer.doing
         can = replace(status.can, retrain=bool(n_unlearned) and not doing and status.state != "failed")
@@ -425,7 +432,9 @@ class LiveSession:
     @functools.cached_property
     def catalogue(self) -> Catalogue:
         """Every name there is to colour by."""
-        return Catalogue([self.atlas] if self.query is None else [self.atlas, self.query])
+        places = [self.atlas] if self.query is None else [self.atlas, self.query]
+        genes = [str(gene) for one in places for gene in one.genes]
+        return Catalogue(genes, [str(name) for one in places for name in one.obs.columns])
 
     def _place_of(self, flag: Any) -> int:
         """Which atlas a flag's cells come from."""

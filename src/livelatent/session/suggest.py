@@ -1,8 +1,6 @@
 """What cells can be coloured by, searched as it is typed: genes, columns, prototypes."""
 
-from collections.abc import Iterable, Sequence
-
-from livelatent.atlas.atlas import Atlas
+from collections.abc import Iterable
 
 __all__ = ["Catalogue"]
 
@@ -15,11 +13,10 @@ LONGEST = 200
 class Catalogue:
     """Every name there is to colour by, lower-cased once: 60,000 genes are searched in a few milliseconds."""
 
-    def __init__(self, atlases: Sequence[Atlas]) -> None:
-        genes = dict.fromkeys(str(gene) for atlas in atlases for gene in atlas.genes)
-        columns = dict.fromkeys(str(name) for atlas in atlases for name in atlas.obs.columns if str(name) not in HIDDEN)
-        self._entries = [("obs", name, name.casefold()) for name in columns]
-        self._entries += [("gene", name, name.casefold()) for name in genes]
+    def __init__(self, genes: Iterable[str], columns: Iterable[str]) -> None:
+        shown = [name for name in dict.fromkeys(columns) if name not in HIDDEN]
+        self._entries = [("obs", name, name.casefold()) for name in shown]
+        self._entries += [("gene", name, name.casefold()) for name in dict.fromkeys(genes)]
 
     def search(self, text: str, prototypes: Iterable[str] = ()) -> tuple[list[list[str]], int]:
         """`[by, name]` of the best matches (equal, beginning, containing; shorter first), and how many there are."""

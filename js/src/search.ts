@@ -1,6 +1,6 @@
 // A box that finds genes, columns and prototypes while one types. Python holds the list (60,000 genes) and sends matches.
 import type { Desk } from "./desk";
-import { h, say, set } from "./dom";
+import { h, set } from "./dom";
 import { brief, count } from "./words";
 
 type Found = { matches: [by: string, name: string][]; n: number };
@@ -24,11 +24,13 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
     set(input, { "aria-expanded": String(open), "aria-activedescendant": open && at >= 0 ? `${id}-${at}` : null });
   };
 
+  const hint = (text: string) => h("div", { class: "ll-option ll-dim", role: "option", "aria-disabled": "true" }, text);
+
   const paint = () => {
     list.replaceChildren(...found.matches.map(([by, name], i) => h("div", { class: "ll-option", role: "option", id: `${id}-${i}`, "aria-selected": String(i === at), "data-at": i },
       h("bdi", { title: name.slice(0, 300) }, brief(name, 36)), h("span", { class: "ll-dim" }, ` ${KINDS[by] ?? by}`))));
-    if (found.matches.length === 0) list.append(h("div", { class: "ll-option ll-dim" }, "nothing of that name"));
-    else if (found.n > found.matches.length) list.append(h("div", { class: "ll-option ll-dim" }, `${count(found.n)} in all: type on`));
+    if (found.matches.length === 0) list.append(hint("nothing of that name"));
+    else if (found.n > found.matches.length) list.append(hint(`${count(found.n)} in all: type on`));
     show(true);
     list.children[at]?.scrollIntoView({ block: "nearest" });
   };
@@ -74,5 +76,5 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
     event.preventDefault();
   });
   desk.scope.add(() => clearTimeout(timer));
-  return { box, input, announce: (text: string) => say(list, text) };
+  return { box, input };
 }

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from livelatent.atlas.atlas import Atlas
+from livelatent.errors import LabelError
 from livelatent.session.board import Board, Saved
 from livelatent.session.choice import Resolved, Resolver, checked_parts, everywhere
 from livelatent.session.commands import Act, CommandError, text, whole
@@ -120,7 +121,7 @@ def label_by_parts(
         raise CommandError("`cells` must be a list of [is_query, row].")
     try:
         found = Resolver(session.sight, session.board, session.values).on_map(parts, whole(selector, "layout"))
-    except CommandError:
+    except (CommandError, LabelError):
         # What the parts refer to is gone; the cells that were seen are as good a choice as ever.
         found = Resolved(chosen=(), how={"scope": "panel", "parts": parts, "exact": False})
     sent = [np.unique(np.asarray(rows, np.int64)) for rows in cells]

@@ -124,7 +124,7 @@ class LiveSession:
         atexit.unregister(self.close)
         self._closed.set()
         self._wake.set()
-        self.retrainer.wait(30)
+        self.retrainer.wait(30.0)
         self.values.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=30)

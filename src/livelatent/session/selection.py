@@ -82,12 +82,14 @@ def members_of(part: Part, seen: Mapping[str, ndarray], n_places: int) -> Chosen
     return tuple(found)
 
 
-def shown_cells(cell: Int[ndarray, " cell"], is_query: Int[ndarray, " cell"], n_places: int) -> Chosen:
+def shown_cells(
+    cell: Int[ndarray, " cell"], is_query: Int[ndarray, " cell"] | UInt[ndarray, " cell"], n_places: int
+) -> Chosen:
     """Rows of each place from the panel's way of naming cells."""
     return tuple(np.unique(cell[is_query == place]).astype(np.int64) for place in range(n_places))
 
 
-def table_gate(values: Float[ndarray, " cell"], op: str, threshold: float) -> Bool[ndarray, " cell"]:
+def table_gate(values: Float[ndarray, " cell"], op: str, threshold: float | int) -> Bool[ndarray, " cell"]:
     """Which values pass; NaN never does. Compared as doubles, as the page does: float32 would round the threshold."""
     wide = values.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -120,7 +122,7 @@ def seen_positions(xy: Float[ndarray, "cell 2"], bounds: Bounds) -> Float[ndarra
     return np.asarray(low + quantised(xy, bounds).astype(np.float64) * step, np.float32)
 
 
-def in_polygon(xy: Float[ndarray, "cell 2"], polygon: Sequence[Sequence[float]]) -> Bool[ndarray, " cell"]:
+def in_polygon(xy: Float[ndarray, "cell 2"], polygon: Sequence[Sequence[float | int]]) -> Bool[ndarray, " cell"]:
     """Which points lie inside, by the even-odd rule; the same doubles in the same order as `js/src/geometry.ts`."""
     corners = np.asarray(polygon, np.float64).reshape(-1, 2)
     result = np.zeros(len(xy), bool)

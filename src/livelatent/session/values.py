@@ -55,6 +55,7 @@ class Values:
         self._counts: OrderedDict[str, Any] = OrderedDict()
         self._wish: tuple[str, str] | None = None
         self._count_wish: tuple[str, Count] | None = None
+        self._counting: str | None = None
         self._number = 0
         self._lock = threading.RLock()
         self._wake = threading.Event()
@@ -108,7 +109,8 @@ class Values:
         key = json.dumps(selector, sort_keys=True)
         with self._lock:
             known = self._counts.get(key)
-            if known is None:
+            is_under_way = key == self._counting or (self._count_wish is not None and self._count_wish[0] == key)
+            if known is None or (isinstance(known, float) and not is_under_way):
                 self._counts[key] = known = 0.0
                 while len(self._counts) > COUNTS_KEPT:
                     self._counts.popitem(last=False)
@@ -184,16 +186,19 @@ class Values:
         def told(share: float) -> bool:
             with self._lock:
                 self._counts[key] = share
-                # A newer wish, or a colour, comes first; what was half counted is forgotten.
-                return self._count_wish is None and not self._closed.is_set()
+                # A newer wish, or a colour, comes first; what was half counted is asked for again.
+                return self._count_wish is None and self._wish is None and not self._closed.is_set()
 
+        with self._lock:
+            self._counting = key
         try:
             found = work(told)
         except Exception as error:
             log.info("a selection could not be counted", exc_info=True)
             found = str(error) or type(error).__name__
         with self._lock:
-            if self._count_wish is None:
+            self._counting = None
+            if self._count_wish is None and self._wish is None:
                 self._counts[key] = found
             else:
                 self._counts.pop(key, None)

@@ -18,7 +18,7 @@ const SHEET: [string[], string, boolean][] = [
   [["⌥ Alt"], "subtract from the selection", false],
   [["← ↑ ↓ →"], "move the map, when it has the focus", false],
   [["+", "−"], "zoom the map", false],
-  [["C"], "colour by a gene, a column or a prototype: type, ↓, Enter", true],
+  [["C"], "colour by a gene, a column or a prototype: type, ↑ ↓, Enter", true],
   [["G"], "gate: the threshold on the colour shown; Enter selects", true],
   [["N"], "next flag", false],
   [["S"], "select that flag's cells; with Shift add, Alt subtract", false],

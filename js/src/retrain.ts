@@ -6,7 +6,7 @@ import { plural } from "./words";
 export function retrainButton(desk: Desk): HTMLElement | null {
   if (!desk.ask) return null;
   const { store, scope } = desk;
-  const button = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-retrain", hidden: true,
+  const button = h("button", { class: "ll-button ll-small ll-primary", type: "button", "data-testid": "ll-retrain", hidden: true,
     title: "Trains on from the present weights with the labels given here, in a run of its own: what was trained before stays on disk" });
   let doing = "";
   const paint = () => {

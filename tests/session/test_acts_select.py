@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from livelatent.atlas import Atlas
+from livelatent.atlas import Atlas, ingest
 from livelatent.errors import LabelError, StoreError
+from livelatent.session.live import LiveSession
 from livelatent.session.replay import can_replay, replay
 from livelatent.session.selection import in_polygon, seen_positions
 from livelatent.session.suggest import Catalogue
@@ -255,6 +256,42 @@ def test_what_is_about_the_map_is_not_asked_of_whole_atlases(session, kind):
     selector = {"scope": "all", "parts": [{"mode": "replace", **parts[kind]}]}
     answer = session.answer(next(RID), "count", {"selector": selector})
     assert not answer.ok and "on the map only" in answer.error
+
+
+def test_cells_of_atlas_and_query_are_selected_and_replayed_together(finished_run, tiny_h5ad, tmp_path):
+    query = ingest([tiny_h5ad[1]], tmp_path / "query.zarr")
+    session = LiveSession(finished_run, query)
+    session.settle([None, None], timeout_s=0.0)
+    try:
+        shown = session.latent_map()
+        gene = colour(session, "gene", "GENE3")
+        polygon = scaled(shown, TRIANGLE)
+        drawn = in_polygon(seen_positions(shown.xy, shown.bounds), polygon)
+        parts = [
+            {"mode": "add", "kind": "gene", "name": "GENE3", "op": ">=", "threshold": 1.5, "values": gene.number},
+            {"mode": "subtract", "kind": "lasso", "layout": shown.layout, "polygon": polygon},
+        ]
+        want = {
+            (q, row)
+            for q, atlas in enumerate((session.atlas, query))
+            for row, x in enumerate(np.array(gene_oracle(atlas, "GENE3"), np.float32))
+            if x >= 1.5
+        } - set(zip(shown.is_query[drawn].tolist(), shown.cell[drawn].tolist(), strict=True))
+        assert {q for q, _ in want} == {0, 1}
+        selector = {"scope": "panel", "layout": shown.layout, "parts": parts}
+        ask(session, "label", name="both", cells=sorted(map(list, want)), selector=selector)
+        for place, atlas in enumerate((session.atlas, query)):
+            entry = atlas.labels.entries[-1]
+            assert entry.how["exact"] is True
+            got = replay(entry, [session.atlas, query], atlas.labels.folder)
+            assert {(q, row) for q, rows in enumerate(got) for row in rows.tolist()} == want
+            assert (got[place] == atlas.labels.rows_of(entry)).all()
+        # Labels of the query are kept, and not yet learned from: the view says so.
+        assert any("retraining reads the cells of" in note for note in session.status().notes)
+    finally:
+        session.board.undo()
+        session.close()
+        query.labels.close()
 
 
 def test_cells_that_their_parts_do_not_give_are_named_as_seen_and_the_journal_says_so(session):

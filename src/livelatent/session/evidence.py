@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,9 +50,9 @@ def load_evidence(journal: Path, sha256: str) -> dict[str, ndarray]:
     """
     path = journal / FOLDER / f"{Path(sha256).name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(
             f"{path}: what the label was chosen by can't be read ({error}). The label itself stands in the journal, "
             "with its cells."

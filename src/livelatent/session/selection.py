@@ -24,8 +24,8 @@ __all__ = [
     "table_gate",
 ]
 
-Chosen = tuple[Int[ndarray, " cell"], ...]
-"""Sorted rows of each place: the run's atlas and, where there is one, the query."""
+Chosen = tuple[Int[ndarray, " _cell"], ...]
+"""Sorted rows of each place: the run's atlas and, where there is one, the query. Places differ in length."""
 
 Part = Mapping[str, Any]
 Bounds = tuple[float, float, float, float]

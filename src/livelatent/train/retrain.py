@@ -54,6 +54,9 @@ def retrain(run: Run, *, epochs: int | None = None, folder: str | Path | None = 
     if epochs is None:
         longest = run.epochs or max(stage.epochs for stage in run.model.stages)
         epochs = max(longest // SHARE, FEWEST_EPOCHS)
+    if folder is None and not isinstance(atlas.path, Path):
+        # A remote store has no place for runs beside it: this one goes where the last one is.
+        folder = run.folder.with_name(f"{run.folder.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     fresh = Run(model, labelled, epochs, folder, run.stream, str(run.device), rows=run.rows)
     _keep_labels(fresh.folder, labelled, run)
     before = run._state

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NODE_PATH_ENV := PATH="$$PATH:$(abspath $(BIN))"
 STAMP := $(VENV)/.livelatent-setup
 
-.PHONY: setup demo test test-all lint js python browser node_modules chromium format clean
+.PHONY: setup demo test test-all lint js python browser node_modules chromium screenshots format clean
 
 setup:
 	@tools/setup.sh "$(VENV)" 1>&2
@@ -45,6 +45,10 @@ python: setup
 	@$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
 	@echo "== pytest in the browser" 1>&2
 	@$(BIN)/python -m pytest -m "browser and not slow" --durations=5
+
+# docs/images, of the view on real data
+screenshots: setup chromium
+	@$(BIN)/python tools/screenshots.py $(ARGS)
 
 format:
 	@$(BIN)/ruff check --fix .

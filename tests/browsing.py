@@ -42,8 +42,14 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def jupyter_lab(folder: Path) -> Iterator[str]:
-    """A JupyterLab on loopback that serves `folder`; yields its address."""
+def jupyter_lab(folder: Path, *, first: Path | None = None) -> Iterator[str]:
+    """A JupyterLab on loopback that serves `folder`; yields its address.
+
+    Parameters
+    ----------
+    first
+        A folder of packages that its kernels find before the environment's own, such as another ipykernel.
+    """
     state = folder / ".jupyter"
     overrides = state / "config" / "labconfig"
     overrides.mkdir(parents=True)
@@ -56,6 +62,9 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
         "IPYTHONDIR": str(state / "ipython"),
         "OMP_NUM_THREADS": "2",
     }
+    if first is not None:
+        environment["JUPYTER_PATH"] = str(state / "path")  # before an environment's own kernels
+        write_kernel(state / "path" / "kernels" / "python3", first)
     settings = state / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -72,6 +81,19 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+def write_kernel(folder: Path, first: Path) -> None:
+    """A kernel of this Python that looks for packages in `first` before all others."""
+    folder.mkdir(parents=True)
+    path = os.pathsep.join(filter(None, (str(first), os.environ.get("PYTHONPATH"))))
+    kernel = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3",
+        "language": "python",
+        "env": {"PYTHONPATH": path},
+    }
+    (folder / "kernel.json").write_text(json.dumps(kernel))
 
 
 def _address(runtime: Path, server: "subprocess.Popen[bytes]") -> str:

@@ -139,3 +139,12 @@ def shared_data() -> Path:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks of a pass also for a tiny atlas."""
     monkeypatch.setattr(passes, "CHUNK_CELLS", 100)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium. One a module: while Playwright runs, nothing else can run an event loop in this thread."""
+    from browsing import chromium
+
+    with chromium() as browser:
+        yield browser

@@ -60,3 +60,11 @@ def test_our_loader_delivers_what_peers_are_asked_for(store):
     for x in delivered:
         loaders.check(loaders.OURS, x)
     assert sum(x.shape[0] for x in delivered) == 6_000
+
+
+def test_every_section_of_the_view_is_there_and_counts_the_bundle():
+    widget = importlib.import_module("widget")
+    sections = {name: importlib.import_module(f"showing.{name}") for name in widget.SECTIONS}
+    assert all(callable(module.figures) for module in sections.values())
+    bundle = Path(ll.__file__).parent / "widget" / "static" / "widget.js"
+    assert sections["bundle"].figures(None)["bundle_kb"] == pytest.approx(bundle.stat().st_size / 1000, abs=0.05)

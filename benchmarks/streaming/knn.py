@@ -98,7 +98,7 @@ def full_shuffle() -> type:
     from livelatent.stream.stream import Stream
 
     class FullShuffle(Stream):
-        def minibatches(self, epoch: int, first_step: int = 0) -> Iterator[Minibatch]:
+        def minibatches(self, epoch: int, first_step: int = 0, *, goes_on: bool = False) -> Iterator[Minibatch]:
             atlas, rows, size = self.atlas, self.rows, self.config.minibatch_cells
             counts = atlas.to_anndata(rows)[:, list(self.genes)].X.toarray()
             total = atlas.total[rows]

@@ -8,12 +8,14 @@ document.body.dataset.jpThemeLight = String(theme === "light");
 const run = data.makeRun({ cells: Number(query.get("cells") ?? 4000), types: Number(query.get("types") ?? 8) });
 run.state = query.get("state") ?? "training";
 run.flags = query.get("flags") === "0" ? [] : data.makeFlags();
+for (let id = 4; id <= Number(query.get("flags") ?? 0); id++) run.flags.push({ ...run.flags[id % 3], id, n_cells: 5 + (id % 30) });
 if (run.state !== "ready") data.advance(run, 475);
 if (query.has("evil")) {
   run.names[0] = "<img src=x onerror=window.pwned=1>";
   run.names[1] = "x".repeat(10_000);
   run.names[2] = "خلايا تائية";
   run.names[3] = "🧬 B 🩸";
+  if (run.flags[1]) Object.assign(run.flags[1], { label: "<img src=x onerror=window.pwned=1>", state: "named", nearest: [[run.names[1], 0.5]], accept: run.names[1], suggested: run.names.slice(0, 4), technical: [run.names[0]], measures: [{ name: run.names[2], flag: 1, low: 0, usual: 1, high: 2, overall: 1 }] });
   if (run.flags[0]) run.flags[0].reason = "<script>window.pwned=1</script><b>not bold</b>";
 }
 
@@ -85,6 +87,30 @@ const commands = {
   cell: ({ row }) => ({ name: `AAACCTG-${row}`, nearest: run.names[1], radii: 1.25, probability: 0.875 }),
   count: () => (run.counted = (run.counted ?? 0) + 1) < 3 ? { state: "counting", share: 0.3 * run.counted } : { state: "done", n_cells: 123_456, n_by_atlas: [123_456] },
   retrain: () => { run.retraining = "preparing"; return { state: "preparing" }; },
+  budget: ({ share }) => { run.share = share; return { share }; },
+  merge: ({ flags }) => {
+    const [first, ...rest] = flags.map((id) => run.flags.find((one) => one.id === id));
+    first.n_cells += rest.reduce((n, one) => n + one.n_cells, 0);
+    first.is_hand_made = true;
+    run.flags = run.flags.filter((one) => !rest.includes(one));
+    run.flag = run.flag.map((id) => (rest.some((one) => one.id === id) ? first.id : id));
+    return { flag: first.id, flags: [[first.id, first.n_cells]] };
+  },
+  split: ({ flag, cells }) => {
+    const chosen = new Set(cells.map(([q, row]) => `${q}:${row}`));
+    const id = Math.max(...run.flags.map((one) => one.id)) + 1;
+    const card = run.flags.find((one) => one.id === flag);
+    let n_cells = 0;
+    run.flag = run.flag.map((one, i) => (one === flag && chosen.has(`${run.query[i]}:${run.cell[i]}`) ? ((n_cells += 1), id) : one));
+    run.flags.push({ ...card, id, n_cells, is_hand_made: true });
+    Object.assign(card, { n_cells: card.n_cells - n_cells, is_hand_made: true });
+    return { flag: id, flags: [[id, n_cells], [flag, card.n_cells]] };
+  },
+  nearest: ({ prototype }) => {
+    const [header] = data.prototypesFrame({ ...run, seq: 0 });
+    const cells = Array.from({ length: 12 }, (_, i) => [run.query[i], run.cell[i]]);
+    return { name: header.names[prototype], cells, neighbors: [], drift: { steps: Array.from({ length: 30 }, (_, i) => 16 * i), values: Array.from({ length: 30 }, (_, i) => 0.2 * Math.exp(-i / 9) + 0.004) } };
+  },
   threshold: ({ target_fpr }) => { run.target_fpr = target_fpr; return { n_flagged: 0 }; },
 };
 

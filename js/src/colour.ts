@@ -80,7 +80,9 @@ export function scaleOf(values: Float32Array): Scale {
 
 export interface Emphasis { focus: number | null; selected: Uint8Array | null }
 
-/** Draw order: greyed or plain cells, then those in focus, selected or flagged. */
+const RARE_CELLS = 500;
+
+/** Draw order: greyed or plain cells, those of rare categories, then those in focus, selected or flagged. */
 export function colourCells(frame: MapFrame, mode: Mode, flags: FlagsFrame | null, { focus, selected }: Emphasis, inks: Inks, values: ValuesFrame | null = null): Coloured {
   const { names, codes } = category(frame, mode, values);
   const numbers = mode === "values" ? numbersOf(frame, mode, values) : null;
@@ -94,7 +96,10 @@ export function colourCells(frame: MapFrame, mode: Mode, flags: FlagsFrame | nul
   const flagged = word(inks.flag, 1);
   const ramp = Array.from({ length: 64 }, (_, i) => word(mixColours(inks.accent, inks.flag, i / 63), 0.35 + 0.6 * (i / 63)));
   const rgba = new Uint32Array(frame.n);
+  const held = new Uint32Array(words.length);
+  for (let i = 0; i < codes.length; i++) if (codes[i] < held.length) held[codes[i]]++;
   const plain = new Uint32Array(frame.n);
+  const rare: number[] = [];
   const top = new Uint32Array(frame.n);
   let n_plain = 0;
   let n_top = 0;
@@ -110,10 +115,12 @@ export function colourCells(frame: MapFrame, mode: Mode, flags: FlagsFrame | nul
     if (stands_out === false) colour = grey;
     rgba[i] = colour;
     if (stands_out === true || (stands_out === null && (is_flagged || (mode === "given" && known)))) top[n_top++] = i;
+    else if (known && held[codes[i]] < RARE_CELLS) rare.push(i);
     else plain[n_plain++] = i;
   }
   const order = new Uint32Array(frame.n);
   order.set(plain.subarray(0, n_plain));
-  order.set(top.subarray(0, n_top), n_plain);
-  return { look: { rgba, order, split: n_plain }, names, codes, colours, scale };
+  order.set(rare, n_plain);
+  order.set(top.subarray(0, n_top), n_plain + rare.length);
+  return { look: { rgba, order, rare: n_plain, split: n_plain + rare.length }, names, codes, colours, scale };
 }

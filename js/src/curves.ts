@@ -33,7 +33,7 @@ export function curvesPane(desk: Desk): HTMLElement {
     for (const name of names) draw(name, store.curves.curves.filter((curve) => curve.name === name && curve.n > 0));
     empty.hidden = names.length > 0;
     const state = store.status?.state;
-    say(empty, state === "training" ? "The first steps are being trained…" : state === "done" || state === "stopped" ? "No loss was recorded." : desk.ask ? "Not trained yet: press Start." : "Not trained yet.");
+    say(empty, state === "training" ? "The first steps are being trained…" : state === "latent" ? "A latent that was given: there is nothing to learn here." : state === "done" || state === "stopped" ? "No loss was recorded." : desk.ask ? "Not trained yet: press Start." : "Not trained yet.");
     const status = store.status;
     const lines = [...(status?.alarms ?? []).map((text) => ["ll-note", text]), ...(status?.notes ?? []).map((text) => ["ll-fact", text])];
     if (alarms.childElementCount !== lines.length || lines.some(([, text], i) => alarms.children[i].textContent !== text))

@@ -11,12 +11,17 @@ export class Desk {
   readonly painter = new Painter(this.scope);
   /** The flag that is picked, by its id. */
   flag: number | null = null;
+  /** The cells selected on the map, as [is_query, row]; null: none. */
+  selection: [number, number][] | null = null;
+  private readonly selectionListeners = new Set<() => void>();
   private readonly listeners = new Set<() => void>();
   private readonly themeListeners = new Set<() => void>();
   private readonly voice = document.createElement("div");
   showFlag: (id: number) => void = () => {};
   /** Colours the map by a gene, a column of obs or the distance to a prototype. */
   colourBy: (by: "gene" | "obs" | "prototype", name: string) => void = () => {};
+  /** Selects these cells on the map. */
+  selectCells: (cells: readonly [number, number][]) => void = () => {};
 
   constructor(readonly store: Store, readonly root: HTMLElement, /** null: a snapshot, where nothing can be changed */ readonly ask: Ask | null) {
     this.voice.className = "ll-hidden";
@@ -40,6 +45,16 @@ export class Desk {
 
   onPick(listener: () => void): void {
     this.listeners.add(listener);
+  }
+
+  onSelection(listener: () => void): void {
+    this.selectionListeners.add(listener);
+  }
+
+  selectionChanged(cells: [number, number][] | null): void {
+    if (cells === this.selection) return;
+    this.selection = cells;
+    for (const listener of this.selectionListeners) listener();
   }
 
   onTheme(listener: () => void): void {

@@ -51,7 +51,7 @@ export class Scope {
   }
 }
 
-/** One animation frame for all panes; a job asked for twice runs once. */
+/** One animation frame for all panes; a job asked for twice runs once, and one that another asks for in the same frame. */
 export class Painter {
   private readonly jobs = new Set<() => void>();
   private frame = 0;
@@ -68,11 +68,24 @@ export class Painter {
     if (this.frame === 0) this.frame = requestAnimationFrame(this.run);
   }
 
+  /** Does now what was asked for the next frame. */
+  flush(): void {
+    cancelAnimationFrame(this.frame);
+    this.run();
+  }
+
   private readonly run = (): void => {
     this.frame = 0;
-    const jobs = [...this.jobs];
-    this.jobs.clear();
-    for (const job of jobs) job();
+    // A new map is taken in by one job and painted by another: without the second round its painting, and the word
+    // that it is painted, would be a frame apart. A job that asks for itself, as a movement does, waits for the next.
+    const ran = new Set<() => void>();
+    for (let due = [...this.jobs]; due.length; due = [...this.jobs].filter((job) => !ran.has(job))) {
+      for (const job of due) {
+        this.jobs.delete(job);
+        ran.add(job);
+        job();
+      }
+    }
   };
 }
 
@@ -97,4 +110,16 @@ export function rove(scope: Scope, container: HTMLElement, selector: string): ()
     next.focus();
   });
   return settle;
+}
+
+/** The canvas at this size in CSS pixels, cleared, and sharp on any screen. */
+export function sized(canvas: HTMLCanvasElement, w: number, h_px: number): CanvasRenderingContext2D {
+  const dpr = devicePixelRatio || 1;
+  canvas.width = Math.round(w * dpr);
+  canvas.height = Math.round(h_px * dpr);
+  canvas.style.width = `${w}px`;
+  canvas.style.height = `${h_px}px`;
+  const context = canvas.getContext("2d")!;
+  context.scale(dpr, dpr);
+  return context;
 }

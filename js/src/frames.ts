@@ -9,18 +9,19 @@ export function nameOf(names: readonly string[], code: number): string | null {
 
 export interface StatusFrame {
   kind: "status"; seq: number;
-  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed";
+  state: "ready" | "training" | "paused" | "stopping" | "done" | "stopped" | "failed" | "latent";
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
   can: { start: boolean; pause: boolean; resume: boolean; stop: boolean; retrain?: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
   n_saved: number; n_undo: number; n_redo: number; n_unlearned?: number; retraining?: string;
+  layout_share?: number; layout_next_s?: number | null; placing?: number | null;
 }
 
 export interface Series { name: string; split: "train" | "validation"; start: number; n: number; steps: Uint32Array; values: Float32Array }
 export interface Mark { step: number; text: string }
-export interface CurvesFrame { kind: "curves"; seq: number; series: Series[]; marks: Mark[] }
+export interface CurvesFrame { kind: "curves"; seq: number; series: Series[]; marks: Mark[]; marks_start?: number }
 
 export interface MapFrame {
   kind: "map"; seq: number; n: number; n_total: number; bounds: [number, number, number, number];
@@ -33,18 +34,29 @@ export interface MapFrame {
 export interface PrototypesFrame {
   kind: "prototypes"; seq: number; names: string[]; counts: number[]; radii: number[]; n_dims: number;
   drift: number | null; order: number[]; medoids: string[];
+  drifts?: (number | null)[]; since?: string; spreads?: number[]; n_left_out?: number;
   distance: Float32Array; centroid: Float32Array;
+}
+
+/** One measure of a flag's cells beside the nearest known type's: median of the flag; 5 %, median, 95 % of the type; of all. */
+export interface Measure { name: string; flag: number | null; low: number | null; usual: number | null; high: number | null; overall: number | null }
+
+/** Flags stand among the prototypes by their number. */
+export function isFlag(prototype: string): boolean {
+  return /^flag \d+$/.test(prototype);
 }
 
 export interface Flag {
   id: number; atlas: string; n_cells: number; p_value: number | null; batches: [string, number][]; n_batches: number;
   nearest: [string, number][]; higher: string[]; lower: string[]; reason: string;
   state: "open" | "named" | "dismissed"; label: string | null; saved_at: string | null;
+  measures?: Measure[]; phases?: [string, number][]; technical?: string[]; accept?: string | null; suggested?: string[]; is_hand_made?: boolean;
 }
 
 export interface FlagsFrame {
   kind: "flags"; seq: number; target_fpr: number; n_scored: number; n_flagged: number; calibration: string;
-  curve: { target_fpr: number[]; n_flagged: number[]; precision?: (number | null)[]; coverage?: (number | null)[] };
+  curve: { target_fpr: number[]; n_flagged: number[]; by_chance?: number[] | null; precision?: (number | null)[] | null; coverage?: (number | null)[] | null; of?: string };
+  warnings?: string[]; is_computing?: boolean;
   flags: Flag[];
 }
 
@@ -61,8 +73,8 @@ export interface SyncFrame { kind: "sync"; proto: number; view: string; seq: num
 type Header = { kind: string; [key: string]: any };
 export type Bytes = DataView | ArrayBuffer | Uint8Array;
 
-/** One frame, or null for a kind that this version does not know. */
-export function decode(header: Header, buffers: readonly Bytes[]): Frame | null {
+/** One frame, or null for a kind that this version does not know; `held` is the map that a map's `kept` columns are in. */
+export function decode(header: Header, buffers: readonly Bytes[], held: MapFrame | null = null): Frame | null {
   const reader = new Reader(header.kind, buffers);
   switch (header.kind) {
     case "status":
@@ -76,10 +88,14 @@ export function decode(header: Header, buffers: readonly Bytes[]): Frame | null 
     }
     case "map": {
       const n = header.n as number;
+      const kept: string[] = header.kept ?? [];
+      if (kept.length && (held?.panel !== header.panel || held?.n !== n)) throw new Error("map: it leaves out what is not held.");
+      const column = <K extends keyof MapFrame>(name: K, read: (n: number) => MapFrame[K], length = n) => (kept.includes(name) ? held![name] : read(length));
       const frame = {
         panel: 0, n_query: 0, given_names: [], ...header,
-        xy: reader.u16(2 * n), cell: reader.u32(n), label: reader.u16(n), predicted: reader.u16(n), batch: reader.u16(n),
-        p_value: reader.f32(n), flag: reader.u16(n), is_query: reader.u8(n), given: reader.u16(n),
+        xy: column("xy", reader.u16, 2 * n), cell: column("cell", reader.u32), label: column("label", reader.u16), predicted: column("predicted", reader.u16),
+        batch: column("batch", reader.u16), p_value: column("p_value", reader.f32), flag: column("flag", reader.u16), is_query: column("is_query", reader.u8),
+        given: column("given", reader.u16),
       };
       reader.done();
       return frame as unknown as MapFrame;

@@ -1,5 +1,6 @@
 // Two ways to draw points. Without a GPU, WebGL is about 30 times slower than writing pixels by hand (a million
-// cells: 660 ms against 19 ms a frame), so the choice is by the real renderer.
+// cells: 660 ms against 19 ms a frame), so the choice is by the real renderer; the map then times its first draws, and
+// leaves a WebGL that is slow after all.
 import type { PointRenderer } from "./renderer";
 import { CanvasPoints } from "./renderer_2d";
 import { GlPoints } from "./renderer_gl";

@@ -1,4 +1,5 @@
 // The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
+import { budgetLine } from "./budget";
 import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
 import { colourCells, modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
@@ -45,7 +46,7 @@ export function mapPane(desk: Desk) {
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
       h("span", { class: "ll-toolset" }, colourLabel, search?.box ?? null), h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
     gate.bar,
-    h("div", { class: "ll-stage-frame" }, stage, bar.bar));
+    h("div", { class: "ll-stage-frame" }, stage, bar.bar), budgetLine(desk));
 
   let frame: MapFrame | null = null;
   let from: Float32Array = new Float32Array();
@@ -65,6 +66,7 @@ export function mapPane(desk: Desk) {
   let every = 1;
   let is_drawing = false;
   let wanted = ""; // what was asked for with the search box, shown once it has come
+  let strain = 0; // paints in a row that took too long; negative: that leave room for twice the cells
   let is_visible = true;
   let dark = false;
   let renderer: PointRenderer = makeRenderer(onLost);
@@ -161,7 +163,7 @@ export function mapPane(desk: Desk) {
     coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks(), store.values) : null;
     const numbers = frame && numbersOf(frame, mode, store.values);
     gate.paint(numbers && mode ? { mode, numbers, scale: coloured?.scale ?? null, values: store.values } : null, dark);
-    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), split: 0 });
+    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
     over.show({ frame, from, to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
@@ -177,7 +179,7 @@ export function mapPane(desk: Desk) {
     say(small, frame ? caption(frame) : "");
     empty.hidden = frame !== null && frame.n > 0;
     const state = store.status?.state;
-    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
+    say(empty, state === "training" ? "The first layout is being made…" : !desk.ask || state === "done" || state === "stopped" || state === "latent" ? "No layout yet." : "Not trained yet: press Start. The map appears with the first layout.");
     bar.paint();
   };
 
@@ -202,9 +204,17 @@ export function mapPane(desk: Desk) {
     const point_px = Math.max(1.3, 7.4 - 1.15 * Math.log10(Math.max(10, frame?.n ?? 10))) * Math.min(2, Math.max(0.8, zoom ** 0.35));
     renderer.draw({ camera, size, dpr: devicePixelRatio || 1, mix, point_px, background: word(hex(desk.ink("--ll-bg"))), every });
     const took = performance.now() - began;
-    // Plain cells are thinned where painting is slow; flagged, selected and focused ones never.
-    if (took > SLOW_MS && every < 16) { every *= 2; if (frame) say(small, caption(frame)); }
+    strain = took > SLOW_MS ? Math.max(strain, 0) + 1 : every > 1 && took < SLOW_MS / 3 ? Math.min(strain, 0) - 1 : 0;
+    if (strain > 1 || strain < -9) adapt();
     over.place({ camera, size, mix });
+  };
+
+  /** Where painting is slow: another renderer, then fewer of the plain cells; flagged, selected, rare ones are all kept. */
+  const adapt = () => {
+    if (strain > 1 && renderer.name === "webgl2") onLost();
+    else every = strain > 1 ? Math.min(16, 2 * every) : every / 2;
+    strain = 0;
+    if (frame) say(small, caption(frame));
   };
 
   const caption = (held: MapFrame): string => [
@@ -258,6 +268,7 @@ export function mapPane(desk: Desk) {
     parts = [];
     selected = null;
     recolour();
+    desk.selectionChanged(null);
   }
 
   /** One more part of the selection, and the cells that it takes. */
@@ -273,8 +284,11 @@ export function mapPane(desk: Desk) {
     parts = part.mode === "replace" || !mask ? [part] : [...parts, part];
     mask = next;
     const first = parts[0];
-    selected = { cells, parts, selector: { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts } };
+    // Cells that were named one by one follow from no rule, nor does what is added to them.
+    const by_name = parts.some((one) => one.kind === "cells");
+    selected = { cells, parts, selector: by_name ? { kind: "cells" } : { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts } };
     recolour();
+    desk.selectionChanged(cells);
   };
 
   const select = (outline: number[], join: Join) => {
@@ -303,6 +317,19 @@ export function mapPane(desk: Desk) {
     const inside: number[] = [];
     for (let i = 0; i < frame.n; i++) if (frame.flag[i] === desk.flag) inside.push(i);
     choose({ mode: join, kind: "flag", flag: desk.flag }, inside);
+  };
+
+  const selectCells = (wanted: readonly [number, number][]) => {
+    if (!frame) return;
+    const keys = new Set(wanted.map(([is_query, row]) => 2 * row + is_query));
+    const held = frame;
+    mask = Uint8Array.from(held.cell, (row, i) => Number(keys.has(2 * row + held.is_query[i])));
+    const cells = wanted.map(([is_query, row]) => [is_query, row] as [number, number]);
+    parts = [{ mode: "replace", kind: "cells" }];
+    selected = { cells, parts, selector: { kind: "cells" } };
+    recolour();
+    desk.selectionChanged(cells);
+    stage.scrollIntoView({ block: "nearest" });
   };
 
   const showFlag = (id: number) => {
@@ -417,6 +444,7 @@ export function mapPane(desk: Desk) {
   desk.onTheme(themed);
   desk.onPick(request);
   desk.showFlag = showFlag;
+  desk.selectCells = selectCells;
   dark = desk.root.classList.contains("ll-dark");
   stage.dataset.tool = tool;
   takeFrame();

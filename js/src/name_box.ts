@@ -38,6 +38,14 @@ export class NameBox {
     say(this.mark, saving?.text ?? "");
   }
 
+  /** Writes a name in; `is_meant`: and saves it. */
+  offer(name: string, is_meant: boolean): void {
+    this.input.value = name;
+    this.settle();
+    if (is_meant) void this.save();
+    else this.input.focus();
+  }
+
   get isPending(): boolean {
     return this.mark.dataset.state === "pending";
   }

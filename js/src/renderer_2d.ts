@@ -9,7 +9,7 @@ export class CanvasPoints implements PointRenderer {
   private pixels = new Uint32Array();
   private from: Float32Array = new Float32Array();
   private to: Float32Array = new Float32Array();
-  private look: Look = { rgba: new Uint32Array(), order: new Uint32Array(), split: 0 };
+  private look: Look = { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 };
 
   setPositions(from: Float32Array, to: Float32Array): void {
     this.from = from;
@@ -31,8 +31,12 @@ export class CanvasPoints implements PointRenderer {
     }
     this.pixels.fill(background);
     const place = { w, h, k: camera.scale * dpr, x: camera.x, y: camera.y, mix };
-    this.stamp(0, this.look.split, every, disc(point_px * dpr), place);
-    this.stamp(this.look.split, this.look.order.length, 1, disc((point_px + 1.2) * dpr), place);
+    const { rare, split, order } = this.look;
+    const plain = disc(point_px * dpr);
+    const hard = split > 150_000; // blending a million soft dots takes too long, and nobody sees their edges
+    this.stamp(0, rare, every, plain, hard, place);
+    this.stamp(rare, split, 1, plain, hard, place);
+    this.stamp(split, order.length, 1, disc((point_px + 1.2) * dpr), order.length - split > 150_000, place);
     this.context.putImageData(this.image, 0, 0);
   }
 
@@ -41,14 +45,13 @@ export class CanvasPoints implements PointRenderer {
     this.image = null;
   }
 
-  private stamp(begin: number, end: number, every: number, { d, cover }: Disc, place: { w: number; h: number; k: number; x: number; y: number; mix: number }): void {
+  private stamp(begin: number, end: number, every: number, { d, cover }: Disc, hard: boolean, place: { w: number; h: number; k: number; x: number; y: number; mix: number }): void {
     const { w, h, k, x: cx, y: cy, mix } = place;
     const { pixels, from, to } = this;
     const { rgba, order } = this.look;
     const still = mix >= 1 || from === to;
     const left = w / 2 - d / 2;
     const top = h / 2 - d / 2;
-    const hard = end - begin > 150_000; // blending a million soft dots takes too long, and nobody sees their edges
     const is_dot = hard && d === 1;
     for (let at = begin; at < end; at += every) {
       const i = order[at];

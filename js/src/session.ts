@@ -83,7 +83,8 @@ export class Session {
         if (this.seq === null || seq <= this.seq) return; // the sync that was asked for holds it, or held it
         const lost = seq > this.seq + 1;
         this.seq = seq;
-        const frame = decode(content, buffers);
+        if (content.kept && (lost || this.askedSync > -Infinity)) return this.askSync(); // what it leaves out may have been in the frame that was lost
+        const frame = decode(content, buffers, this.store.map);
         const whole = frame === null || this.store.apply(frame);
         if (lost || !whole) this.askSync();
       }
@@ -93,7 +94,7 @@ export class Session {
   private askSync(): void {
     if (now() - this.askedSync < SYNC_AGAIN_MS) return;
     this.askedSync = now();
-    this.model.send({ kind: "ready", view: this.view, proto: PROTO });
+    this.model.send({ kind: "ready", view: this.view, proto: PROTO, keeps: true });
   }
 
   /** Panes asked for their animation frame when the store told them, so this one comes after their painting. */

@@ -36,7 +36,8 @@ export class Store {
       case "flags": this.flags = frame; break;
       case "values": this.values = frame; break;
       case "curves":
-        this.marks = frame.marks;
+        whole = (frame.marks_start ?? 0) <= this.marks.length;
+        this.marks = [...this.marks.slice(0, frame.marks_start ?? 0), ...frame.marks];
         for (const piece of frame.series) whole = this.curves.add(piece) && whole;
         break;
     }

@@ -8,12 +8,14 @@ import { keyHints, keySheet, listenKeys } from "./keys";
 import { historyBar, takeBack } from "./label";
 import { mapPane } from "./map";
 import { prototypesPane } from "./prototypes";
+import { saveMenu } from "./save";
 import type { Store } from "./store";
 import { followTheme } from "./theme";
 
 /** Builds the view in `element`; the function that comes back takes all of it away again. */
 export function mountView(element: HTMLElement, store: Store, ask: Ask | null, name: string): () => void {
   const root = h("div", { class: "livelatent", role: "group", "aria-label": "livelatent live view", tabindex: -1, "data-testid": "ll-root" });
+  Object.assign(root, { livelatent: store }); // for a console, and for tests that compare what a page holds
   element.append(root);
   const desk = new Desk(store, root, ask);
   followTheme(root, desk.scope, () => desk.themeChanged()); // before the panes: they read the colours
@@ -30,6 +32,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
     h("footer", { class: "ll-footer" }, ...keyHints(desk, toggle), h("span", { class: "ll-grow" }), historyBar(desk)),
     sheet, desk.announcer,
   );
+  for (const pane of root.querySelectorAll<HTMLElement>(".ll-section")) pane.querySelector(".ll-tools")!.append(saveMenu(desk, pane));
   map.measure();
   listenKeys(desk, {
     lasso: () => map.use("lasso"), box: () => map.use("box"), pan: () => map.use("pan"), fit: map.fit,

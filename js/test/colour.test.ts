@@ -42,6 +42,15 @@ describe("which cells are on top", () => {
   });
 });
 
+it("a rare type's cells are drawn after the common ones, where thinning takes none away", () => {
+  const n = 1000;
+  const label = Uint16Array.from({ length: n }, (_, i) => (i % 100 === 7 ? 1 : 0));
+  const many = { ...map, n, label, flag: new Uint16Array(n), predicted: label, batch: new Uint16Array(n), is_query: new Uint8Array(n), given: new Uint16Array(n).fill(65535), p_value: new Float32Array(n).fill(NaN) };
+  const { look } = colourCells(many, "label", null, plain, inks);
+  expect([...look.order.subarray(look.rare, look.split)]).toEqual([7, 107, 207, 307, 407, 507, 607, 707, 807, 907]);
+  expect([look.rare, look.split]).toEqual([990, 1000]);
+});
+
 it("only modes that mean something are offered", () => {
   expect(modes(map).map(([mode]) => mode)).toEqual(["label", "predicted", "novelty", "source"]);
   expect(modes({ ...map, p_value: new Float32Array(5).fill(NaN), n_query: 0 }).map(([mode]) => mode)).toEqual(["label", "predicted"]);

@@ -39,7 +39,8 @@ function facts(frame: Frame): { [key: string]: unknown } {
     }
     case "values": return { ...frame, values: plain(frame.values) };
     case "prototypes": return { ...frame, k: frame.names.length, distance: rows(frame.distance, frame.names.length), centroid: rows(frame.centroid, frame.n_dims) };
-    case "flags": return { ...frame, ids: frame.flags.map((f) => f.id), states: frame.flags.map((f) => f.state), labels: frame.flags.map((f) => f.label), n_batches: frame.flags.map((f) => f.n_batches) };
+    case "flags": return { ...frame, ids: frame.flags.map((f) => f.id), states: frame.flags.map((f) => f.state), labels: frame.flags.map((f) => f.label), n_batches: frame.flags.map((f) => f.n_batches),
+      measured: frame.flags.map((f) => (f.measures ?? []).map((m) => m.flag)), accepted: frame.flags.map((f) => f.accept), precision: frame.curve.precision };
   }
 }
 

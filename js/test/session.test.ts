@@ -57,6 +57,37 @@ describe("the order of frames", () => {
     expect(of("ready")).toHaveLength(0);
   });
 
+  it("one that leaves out what was lost is not taken, nor are those after it, until the sync", () => {
+    const columns = [new Uint16Array(2), Uint32Array.of(7), Uint16Array.of(1), Uint16Array.of(0), new Uint16Array(1), new Float32Array(1), Uint16Array.of(0), new Uint8Array(1), new Uint16Array(1)];
+    const map = (seq: number, layout: number, kept: string[] = []): [Message, ArrayBuffer[]] => [
+      { kind: "map", seq, n: 1, n_total: 1, bounds: [0, 1, 0, 1], panel: 1, layout, label_names: ["a", "b"], predicted_names: [], batch_names: [], given_names: [], kept },
+      kept.length ? [Uint16Array.of(9, 9).buffer] : columns.map((column) => column.buffer as ArrayBuffer),
+    ];
+    const all = ["cell", "label", "predicted", "batch", "p_value", "flag", "is_query", "given"];
+    deliver(...map(6, 1));
+    deliver(...map(7, 2, all));
+    expect([...session.store.map!.xy, ...session.store.map!.label, ...session.store.map!.cell]).toEqual([9, 9, 1, 7]);
+    deliver(...map(9, 4, all));
+    deliver(...map(10, 5, all));
+    expect(session.store.map!.layout).toBe(2);
+    expect(of("ready")).toHaveLength(1);
+    expect(session.store.error).toBeNull();
+    vi.advanceTimersByTime(1_500);
+    expect(of("ack").at(-1)!.seq).toBe(10);
+  });
+
+  it("marks from an index on are put behind those that are held", () => {
+    const marked = (seq: number, marks: { step: number; text: string }[], marks_start?: number): Message => ({ kind: "curves", seq, series: [], marks, marks_start });
+    const [one, two, three] = ["one", "two", "three"].map((text, step) => ({ step, text }));
+    deliver(marked(6, [one, two]));
+    deliver(marked(7, [three], 2));
+    expect(session.store.marks).toEqual([one, two, three]);
+    deliver(marked(8, [one]));
+    expect(session.store.marks).toEqual([one]);
+    deliver(marked(9, [three], 2));
+    expect(of("ready")).toHaveLength(1);
+  });
+
   it("an older one is passed over", () => {
     deliver(...curves(5, 0, [7, 7, 7, 7]));
     expect(session.store.curves.nTrain).toBe(2);

@@ -22,6 +22,7 @@ _HOME = {
     "StreamConfig": "livelatent.stream.plan",
     # Not in __all__: a star import must not need Lightning.
     "StreamDataModule": "livelatent.stream.lightning_data",
+    "LightningWatch": "livelatent.train.lightning_watch",
     "BetaVAE": "livelatent.models.beta_vae",
     "Cellular": "livelatent.models.cellular",
     "load_model": "livelatent.models.weights",
@@ -34,7 +35,7 @@ _HOME = {
     "embed_into": "livelatent.train.embed",
     "annotate": "livelatent.judge.classifier",
     "attention_by_type": "livelatent.judge.attention",
-    "attention_stability": "livelatent.judge.attention",
+    "attention_stability": "livelatent.judge.attention_stability",
     "fit_annotator": "livelatent.judge.annotator",
     "LabelTree": "livelatent.judge.label_tree",
     "compare": "livelatent.judge.comparison.compare",
@@ -94,7 +95,8 @@ if TYPE_CHECKING:
     from livelatent.atlas.qc import qc
     from livelatent.example import write_example
     from livelatent.judge.annotator import fit_annotator
-    from livelatent.judge.attention import attention_by_type, attention_stability
+    from livelatent.judge.attention import attention_by_type
+    from livelatent.judge.attention_stability import attention_stability
     from livelatent.judge.classifier import annotate
     from livelatent.judge.comparison.compare import compare
     from livelatent.judge.flags import find_novel
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
     from livelatent.stream.plan import StreamConfig
     from livelatent.stream.stream import Stream
     from livelatent.train.embed import embed, embed_into
+    from livelatent.train.lightning_watch import LightningWatch as LightningWatch
     from livelatent.train.run import Run
     from livelatent.widget.view import LiveView
 

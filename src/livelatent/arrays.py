@@ -19,13 +19,18 @@ def as_rows(rows: object, n_cells: int) -> Rows:
     Raises
     ------
     ValueError
-        If a row lies outside 0..n_cells - 1, or a mask has another length.
+        If a row lies outside 0..n_cells - 1 or is no whole number, or a mask has another length.
     """
     array = np.asarray(rows)
     if array.dtype == bool:
         if array.shape != (n_cells,):
             raise ValueError(f"a mask over {n_cells} cells was wanted; got one of shape {array.shape}.")
         return np.flatnonzero(array).astype(np.int64)
+    if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
+        raise ValueError(
+            f"rows are whole numbers in 0..{n_cells - 1}, along one axis, or a mask over {n_cells} cells; got "
+            f"{array.dtype} of shape {array.shape}."
+        )
     result = np.unique(array.astype(np.int64))
     if result.size and (result[0] < 0 or result[-1] >= n_cells):
         raise ValueError(f"rows must lie in 0..{n_cells - 1}; got {int(result[0])}..{int(result[-1])}.")

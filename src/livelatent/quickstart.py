@@ -100,6 +100,11 @@ def notebook_json(setting: str = EXAMPLE) -> str:
         ("markdown", WRITE_TEXT),
         ("code", WRITE),
     ]
+    return notebook_of(cells)
+
+
+def notebook_of(cells: list[tuple[str, str]]) -> str:
+    """Give a notebook of these cells (kind and text) as JSON text."""
     notebook = {
         "cells": [_cell(number, kind, text) for number, (kind, text) in enumerate(cells)],
         "metadata": {

@@ -1,5 +1,6 @@
 """Every command as a process, as a person or a script runs it."""
 
+import contextlib
 import csv
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import anndata
 import pytest
+from typer.testing import CliRunner
 
 from watched import until
 
@@ -30,19 +32,31 @@ COMMANDS = (
     "benchmark",
     "labels",
     "lab",
+    "report",
     "demo",
 )
 
 
-def livelatent(*words: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def process(*words: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run the command that pip installed."""
     program = Path(sys.executable).with_name("livelatent")
     return subprocess.run([program, *map(str, words)], capture_output=True, text=True, cwd=folder, timeout=240)
 
 
-def answer(*words: object, folder: Path | None = None) -> Any:
+def livelatent(*words: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """The same without a process of its own, which imports torch for 3 to 10 seconds."""
+    from livelatent.cli import app
+
+    with contextlib.chdir(folder or Path.cwd()):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
+def answer(*words: object, folder: Path | None = None, run: Any = livelatent) -> Any:
     """What a command that ended well printed with --json: one object, and nothing else."""
-    done = livelatent(*words, "--json", folder=folder)
+    done = run(*words, "--json", folder=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -54,9 +68,12 @@ def home(tmp_path_factory, tiny_h5ad):
     made = answer(
         *("ingest", *tiny_h5ad, folder / "tiny.zarr", "--label", "cell_type", "--batch", "donor"),
         *("--unlabelled", "unassigned", "--memory", "1GB"),
+        run=process,
     )
     assert (made["cells"], made["genes"]) == (607, 300)
-    trained = answer("train", folder / "tiny.zarr", "--out", folder / "model", "--epochs", 2, "--genes", 100)
+    trained = answer(
+        "train", folder / "tiny.zarr", "--out", folder / "model", "--epochs", 2, "--genes", 100, run=process
+    )
     assert trained["state"] == "done"
     return folder
 
@@ -108,6 +125,14 @@ def test_benchmark_prints_every_row_and_writes_what_was_asked_for(tiny_h5ad, tmp
     assert refused.returncode == 1 and "--label" in refused.stderr
 
 
+def test_benchmark_looks_at_where_it_will_write_before_it_begins(tiny_h5ad, tmp_path):
+    for option in ("--out", "--table", "--figure"):
+        place = f"no/where/{'x.png' if option == '--figure' else 'x.json'}"
+        ended = livelatent("benchmark", tiny_h5ad[0], "--label", "cell_type", option, place, folder=tmp_path)
+        assert ended.returncode == 2
+        assert option in ended.stderr and "no/where" in ended.stderr
+
+
 def test_novel_scores_the_cells_that_training_has_not_seen(home):
     facts = answer("novel", home / "tiny.zarr", home / "model", "--out", home / "flags.csv")
     info = answer("info", home / "tiny.zarr")
@@ -130,6 +155,12 @@ def test_labels_are_logged_undone_and_written(home):
     assert answer("labels", "undo", home / "tiny.zarr")["entry"]["event"] == "undo"
     assert answer("labels", "redo", home / "tiny.zarr")["entry"]["event"] == "redo"
     assert "=HYPERLINK(1)" in livelatent("labels", "log", home / "tiny.zarr").stdout
+
+
+def test_a_refusal_of_a_process_is_one_message_too(tmp_path):
+    done = process("info", "nowhere.zarr", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("error:") == 1 and "nowhere.zarr" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from livelatent.session.state import (
     FlagView,
     LatentMap,
     Mark,
+    Measure,
     PrototypeView,
     Status,
     Topic,
@@ -54,6 +55,9 @@ STATUS = Status(
     n_saved=2,
     n_undo=1,
     n_redo=0,
+    layout_share=0.25,
+    layout_next_s=12.0,
+    placing=0.5,
 )
 
 CURVES = Curves(
@@ -105,6 +109,10 @@ PROTOTYPES = PrototypeView(
     medoids=("AAAC-1", HOSTILE[1], "GGGT-1"),
     order=(2, 0, 1),
     drift=float("nan"),
+    drifts=(0.25, float("nan"), None),
+    since="epoch 2, step 64",
+    spreads=(0.25, 0.125, 0.0625),
+    n_left_out=3,
     distance=np.array([[0.0, 4.5, 3.0], [4.5, 0.0, 6.25], [3.0, 6.25, 0.0]]),
     centroid=np.array([[0.5, -1.0, 0.25, 2.0], [1.5, 0.0, -0.25, -2.0], [0.0, 0.125, 8.0, -0.5]]),
 )
@@ -116,6 +124,12 @@ FLAGS = FlagList(
     calibration="70 calibration cells",
     curve_target_fpr=(0.01, 0.05, 0.1),
     curve_n_flagged=(4, 21, 30),
+    curve_by_chance=(1.5, 7.0, 14.0),
+    curve_precision=(None, 0.75, 0.5),
+    curve_coverage=(0.0, 0.25, 0.5),
+    curve_of="Precision and coverage are of 60 labelled cells.",
+    warnings=(HOSTILE[0],),
+    is_computing=True,
     flags=(
         FlagView(
             id=1,
@@ -130,6 +144,15 @@ FLAGS = FlagList(
             state="named",
             label=HOSTILE[1],
             saved_at="2026-11-20T14:00:00+00:00",
+            measures=(
+                Measure(name="depth", flag=2048.0, low=512.0, usual=1024.0, high=1536.0, overall=1000.0),
+                Measure(name="doublet score", flag=float("nan"), low=0.0, usual=0.5, high=0.75, overall=0.25),
+            ),
+            phases=(("S", 0.25), ("G2M", 0.125), ("G1", 0.625)),
+            technical=(HOSTILE[1],),
+            accept=HOSTILE[1],
+            suggested=HOSTILE,
+            is_hand_made=True,
         ),
         FlagView(
             id=2,
@@ -219,13 +242,23 @@ EXPECT: dict[str, tuple[Topic, dict[str, Any]]] = {
             "k": 3,
             "n_dims": 4,
             "drift": None,
+            "drifts": [0.25, None, None],
+            "spreads": [0.25, 0.125, 0.0625],
             "distance": PROTOTYPES.distance.tolist(),
             "centroid": PROTOTYPES.centroid.tolist(),
         },
     ),
     "flags": (
         FLAGS,
-        {"ids": [1, 2], "states": ["named", "open"], "labels": [HOSTILE[1], None], "n_batches": [2, 0]},
+        {
+            "ids": [1, 2],
+            "states": ["named", "open"],
+            "labels": [HOSTILE[1], None],
+            "n_batches": [2, 0],
+            "measured": [[2048.0, None], []],
+            "accepted": [HOSTILE[1], None],
+            "precision": [None, 0.75, 0.5],
+        },
     ),
 }
 

@@ -9,7 +9,7 @@ import torch
 
 from livelatent.atlas import Atlas, ingest
 from livelatent.errors import GeneMismatchError, LabelError, ModelError
-from livelatent.judge import annotator as room
+from livelatent.judge import naming
 from livelatent.judge.annotator import fit_annotator, load_annotator
 from livelatent.judge.classifier import NewStudyWarning, annotate
 from livelatent.models.cellular import Cellular
@@ -133,12 +133,12 @@ def test_cells_of_a_hidden_type_are_unassigned_more_often_and_seen_cells_never(m
 
 def test_a_query_of_few_genes_leaves_the_regression_on_genes_out(model, hidden_atlas, monkeypatch):
     fitted = load_annotator(model)
-    monkeypatch.setattr(room.Heads, "raw_places", lambda self, atlas: np.full(len(self.genes), -1))
+    monkeypatch.setattr(naming.Heads, "raw_places", lambda self, atlas: np.full(len(self.genes), -1))
     rows = hidden_atlas.rows("validation", labelled=True)
     got = fitted.log_proba(model, hidden_atlas, rows)
     weights = np.array([0.0, max(fitted.weights[1], 1e-3), max(fitted.weights[2], 1e-3)])
     weights *= fitted.weights.sum() / weights.sum()
-    wanted = room.pool(fitted.heads.log_proba(model, hidden_atlas, rows), weights)
+    wanted = naming.pool(fitted.heads.log_proba(model, hidden_atlas, rows), weights)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 

@@ -4,7 +4,8 @@ import torch
 
 from livelatent.errors import LabelError, ModelError
 from livelatent.judge import attention
-from livelatent.judge.attention import attention_by_type, attention_stability, class_row
+from livelatent.judge.attention import attention_by_type, class_row
+from livelatent.judge.attention_stability import attention_stability
 from livelatent.models.cellular import Cellular
 from livelatent.models.transformer import Transformer
 from livelatent.stream.plan import StreamConfig

@@ -3,8 +3,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from livelatent.judge.evidence import log_excess_p
-from livelatent.judge.flag import reason
+from livelatent.judge.flag import rare_and_wide, reason
 from livelatent.judge.flags import find_novel
+from livelatent.judge.prototypes import Prototypes
 from livelatent.models.weights import load_model
 
 
@@ -77,6 +78,43 @@ def test_a_threshold_that_the_calibration_cannot_resolve_says_so(trained, hidden
     novelty = find_novel(trained, hidden_atlas, target_fpr=0.001)
     assert novelty.n_flagged == len(novelty) == 0
     assert "Too few for a target of 0.1%" in novelty.calibration
+
+
+def test_a_part_of_a_flag_is_looked_at_anew(novelty):
+    flag = novelty[0]
+    half = novelty.flag_of(flag.rows[::2], 0.02)
+    np.testing.assert_array_equal(half.rows, flag.rows[::2])
+    assert half.p_value == 0.02 and half.nearest[0][0] in half.reason
+    assert sum(half.batches.values()) == len(half.rows)
+    whole = novelty.flag_of(flag.rows, flag.p_value)
+    assert (whole.reason, whole.higher, whole.batches) == (flag.reason, flag.higher, flag.batches)
+    with pytest.raises(ValueError, match="no flag"):
+        novelty.flag_of(novelty.rows[novelty.p_value > 0.25], 0.5)
+    assert set(novelty.known_types) == {"NK cell", "T cell", "monocyte"}
+
+
+@pytest.mark.parametrize(
+    ("index", "radii", "wanted"),
+    [(2, 0.8, 12), (2, 1.2, None), (0, 0.8, None), (1, 0.8, None)],
+)
+def test_only_a_rare_types_wide_radius_is_called_so(index, radii, wanted):
+    # Three types: common and usual, common and wide, rare and wide.
+    prototypes = Prototypes(
+        names=("common", "broad", "rare"),
+        centroid=np.zeros((3, 2)),
+        median=np.zeros((3, 2)),
+        medoid=np.zeros((3, 2)),
+        medoid_cell=np.arange(3),
+        medoid_is_exact=(True,) * 3,
+        count=np.array([500, 400, 12]),
+        spread=np.ones(3),
+        radius=np.array([1.0, 1.0, 2.5]),
+    )
+    assert rare_and_wide(prototypes, index, radii) == wanted
+    if wanted:
+        assert "inside the wide radius of a rare type (rare, 12 cells)" in reason(
+            (("rare", radii),), {}, 0, None, wanted
+        )
 
 
 def test_no_cells_are_no_flags(trained, hidden_atlas):

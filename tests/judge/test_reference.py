@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -63,7 +64,9 @@ def test_a_second_call_fits_nothing_and_other_weights_refit_the_latent_part_only
     assert fit_reference(model, hidden_atlas, force=True).expression is not first.expression
 
 
-@pytest.mark.parametrize("harm", ["flip a byte", "cut", "other format", "no json", "not json"])
+@pytest.mark.parametrize(
+    "harm", ["flip a byte", "cut", "pickled", "other format", "other names", "no json", "not json"]
+)
 def test_a_damaged_file_is_fitted_again_where_the_atlas_is_and_a_clear_error_where_it_is_not(saved, monkeypatch, harm):
     arrays, head = saved / "judge" / "reference.safetensors", saved / "judge" / "reference.json"
     if harm == "flip a byte":
@@ -72,6 +75,12 @@ def test_a_damaged_file_is_fitted_again_where_the_atlas_is_and_a_clear_error_whe
         arrays.write_bytes(bytes(data))
     elif harm == "cut":
         arrays.write_bytes(arrays.read_bytes()[:100])
+    elif harm == "pickled":
+        arrays.write_bytes(pickle.dumps({"mean": np.zeros(3)}))
+    elif harm == "other names":
+        facts = json.loads(head.read_text())
+        facts["facts"]["label_names"] = facts["facts"]["label_names"][::-1]
+        head.write_text(json.dumps(facts))
     elif harm == "other format":
         head.write_text(json.dumps({**json.loads(head.read_text()), "format": 99}))
     elif harm == "no json":

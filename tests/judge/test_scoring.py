@@ -79,7 +79,7 @@ def test_the_documents_rule_flags_what_lies_below_its_threshold(trained, hidden_
 
 def test_a_model_without_a_classifier_has_no_rule_of_the_document(trained, hidden_atlas, monkeypatch):
     monkeypatch.setattr(type(trained), "logits", None)
-    with pytest.raises(ModelError, match=r'reads a classifier, and Cellular has none.*method="combined"'):
+    with pytest.raises(ModelError, match=r'Cellular has no classifier of its own.*"combined" of `find_novel`'):
         find_novel(trained, hidden_atlas, method="thesis")
 
 
@@ -132,6 +132,9 @@ def test_flags_say_what_is_measured_of_their_cells(trained, hidden_atlas):
     assert flag.quality.phases["S"] > 0.9
     assert "in S or G2M" in flag.reason
     assert not flag.is_probably_technical
+    too_few = find_novel(trained, hidden_atlas, cell_cycle=(genes[25:45], [*genes[200:204], "MKI67"]))
+    assert too_few[0].quality.phases == {}
+    assert any("4 of the 5 G2M genes are measured" in text for text in too_few.warnings)
 
 
 def test_a_reference_of_an_earlier_version_is_completed_where_the_atlas_is(trained, tmp_path, monkeypatch):
@@ -141,7 +144,7 @@ def test_a_reference_of_an_earlier_version_is_completed_where_the_atlas_is(train
     import json
 
     head = json.loads((folder / "judge" / "reference.json").read_text())
-    del head["facts"]["inspection"]  # as the earlier version wrote it
+    del head["facts"]["inspection"], head["facts_sha256"]  # as the earlier version wrote it
     (folder / "judge" / "reference.json").write_text(json.dumps(head))
     model = load_model(folder)
     completed = load_reference(model)

@@ -17,7 +17,7 @@ def test_close_types_are_weak_and_name_each_other_and_far_ones_are_found():
     calibration, calibration_label = cells((60, 40, 30, 2), 1)
     score = fit_mahalanobis(pcs, label, 5)
     weak = weak_types(score, pcs, label, calibration, calibration_label)
-    assert set(weak.weak()) == {0, 1}
+    assert set(weak.hardest) == {0, 1}
     assert weak.nearest[:2].tolist() == [1, 0]
     assert weak.found[2] > 0.95
     # Too few cells, and none at all.

@@ -1,5 +1,6 @@
 import dataclasses
 
+import anndata
 import numpy as np
 import pytest
 import torch
@@ -190,11 +191,33 @@ def test_a_model_refuses_a_minibatch_of_counts(model):
             use(minibatch)
 
 
-@pytest.mark.parametrize("wrong", [{"reconstruction": "median"}, {"beta": -1.0}, {"variance": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reconstruction": "median"},
+        {"beta": -1.0},
+        {"beta": float("nan")},
+        {"variance": 0.0},
+        {"n_latent": 0},
+        {"n_hidden": -1},
+        {"dropout": 1.0},
+        {"kl_warmup_epochs": -2.0},
+        {"learning_rate": float("inf")},
+        {"n_genes": 0},
+    ],
+)
 def test_settings_that_mean_nothing_are_refused(tiny_atlas, wrong):
     # A word that is none is refused by its type already where types are checked, as here.
     with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
         make(tiny_atlas, **wrong)
+
+
+def test_genes_that_are_all_alike_are_refused_also_where_every_gene_is_read(tmp_path):
+    counts = anndata.AnnData(np.ones((30, 6), np.float32))
+    counts.write_h5ad(tmp_path / "same.h5ad")
+    atlas = ingest(tmp_path / "same.h5ad", tmp_path / "same.zarr")
+    with pytest.raises(CountsError, match=r"same\.zarr: no gene differs between the 24 training cells"):
+        BetaVAE(atlas)
 
 
 def test_no_training_cell_at_all_is_a_clear_error(tiny_atlas):

@@ -174,3 +174,35 @@ def test_genes_that_do_not_differ_say_that_there_is_nothing_to_learn(tmp_path):
     atlas = ingest(tmp_path / "a.h5ad", tmp_path / "a.zarr", label="kind")
     with pytest.raises(CountsError, match="no gene differs"):
         Cellular(atlas, n_genes=10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_genes": 0}, "n_genes, the number of genes to read, is a whole number of at least 1; got 0"),
+        ({"n_latent": 0}, "Cellular: n_latent is a whole number of at least 1; got 0"),
+        ({"dropout": 1.5}, "dropout is a share, from 0 up to less than 1; got 1.5"),
+        ({"learning_rate": float("nan")}, "learning_rate is a finite number, more than 0; got nan"),
+        ({"type_weight": -0.5}, "type_weight is a finite number, 0 or more; got -0.5"),
+        ({"type_weight": 0.0, "batch_weight": 0.0, "centroid_weight": 0.0}, "all 0: nothing is learned"),
+        ({"depth": 2_000}, "depth is a whole number of at least 1 and at most 1,000; got 2000"),
+        ({"epochs": 0}, "epochs is a whole number"),
+        ({"seed": -1}, "seed is a whole number"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_by_name(tiny_atlas, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Cellular(tiny_atlas, **{"n_genes": 20, "n_latent": 4} | wrong)
+
+
+def test_numbers_of_numpy_are_as_good_as_plain_ones(tiny_atlas, tmp_path):
+    config = Cellular(tiny_atlas, n_genes=20, n_latent=4).config
+    same = type(config)(**{**config.__dict__, "mean_total": np.float64(config.mean_total)})
+    assert type(same.mean_total) is float
+    assert Cellular(same).save(tmp_path / "m").is_dir()  # JSON takes it
+
+
+def test_one_type_only_is_said(own_atlas):
+    rows = np.flatnonzero(own_atlas.label == own_atlas.label_names.index("T cell"))
+    notes = Cellular(own_atlas, n_genes=20, n_latent=4, rows=rows).notes
+    assert any("of one type (T cell): there is nothing to tell it from" in note for note in notes)

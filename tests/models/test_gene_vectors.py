@@ -39,7 +39,7 @@ def test_both_published_forms_give_the_vectors_of_the_genes_wanted(tmp_path, tex
         ("CD3E\nTP53\n", "line 1"),
         ("<!DOCTYPE html>\n<html>", "web page"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "line 1"),
-        (b"\x80\x04\x95\xff\xfe", "no text"),
+        (b"\x80\x04\x95\xff\xfe", "no UTF-8 text"),
         ("CD3E " + "1 " * 600_000, "longer than"),
     ],
 )

@@ -1,4 +1,6 @@
 import json
+import os
+import pickle
 
 import pytest
 import torch
@@ -71,6 +73,20 @@ def flip(folder):
     path.write_bytes(bytes(content))
 
 
+def ask_for_layers(folder):
+    # Laid out one by one, a billion layers would take days before their shapes could be compared.
+    edit(
+        folder, config={**json.loads((folder / "model.json").read_text())["config"], "encoder": "genes", "depth": 10**9}
+    )
+
+
+def configured(**changes):
+    def damage(folder):
+        edit(folder, config={**json.loads((folder / "model.json").read_text())["config"], **changes})
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -82,9 +98,21 @@ def flip(folder):
         (lambda folder: edit(folder, format=2), "format 2"),
         (lambda folder: edit(folder, **{"class": "os.system"}), "known are Cellular"),
         (lambda folder: edit(folder, **{"class": ["Cellular"]}), "can't be read|known are"),
-        (lambda folder: edit(folder, config={"unknown": 1}), "can't be read"),
+        (
+            lambda folder: edit(folder, config={"unknown": 1}),
+            r"settings that this version .* does not know \(unknown\)",
+        ),
+        (lambda folder: edit(folder, config={}), "can't be read"),
+        (lambda folder: (folder / "model.json").write_text('{"format": 1}'), "it lacks 'class'"),
         (lambda folder: (folder / "model.json").write_text("[" * 200_000), "can't be read"),
         (ask_for_memory, "other shapes"),
+        (ask_for_layers, "depth is a whole number of at least 1 and at most 1,000"),
+        (configured(n_latent=10**30), "n_latent is a whole number"),
+        (configured(n_latent="8"), "n_latent"),
+        (configured(dropout=7.0), "dropout is a share"),
+        (configured(genes=[]), "names of genes were wanted"),
+        (configured(mean_total=float("nan")), "mean_total is a finite number"),
+        (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe{"), "can't be read"),
         (lambda folder: edit(folder, sha256="0" * 64), "don't match the sha256"),
         (cut, "can't be read"),
         (flip, "don't match the sha256"),
@@ -119,3 +147,23 @@ def test_a_model_replaces_a_model_and_nothing_else(model, tmp_path):
     for _ in range(2):
         model.save(tmp_path / "empty")
     assert load_model(tmp_path / "empty").sha256() == model.sha256()
+
+
+class Payload:
+    """What a pickle can do to whoever loads it."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.file),)
+
+
+@pytest.mark.parametrize("wrapped", [torch.save, lambda payload, file: file.write_bytes(pickle.dumps(payload))])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_nothing_in_a_model_file_is_run(model, tmp_path, wrapped, name):
+    folder = model.save(tmp_path / "m")
+    wrapped({"encoder.0.weight": Payload(tmp_path / "owned")}, folder / name)
+    with pytest.raises(ModelError, match="can't be read"):
+        load_model(folder)
+    assert not (tmp_path / "owned").exists()

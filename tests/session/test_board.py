@@ -45,6 +45,9 @@ class Novelty:
     def curve(self):
         return pd.DataFrame({"target_fpr": [0.01, 0.05], "n_flagged": [2, 7]})
 
+    def flag_of(self, rows, p_value):
+        return Flag(np.array(rows), p_value)
+
     def at(self, target_fpr):
         if target_fpr not in self.by_target:
             raise ValueError(f"no such target {target_fpr}")
@@ -189,14 +192,22 @@ def test_another_threshold_flags_other_cells_with_the_same_scores(own_atlas):
     assert [flag.id for flag in board.flags] == [1, 2]
     shown = board.flag_list()
     assert (shown.target_fpr, shown.n_scored, shown.n_flagged) == (0.01, 100, 1)
-    with pytest.raises(LabelError, match="no such target"):
+    told = board.flags_version
+    with pytest.raises(LabelError, match=r"share in \(0, 0\.25\]; got 0\.7"):
         board.threshold(0.7)
+    assert board.flags_version == told
+    with pytest.raises(LabelError, match="no such target"):
+        board.threshold(0.2)
     assert board.target_fpr == 0.01
 
 
 def test_curves_of_two_atlases_are_summed(two_boards):
     two_boards.show([found(), found()])
-    assert two_boards.flag_list().curve_n_flagged == (4, 14)
+    shown = two_boards.flag_list()
+    p_value = found().p_value
+    assert 0.05 in shown.curve_target_fpr and len(shown.curve_target_fpr) > 40
+    for target_fpr, n_flagged in zip(shown.curve_target_fpr, shown.curve_n_flagged, strict=True):
+        assert n_flagged == 2 * sum(p <= target_fpr for p in p_value)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 121, "a\x00b"])

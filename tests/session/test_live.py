@@ -257,6 +257,7 @@ def test_a_prototypes_nearest_cells_and_neighbours(settled):
     assert len(result["neighbors"]) == len(table.names) - 1
     distances = [distance for _, distance in result["neighbors"]]
     assert distances == sorted(distances)
+    assert result["name"] == table.names[0] and set(result["drift"]) == {"steps", "values"}
     label = settled.atlas.label_names[settled.atlas.label[result["cells"][0][1]]]
     assert label == table.names[0]
 
@@ -265,6 +266,31 @@ def test_a_threshold_changes_the_flags_and_not_the_scores(settled):
     n = settled.answer("threshold 3", "threshold", {"target_fpr": 0.2}).result["n_flagged"]
     novelty = settled.board.novelties[0]
     assert n == (novelty.p_value <= 0.2).sum() and settled.board.flag_list().target_fpr == 0.2
+
+
+def test_a_flag_is_cut_merged_again_and_shown_as_found_by_commands(settled):
+    whole = settled.board.flags[0]
+    inside = [[int(whole.is_query), int(row)] for row in whole.rows[: len(whole.rows) // 3]]
+    cut = settled.answer("split 1", "split", {"flag": whole.id, "cells": inside})
+    assert cut == settled.answer("split 1", "split", {"flag": whole.id, "cells": inside})  # once, however often sent
+    part, rest = cut.result["flags"]
+    assert (part[1], rest) == (len(inside), [whole.id, len(whole.rows) - len(inside)])
+    view = next(view for view in settled.board.flag_list().flags if view.id == part[0])
+    assert view.is_hand_made and view.measures and view.reason
+    assert settled.board.history.undo == ()
+    merged = settled.answer("merge 1", "merge", {"flags": [whole.id, part[0]]})
+    assert merged.result == {"flag": whole.id, "flags": [[whole.id, len(whole.rows)]]}
+    assert settled.answer("apart 1", "apart", {"flag": whole.id}).ok
+    assert settled.board.flag(whole.id).rows.tolist() == whole.rows.tolist()
+    refused = settled.answer("merge 2", "merge", {"flags": [whole.id]})
+    assert not refused.ok and "2 to 1,000 flags" in refused.error
+
+
+def test_a_card_has_the_measures_of_its_cells_and_of_the_nearest_type(settled):
+    view, flag = settled.board.flag_list().flags[0], settled.board.flags[0]
+    depth = next(one for one in view.measures if one.name == "depth")
+    assert depth.flag == np.median(settled.atlas.total[flag.rows])
+    assert depth.low <= depth.usual <= depth.high and depth.overall > 0
 
 
 def test_python_labels_flags_rows_and_masks(settled, tiny_atlas):
@@ -325,3 +351,38 @@ def test_flags_are_looked_for_while_training_goes_on(tiny_h5ad, tmp_path):
         run.wait()
         session.close()
         atlas.labels.close()
+
+
+def test_all_cells_are_placed_on_request_and_the_panel_stays_where_it_was(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run"), panel_cells=120)
+    session.settle(timeout_s=0.0)
+    before = session.latent_map()
+    assert session.answer("1", "place_all", {}).ok  # at once where no thread watches
+    after = session.latent_map()
+    assert sorted(after.cell) == list(range(607)) and after.panel != before.panel and after.layout == before.layout
+    where = {cell: at for cell, at in zip(after.cell, after.xy, strict=True)}
+    assert np.allclose([where[cell] for cell in before.cell], before.xy, atol=1e-3)
+    assert len(after.predicted) == 607 and after.predicted_names == before.predicted_names
+    assert session.status().placing is None
+    # The next layout is the panel's again.
+    session._look_now()
+    assert len(session.latent_map().cell) == len(before.cell)
+    session.close()
+
+
+def test_thinned_placing_keeps_every_flagged_cell(finished, monkeypatch):
+    from livelatent.session import sight
+
+    monkeypatch.setattr(sight, "MOST_PLACED", 150)
+    finished.place_all()
+    shown = set(finished.latent_map().cell)
+    assert 150 <= len(shown) < 607 and all(set(flag.rows) <= shown for flag in finished.board.flags)
+    finished.sight._placed = None
+
+
+def test_the_share_of_a_core_is_seen_and_set_from_a_page(ready):
+    assert ready.status().layout_share == 0.15 and ready.status().layout_next_s is None
+    assert ready.answer("1", "budget", {"share": 0.4}).result == {"share": 0.4}
+    assert ready.status().layout_share == 0.4
+    refused = ready.answer("2", "budget", {"share": 40})
+    assert not refused.ok and "between 0.01 and 1" in refused.error and ready.status().layout_share == 0.4

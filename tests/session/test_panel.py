@@ -128,3 +128,41 @@ def test_cells_that_qc_masks_are_not_shown_unless_they_are_flagged():
     assert set(panel.query_rows.tolist()) == {*range(7), 99}
     whole = choose_panel(label, 7, n_cells=10**6, shown=shown)
     assert whole.rows.tolist() == np.flatnonzero(shown).tolist() and whole.query_rows.tolist() == list(range(7))
+
+
+def test_a_cell_between_islands_lies_on_the_nearer_one_and_a_panel_cell_on_itself():
+    from livelatent.session.placed import position_of
+
+    random = np.random.default_rng(3)
+    island = np.repeat([0, 1], [30, 11])
+    panel = np.where(island[:, None] == 0, 0.0, 8.0) + random.normal(size=(41, 4))
+    xy = np.where(island[:, None] == 0, [[-5.0, 2.0]], [[5.0, -1.0]]) + 0.05 * random.normal(size=(41, 2))
+    cells = np.concatenate([panel[[7, 33]], panel[island == 0].mean(axis=0)[None] + 3.0])
+    placed = position_of(cells.astype(np.float32), panel.astype(np.float32), xy.astype(np.float32))
+    assert np.allclose(placed[:2], xy[[7, 33]], atol=1e-5)
+    assert np.linalg.norm(placed[2] - [-5, 2]) < 0.5  # a mean over both islands would lie in the sea
+
+
+def test_a_looks_share_counts_what_the_layout_process_took_and_not_the_waiting_for_it(monkeypatch):
+    from livelatent.session import pace as module
+
+    clock, helper = [100.0], [0.0, 0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    pace = module.Pace(0.1, lambda: True, lambda: (helper[0], helper[1]))
+
+    def look():
+        clock[0] += 5.0  # 2 s of its own, 3 s of waiting for a process that took 1.5 s of CPU
+        helper[0] += 1.5
+        helper[1] += 3.0
+
+    pace.timed(look)
+    assert pace.cost_s == pytest.approx(3.5) and pace.spent_s == pytest.approx(3.5)
+    # Begun at 100 s, 3.5 s are a tenth of the time until 135 s.
+    assert pace.next_s == pytest.approx(30.0)
+    pace.cpu_share = 0.5
+    assert pace.next_s == pytest.approx(2.0) and pace.is_resting
+    clock[0] += 2.0
+    assert not pace.is_resting
+    with pytest.raises(ValueError, match=r"between 0\.01 and 1"):
+        pace.cpu_share = 15
+    assert pace.cpu_share == 0.5

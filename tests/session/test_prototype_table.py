@@ -37,3 +37,12 @@ def test_drift_is_a_share_of_the_distance_between_prototypes():
 def test_types_of_one_cell_each_are_measured_in_latent_units():
     view = prototype_view([_row("a", [0, 0], 0.0), _row("b", [3, 4], 0.0)], [])
     assert view.distance[0, 1] == pytest.approx(5)
+
+
+def test_each_prototypes_own_drift_is_told_since_and_flags_have_none():
+    rows = [_row("a", [1, 0]), _row("b", [11, 0]), _row("new", [5, 0])]
+    before = {"a": np.zeros(2), "b": np.array([7.0, 3.0]), "gone": np.ones(2)}
+    view = prototype_view(rows, [_row("flag 1", [3, 3])], since=("epoch 3, step 70", before))
+    # The mean distance is that between the two that were there before: 10.
+    assert view.drifts == (pytest.approx(0.1), pytest.approx(0.5), None, None)
+    assert view.since == "epoch 3, step 70" and view.drift is None

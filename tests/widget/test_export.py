@@ -80,32 +80,30 @@ def test_a_report_takes_scores_that_are_known_and_draws_both(finished, finished_
 
 
 @pytest.mark.browser
-def test_the_page_shows_everything_with_the_network_off(finished, hostile, tmp_path):
-    from browsing import chromium
-
+def test_the_page_shows_everything_with_the_network_off(finished, hostile, tmp_path, browser):
     write_html(finished, tmp_path / "real.html")
     (tmp_path / "hostile.html").write_text(page(hostile), "utf8")
     n_points = sum(len(curve.steps) for curve in finished.curves().series if curve.split == "train")
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1300, "height": 900})
-        context.set_offline(True)
-        context.route(re.compile("^https?:"), lambda route: route.abort())
-        for name in ("real", "hostile"):
-            shown = context.new_page()
-            requests, errors = [], []
-            shown.on("request", lambda request, requests=requests: requests.append(request.url))
-            shown.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
-            shown.on("dialog", lambda dialog, errors=errors: errors.append(dialog.message))
-            address = (tmp_path / f"{name}.html").as_uri()
-            shown.goto(address)
-            shown.get_by_test_id("ll-root").wait_for()
-            assert shown.get_by_test_id("ll-map").get_attribute("data-cells") == str(len(finished.latent_map().cell))
-            assert shown.get_by_test_id("ll-curves").get_attribute("data-points") == str(n_points)
-            assert shown.get_by_test_id("ll-prototypes").get_attribute("data-count") == str(
-                len(finished.prototypes().names)
-            )
-            assert shown.get_by_test_id("ll-flag").count() == len(finished.board.flags) > 0
-            assert shown.get_by_test_id("ll-flag").first.is_visible()
-            assert shown.locator("img").count() == 0
-            shown.screenshot(path=str(tmp_path / f"{name}.png"), full_page=True)
-            assert requests == [address] and errors == []
+    context = browser.new_context(viewport={"width": 1300, "height": 900})
+    context.set_offline(True)
+    context.route(re.compile("^https?:"), lambda route: route.abort())
+    for name in ("real", "hostile"):
+        shown = context.new_page()
+        requests, errors = [], []
+        shown.on("request", lambda request, requests=requests: requests.append(request.url))
+        shown.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        shown.on("dialog", lambda dialog, errors=errors: errors.append(dialog.message))
+        address = (tmp_path / f"{name}.html").as_uri()
+        shown.goto(address)
+        shown.get_by_test_id("ll-root").wait_for()
+        assert shown.get_by_test_id("ll-map").get_attribute("data-cells") == str(len(finished.latent_map().cell))
+        assert shown.get_by_test_id("ll-curves").get_attribute("data-points") == str(n_points)
+        assert shown.get_by_test_id("ll-prototypes").get_attribute("data-count") == str(
+            len(finished.prototypes().names)
+        )
+        assert shown.get_by_test_id("ll-flag").count() == len(finished.board.flags) > 0
+        assert shown.get_by_test_id("ll-flag").first.is_visible()
+        assert shown.locator("img").count() == 0
+        shown.screenshot(path=str(tmp_path / f"{name}.png"), full_page=True)
+        assert requests == [address] and errors == []
+    context.close()

@@ -1,13 +1,31 @@
 import contextvars
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from livelatent.session.commands import Commands
-from livelatent.session.state import Curve, Curves, Status
+from livelatent.session.state import MARKS, Curve, Curves, LatentMap, Mark, Status
 from livelatent.widget.publisher import CREDIT_TIMEOUT_S, Publisher
+
+MAP = LatentMap(
+    panel=2,
+    layout=7,
+    moved=None,
+    age_s=0.0,
+    n_total=9,
+    xy=np.array([[0.0, 1.0], [2.0, 0.5], [1.0, 3.0]], np.float32),
+    cell=np.array([3, 70_000, 5]),
+    is_query=np.array([0, 1, 0]),
+    label=np.array([0, 1, -1]),
+    predicted=np.array([0, 1, 1]),
+    batch=np.array([0, 0, 1]),
+    given=np.array([-1, 0, -1]),
+    p_value=np.array([np.nan, 0.5, 0.1], np.float32),
+    flag=np.array([0, 1, 0]),
+)
 
 
 class Comm:
@@ -164,6 +182,61 @@ def test_a_reloaded_page_gets_every_point_again_without_waiting_for_credit(parts
     [(content, buffers)] = comm.sent
     assert content["kind"] == "sync"
     assert np.frombuffer(buffers[0], "<u4").tolist() == [0, 1, 2, 3]
+
+
+class Moving(Run):
+    """A source with a map that moves, and with marks."""
+
+    def __init__(self):
+        super().__init__()
+        self.version = {"map": 1, "curves": 1}
+        self.map, self.marks = MAP, (Mark(step=1, text="one"),)
+
+    def topic(self, name, since=None):
+        if name == "map":
+            return self.map
+        known = (since or {}).get(MARKS, 0)
+        return Curves(marks=self.marks[known:], marks_start=known)
+
+    def change(self, **columns):
+        self.map = replace(self.map, layout=self.map.layout + 1, **columns)
+        self.version["map"] += 1
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_page_that_keeps_columns_and_marks_is_not_sent_them_again(keeps):
+    comm, run = Comm(), Moving()
+    publisher = Publisher(comm, run, clock=Clock())
+    ready = {"kind": "ready", "view": "v", "proto": 1} | ({"keeps": True} if keeps else {})
+
+    def sent():
+        publisher.step()
+        publisher.handle({"kind": "ack", "seq": comm.sent[-1][0]["seq"]})
+        return comm.sent[-1]
+
+    publisher.handle(ready)
+    sent()
+    run.change(xy=MAP.xy + 1)
+    moved, buffers = sent()
+    n = len(MAP.cell)
+    still = ["cell", "label", "predicted", "batch", "p_value", "flag", "is_query", "given"]
+    assert moved.get("kept", []) == (still if keeps else [])
+    assert [len(buffer) for buffer in buffers[:1]] == [4 * n] and len(buffers) == (1 if keeps else 9)
+    run.change(label=MAP.label[::-1].copy(), p_value=MAP.p_value.copy())  # equal, NaN and all
+    assert [name for name in still if name not in sent()[0].get("kept", [])] == (["label"] if keeps else still)
+    run.change(cell=MAP.cell[::-1].copy(), panel=9)  # other cells
+    assert "kept" not in sent()[0]
+
+    run.marks += (Mark(step=2, text="two"),)
+    run.version["curves"] += 1
+    curves, _ = sent()
+    assert [mark["text"] for mark in curves["marks"]] == (["two"] if keeps else ["one", "two"])
+    assert curves.get("marks_start") == (1 if keeps else None)
+
+    publisher.handle(ready)
+    whole, _ = sent()
+    assert [mark["text"] for frame in whole["frames"] for mark in frame.get("marks", ())] == ["one", "two"]
+    assert not any("kept" in frame for frame in whole["frames"])
 
 
 def test_a_page_of_another_protocol_is_told_so(parts):

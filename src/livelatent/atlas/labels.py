@@ -125,20 +125,38 @@ class LabelJournal:
 
     def rows_of(self, entry: Entry) -> Int[ndarray, " cell"]:
         """The entry's cells as rows of this store; cells that the store does not hold are left out."""
+        try:
+            return self.unpacked(entry.cells, entry.n_cells)
+        except (ValueError, zlib.error) as error:
+            raise StoreError(
+                f"{self.path}: the cells of line {entry.seq + 1} can't be read ({error}). Nothing was changed. "
+                "Restore the file from a backup."
+            ) from error
+
+    def packed(self, rows: Int[ndarray, " cell"]) -> dict[str, str]:
+        """Cells by where they come from, as text: for each source its rows."""
+        cells = {}
+        for position in np.unique(self._source[rows]):
+            own = np.sort(self._source_row[rows[self._source[rows] == position]])
+            cells[str(self._names[position])] = pack_rows(own)
+        return cells
+
+    def unpacked(self, cells: Mapping[str, str], most_cells: int) -> Int[ndarray, " cell"]:
+        """Rows of this store that `packed` named; cells that the store does not hold are left out.
+
+        Raises
+        ------
+        ValueError, zlib.error
+            If they can't be read, or a source has more than `most_cells`.
+        """
         found = [np.empty(0, np.int64)]
-        for name, packed in entry.cells.items():
+        for name, packed in cells.items():
             position = int(np.searchsorted(self._names, name))
             if position == len(self._names) or self._names[position] != name:
                 continue
             first, last = np.searchsorted(self._source[self._by_origin], [position, position + 1])
             mine = self._by_origin[first:last]
-            try:
-                wanted = unpack_rows(packed, entry.n_cells)
-            except (ValueError, zlib.error) as error:
-                raise StoreError(
-                    f"{self.path}: the cells of line {entry.seq + 1} can't be read ({error}). Nothing was changed. "
-                    "Restore the file from a backup."
-                ) from error
+            wanted = unpack_rows(packed, most_cells)
             place = np.minimum(np.searchsorted(self._source_row[mine], wanted), max(mine.size - 1, 0))
             found.append(mine[place[self._source_row[mine][place] == wanted]])
         return np.sort(np.concatenate(found)).astype(np.int64)
@@ -187,10 +205,6 @@ class LabelJournal:
             raise LabelError("no cell was chosen, so there is nothing to label.")
         new = None if name is None else checked_name(name)
         with self._its_file.writing(self) as file:
-            cells = {}
-            for position in np.unique(self._source[chosen]):
-                own = np.sort(self._source_row[chosen[self._source[chosen] == position]])
-                cells[str(self._names[position])] = pack_rows(own)
             before = Counter("" if name is None else str(name) for name in self.shown()[chosen])
             return file.append(
                 Entry(
@@ -198,7 +212,7 @@ class LabelJournal:
                     event="label",
                     user=user_name(),
                     time=now(),
-                    cells=cells,
+                    cells=self.packed(chosen),
                     n_cells=int(chosen.size),
                     old=dict(before),
                     new=new,

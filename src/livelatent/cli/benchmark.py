@@ -35,7 +35,9 @@ def benchmark(
     max_cells: Annotated[
         int, typer.Option(min=50, help="Of more labelled cells a stratified sample is used.")
     ] = 50_000,
-    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Also scVI and scANVI, if installed.")] = True,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Also scVI and scANVI, if installed (the extra scvi).")
+    ] = True,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     counts: Counts = "X",
     memory: Memory = "4GB",
@@ -57,6 +59,11 @@ def benchmark(
 
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise typer.BadParameter(f"a figure is a .png, .svg or .pdf; got {str(figure)!r}", param_hint="--figure")
+    for option, file in (("--out", out), ("--table", table), ("--figure", figure)):
+        if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+            raise typer.BadParameter(
+                f"a file in a folder that is there was wanted; got {str(file)!r}", param_hint=option
+            )
     names = tuple(models or ("cellular",))
     if not set(names) <= set(MODELS):
         raise typer.BadParameter(f"models are {', '.join(MODELS)}; got {', '.join(names)}", param_hint="--models")

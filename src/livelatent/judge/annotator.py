@@ -1,115 +1,30 @@
-"""Recipe B, fitted: three regressions, the weights that pool them, and how far their probabilities can be trusted."""
+"""Fitting, keeping and loading what names cells (recipe B)."""
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import pandas as pd
 
 from livelatent import atomic
-from livelatent.arrays import Float, Rows, as_rows, ndarray
+from livelatent.arrays import Rows, as_rows
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import LabelError, LivelatentError, ModelError
+from livelatent.errors import LabelError, ModelError
 from livelatent.judge import keep
+from livelatent.judge.batches import batches_of
 from livelatent.judge.calibration import Reliability, reliability
-from livelatent.judge.heads import HEADS, Heads, fit_heads, raw_genes
+from livelatent.judge.heads import Heads, fit_heads, raw_genes
 from livelatent.judge.held_back import HeldBack, Progress, how_folded, score_held_back
 from livelatent.judge.latent_fit import stretched
+from livelatent.judge.model_atlas import model_atlas
+from livelatent.judge.naming import Annotator, label_cells
 from livelatent.judge.reference import Reference, kept_reference
 from livelatent.judge.stack import fit_pool, pool
+from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
 
-__all__ = ["Annotator", "fit_annotator", "label_cells", "load_annotator", "named", "quick_annotator"]
-
-SLAB_CELLS = 16_384
-TITLES = {"lr_raw": "regression on genes", "lr_pca": "on components", "lr_latent": "on the latent"}
-# Measured before this project (EVIDENCE.md, recipe B), on cells of studies that took no part.
-STUDY_ERROR = 0.13
-
-
-@dataclass(frozen=True)
-class Annotator:
-    """What names cells by a model; kept in `model.folder/annotator`."""
-
-    model_sha256: str
-    atlas_uuid: str
-    label_names: tuple[str, ...]
-    batch_names: tuple[str, ...]
-    """Batches with a labelled cell that it has learnt from."""
-    heads: Heads
-    weights: Float[ndarray, " head"]
-    """Of the log probabilities of `lr_raw`, `lr_pca` and `lr_latent`; their sum is an inverse temperature."""
-    weights_from: str
-    """The cells that the weights were fitted on, in words."""
-    reliability: Reliability | None
-    """Of cells that the annotator had not seen, in folds; None where there were none."""
-
-    def log_proba(
-        self, model: Model, atlas: Atlas, rows: Rows, device: str = "auto", *, slab_cells: int = SLAB_CELLS
-    ) -> Float[ndarray, "cell label"]:
-        """Pooled log probabilities of each of `label_names`.
-
-        Raises
-        ------
-        GeneMismatchError
-            If more than half of the model's genes are missing from the atlas; fewer are read as 0.
-
-        Notes
-        -----
-        Where more than half of the genes of `lr_raw` are missing (a query of highly variable genes only), that head
-        is left out and the others' weights are raised to the same sum.
-        """
-        weights = self.weights
-        if self.n_raw_missing(atlas) * 2 > len(self.heads.genes):
-            others = np.where(np.array(HEADS) == "lr_raw", 0.0, np.maximum(weights, 1e-3))
-            weights = others * (weights.sum() / others.sum())
-        slabs = [
-            pool(self.heads.log_proba(model, atlas, rows[start : start + slab_cells], device), weights)
-            for start in range(0, len(rows), slab_cells)
-        ]
-        return np.concatenate(slabs) if slabs else np.empty((0, len(self.label_names)))
-
-    def n_raw_missing(self, atlas: Atlas) -> int:
-        """Genes of `lr_raw` that an atlas lacks."""
-        return int((self.heads.raw_places(atlas) < 0).sum())
-
-    def new_batches(self, atlas: Atlas, rows: Rows) -> tuple[str, ...]:
-        """Batches of these cells that it has learnt nothing from."""
-        codes = np.unique(atlas.batch[rows])
-        names = [atlas.batch_names[code] for code in codes if 0 <= code < len(atlas.batch_names)]
-        return tuple(name for name in names if name not in self.batch_names)
-
-    def __repr__(self) -> str:
-        mixture = " + ".join(f"{w:.2f} x {TITLES[name]}" for name, w in zip(HEADS, self.weights, strict=True))
-        error = "not known" if self.reliability is None else f"{self.reliability.error:.3f}"
-        return (
-            f"Annotator({len(self.label_names)} labels; log probability = {mixture}; weights from {self.weights_from}; "
-            f"expected calibration error {error})"
-        )
-
-
-def label_cells(annotator: Annotator, model: Model, atlas: Atlas, rows: Rows) -> pd.DataFrame:
-    """Label, probability and runner-up of each of these sorted rows."""
-    return named(annotator.log_proba(model, atlas, rows), annotator.label_names, atlas.obs.index[rows])
-
-
-def named(log_proba: Float[ndarray, "cell label"], label_names: tuple[str, ...], index: pd.Index) -> pd.DataFrame:
-    """Label, probability and runner-up of each cell; no runner-up where there is one label only."""
-    names = np.array([*label_names, None], dtype=object)
-    order = np.argsort(-log_proba, axis=1, kind="stable")
-    best, second = order[:, 0], order[:, 1] if order.shape[1] > 1 else np.full(len(order), -1)
-    return pd.DataFrame(
-        {
-            "label": names[best],
-            "probability": np.exp(log_proba[np.arange(len(best)), best]),
-            "runner_up": names[second],
-        },
-        index=index,
-    )
-
+__all__ = ["Annotator", "fit_annotator", "label_cells", "load_annotator", "quick_annotator"]
 
 _IN_MEMORY: "WeakKeyDictionary[Model, Annotator]" = WeakKeyDictionary()
 _FITTING = threading.RLock()
@@ -154,6 +69,8 @@ def fit_annotator(
     Regressions are fitted with C = 1 on all labelled cells, whatever their split, those on expression at any size. The
     reliability is cross-fitted: each fold's cells are judged by weights from the other's.
     """
+    check_model(model, "fit_annotator")
+    check_atlas(atlas, "fit_annotator")
     told = progress or (lambda what, share: None)
     rows = atlas.rows() if rows is None else as_rows(rows, atlas.n_cells)
     rows = rows[(np.asarray(atlas.label)[rows] >= 0) & atlas.kept[rows]]
@@ -183,12 +100,11 @@ def fit_annotator(
             device=device,
             progress=lambda what, share: told(what, 0.8 + 0.2 * share),
         )
-        codes = np.unique(atlas.batch[rows])
         annotator = Annotator(
             model_sha256=model.sha256(),
             atlas_uuid=str(atlas.uuid),
             label_names=tuple(atlas.label_names),
-            batch_names=tuple(atlas.batch_names[code] for code in codes if 0 <= code < len(atlas.batch_names)),
+            batch_names=batches_of(atlas, rows),
             heads=heads,
             weights=fit_pool(held.log_proba, held.label),
             weights_from=f"{len(held.label):,} {how_folded(held.by)}",
@@ -270,14 +186,9 @@ def load_annotator(model: Model, *, progress: Progress | None = None) -> Annotat
         reference = kept_reference(model)
         if reference is not None:
             return quick_annotator(model, reference)
-        try:
-            if not model.atlas_path:
-                raise ModelError("the model names no atlas")
-            atlas = Atlas.open(model.atlas_path)
-        except (LivelatentError, OSError) as error:
-            raise ModelError(
-                f"The model's annotator is wanted, and {trouble}. It can't be fitted again, because its atlas can't be "
-                f"opened ({error}). Call `fit_annotator(model, atlas)` with the atlas that it was trained on, then "
-                "save the model."
-            ) from error
+        atlas = model_atlas(
+            model,
+            f"The model's annotator is wanted, and {trouble}. It can't be fitted again",
+            "Call `fit_annotator(model, atlas)` with the atlas that it was trained on, then save the model.",
+        )
         return fit_annotator(model, atlas, progress=progress)

@@ -2,26 +2,29 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
-from livelatent.arrays import Float, Rows, ndarray, rows_or_all
+from livelatent.arrays import Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import ModelError
-from livelatent.judge.annotator import SLAB_CELLS, STUDY_ERROR, Annotator, load_annotator, named
+from livelatent.judge.annotator import load_annotator
 from livelatent.judge.flags import find_novel
 from livelatent.judge.label_tree import LabelTree
 from livelatent.judge.logistic import log_softmax
+from livelatent.judge.naming import SLAB_CELLS, Annotator, named
+from livelatent.judge.novelty.target import check_target
+from livelatent.judge.own_classifier import own_logits
+from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
-from livelatent.models.weights import copy_to
 from livelatent.train.embed import embed
 
 __all__ = ["UNASSIGNED", "NewStudyWarning", "annotate"]
 
 UNASSIGNED = "unassigned"
+# Measured before this project (EVIDENCE.md, recipe B), on cells of studies that took no part.
+STUDY_ERROR = 0.13
 
 
 class NewStudyWarning(UserWarning):
@@ -65,8 +68,12 @@ def annotate(
 
     Raises
     ------
+    ValueError
+        If `target_fpr` or `threshold` is no such share, or `method` none of the two.
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas; fewer are read as 0.
+    LabelError
+        If the tree goes in a circle, or names none of the labels.
     ModelError
         If nothing fitted is kept with the model, and the atlas that it was trained on is gone; or if the model has no
         classifier and `"head"` is asked for.
@@ -81,10 +88,17 @@ def annotate(
     Recipe B of EVIDENCE.md: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
     is kept. Where `fit_reference` alone was called, its regressions and quick weights answer (`load_annotator`).
     """
+    check_model(model, "annotate")
+    check_atlas(atlas, "annotate")
+    if method not in ("stack", "head"):
+        raise ValueError(f"method is 'stack' or 'head'; got {method!r}.")
+    if target_fpr is not None:
+        check_target(target_fpr)
+    tree = tree if tree is None or isinstance(tree, LabelTree) else LabelTree(tree)
     annotator = load_annotator(model)
     chosen = rows_or_all(rows, atlas.n_cells)
     if method == "head":
-        log_proba, names = head_log_proba(model, atlas, chosen), model.label_names
+        log_proba, names = log_softmax(own_logits(model, embed(model, atlas, chosen))), model.label_names
         notes = ["Named by the model's own classifier, two layers on its latent."]
     else:
         log_proba, names = annotator.log_proba(model, atlas, chosen, slab_cells=SLAB_CELLS), annotator.label_names
@@ -96,8 +110,12 @@ def annotate(
         table["assigned"] = table["label"].where(~(p_value <= target_fpr), UNASSIGNED)
         if calibration:
             notes.append(f"Unassigned at {target_fpr:.1%} false alarms, calibrated on {calibration}.")
+        if UNASSIGNED in names:
+            notes.append(
+                f'The model knows a type called "{UNASSIGNED}": in the column `assigned` it looks like cells that fit '
+                f'nothing. If it is no type, ingest with `unlabelled=["{UNASSIGNED}"]` and train again.'
+            )
     if tree is not None:
-        tree = tree if isinstance(tree, LabelTree) else LabelTree(tree)
         table["node"], table["node_probability"] = tree.roll_up(np.exp(log_proba), names, threshold)
     n_missing = annotator.n_raw_missing(atlas)
     if n_missing and method == "stack":
@@ -117,25 +135,6 @@ def annotate(
         warnings.warn(text, NewStudyWarning, stacklevel=2)
     table.attrs["notes"] = tuple(notes)
     return table
-
-
-def head_log_proba(model: Model, atlas: Atlas, rows: Rows) -> Float[ndarray, "cell label"]:
-    """Log probabilities of the model's labels by the classifier that it was trained with.
-
-    Raises
-    ------
-    ModelError
-        If it has none.
-    """
-    if not hasattr(model, "logits"):
-        raise ModelError(
-            f'{type(model).__name__} has no classifier of its own. Use method="stack", or fit one on its latents with '
-            "`livelatent.judge.head.fit_head`."
-        )
-    twin: Any = copy_to(model, torch.device("cpu"))
-    with torch.inference_mode():
-        logits = twin.logits(torch.from_numpy(embed(model, atlas, rows))).numpy().astype(np.float64)
-    return log_softmax(logits)
 
 
 def novelty_of(model: Model, annotator: Annotator, atlas: Atlas, rows: Rows, target_fpr: float) -> tuple[ndarray, str]:

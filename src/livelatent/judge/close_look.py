@@ -1,6 +1,5 @@
 """From a cluster's cells to a flag: which types are near, which genes tell them apart, what else may explain it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,14 @@ import numpy as np
 from livelatent.arrays import Float, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.group_sums import gene_sums
-from livelatent.judge.cell_cycle import cycle_genes
+from livelatent.judge.cell_cycle import CycleGenes
 from livelatent.judge.expression import log_genes
-from livelatent.judge.flag import Flag, reason
+from livelatent.judge.flag import Flag, rare_and_wide, reason
 from livelatent.judge.markers import marker_genes, marker_table
 from livelatent.judge.measures import cell_measures
 from livelatent.judge.prototypes import Prototypes
 from livelatent.judge.reference import Reference
+from livelatent.judge.shared_genes import SharedGenes
 from livelatent.judge.technical import Quality, quality_of
 
 __all__ = ["CloseLook"]
@@ -38,8 +38,9 @@ class CloseLook:
     depth_factor: float
     """By how much the query is deeper than the reference on the whole."""
     seed: int
-    cell_cycle: Mapping[str, Sequence[str]] | None = None
-    """Genes of S and G2M."""
+    shared: SharedGenes
+    """What markers and the cycle are told by."""
+    cycle: CycleGenes | None = None
 
     def flag(
         self,
@@ -74,18 +75,12 @@ class CloseLook:
             nearest=nearest,
             higher=higher,
             lower=lower,
-            reason=reason(nearest, batches, self.n_batches, quality),
+            reason=reason(
+                nearest, batches, self.n_batches, quality, rare_and_wide(prototypes, int(order[0]), nearest[0][1])
+            ),
             centroid=centroid,
             quality=quality,
         )
-
-    def _shared(self) -> tuple[ndarray, ndarray, list[str]]:
-        """Genes that both atlases measured: where they stand in the reference's sums, in the query, their names."""
-        place = {str(gene): index for index, gene in enumerate(self.query.genes)}
-        genes = self.reference.expression.genes
-        shared = np.array([index for index, gene in enumerate(genes) if gene in place], np.int64)
-        names = [genes[index] for index in shared]
-        return shared, np.array([place[gene] for gene in names], np.int64), names
 
     def _markers(self, rows: Rows, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Genes that tell these cells from a known type."""
@@ -93,9 +88,9 @@ class CloseLook:
         sums = self.reference.expression.sums
         if len(rows) < 2 or sums.n_cells[code] < 2:
             return (), ()
-        shared, place, names = self._shared()
-        own = gene_sums(log_genes(self.query, rows, place, self.mean_total), np.zeros(len(rows), np.int64), 1)
-        return marker_genes(marker_table(own, 0, sums.genes(shared), code, names))
+        shared = self.shared
+        own = gene_sums(log_genes(self.query, rows, shared.in_query, self.mean_total), np.zeros(len(rows), np.int64), 1)
+        return marker_genes(marker_table(own, 0, sums.genes(shared.in_reference), code, shared.names))
 
     def _quality(self, rows: Rows, pcs: Float[ndarray, "cell component"], name: str) -> Quality | None:
         """What is measured of these cells, beside the known type's."""
@@ -116,11 +111,8 @@ class CloseLook:
 
     def _cycle(self, rows: Rows) -> tuple[Float[ndarray, "phase cell"], Float[ndarray, "phase label"]] | None:
         """S and G2M scores of these cells and of every known type's mean; None without lists, or too few genes."""
-        if self.cell_cycle is None:
+        if self.cycle is None:
             return None
-        shared, place, names = self._shared()
-        sums = self.reference.expression.sums.genes(shared)
-        genes = cycle_genes(self.cell_cycle, names, sums.total.sum(axis=0))
-        if genes is None:
-            return None
-        return genes.scores(log_genes(self.query, rows, place, self.mean_total)), genes.scores(sums.mean)
+        sums = self.reference.expression.sums.genes(self.shared.in_reference)
+        x = log_genes(self.query, rows, self.shared.in_query, self.mean_total)
+        return self.cycle.scores(x), self.cycle.scores(sums.mean)

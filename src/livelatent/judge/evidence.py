@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from livelatent.arrays import Float, Int, Rows, ndarray
-from livelatent.judge.close_look import CloseLook
 from livelatent.judge.cluster import cluster_tree, join_space
 from livelatent.judge.flag import Flag
 
@@ -40,11 +40,32 @@ class StrangeCells:
 _FIELDS = ("rows", "p_value", "latent", "pcs")
 
 
+@runtime_checkable
+class Look(Protocol):
+    """What makes a flag of a cluster: `CloseLook` where there is a model of ours, `LatentLook` where there is none."""
+
+    @property
+    def reference(self) -> Any:
+        """What cells are held against; it has `label_names`."""
+        ...
+
+    def flag(
+        self,
+        number: int,
+        rows: Rows,
+        latent: Float[ndarray, "cell latent"],
+        pcs: Float[ndarray, "cell component"],
+        p_value: float,
+    ) -> Flag:
+        """One cluster; `rows` ascend, `p_value` is its own."""
+        ...
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What flags are made from, for any threshold."""
 
-    look: CloseLook
+    look: Look
     n_scored: int
     n_calibration: int
     seed: int
@@ -81,6 +102,20 @@ class Evidence:
             own = cells[np.argsort(strange.rows[cells])]
             flags.append(self.look.flag(number, strange.rows[own], strange.latent[own], strange.pcs[own], p_value))
         return tuple(flags)
+
+    def flag_of(self, rows: Rows, p_value: float) -> Flag:
+        """The flag that these cells would be together, whoever put them together; cells that fit are left out.
+
+        Raises
+        ------
+        ValueError
+            If none of them is strange.
+        """
+        chosen = np.flatnonzero(np.isin(self.strange.rows, rows))
+        if not len(chosen):
+            raise ValueError("none of these cells is strange at any threshold, so they are no flag.")
+        own = chosen[np.argsort(self.strange.rows[chosen])]
+        return self.look.flag(0, self.strange.rows[own], self.strange.latent[own], self.strange.pcs[own], p_value)
 
 
 def log_excess_p(

@@ -10,7 +10,7 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.genes import missing_genes
 from livelatent.atlas.passes import log_matrix
 
-__all__ = ["REFERENCE_CELLS", "chosen_genes", "gene_indices", "log_genes", "stratified_rows"]
+__all__ = ["REFERENCE_CELLS", "chosen_genes", "gene_indices", "gene_places", "log_genes", "stratified_rows"]
 
 # What is fitted in memory (regressions, neighbours, networks) is fitted on at most so many cells.
 REFERENCE_CELLS = 50_000
@@ -24,8 +24,13 @@ def gene_indices(atlas: Atlas, genes: Sequence[str] | ndarray) -> Int[ndarray, "
     GeneMismatchError
         If more than half of them are missing, as in the stream.
     """
+    missing_genes(atlas.path, list(genes), {str(gene) for gene in atlas.genes})
+    return gene_places(atlas, genes)
+
+
+def gene_places(atlas: Atlas, genes: Sequence[str] | ndarray) -> Int[ndarray, " gene"]:
+    """The same, however many are missing."""
     place = {str(gene): index for index, gene in enumerate(atlas.genes)}
-    missing_genes(atlas.path, list(genes), place)
     return np.array([place.get(gene, -1) for gene in genes], np.int64)
 
 

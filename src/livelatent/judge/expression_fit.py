@@ -9,6 +9,7 @@ from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.group_sums import GeneSums, gene_sums
 from livelatent.errors import LabelError
+from livelatent.judge.batches import packed
 from livelatent.judge.expression import REFERENCE_CELLS, gene_indices, log_genes, stratified_rows
 from livelatent.judge.logistic import Logistic, fit_logistic
 from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanobis
@@ -84,7 +85,7 @@ def fit_expression(model: Model, atlas: Atlas, key: str, seed: int) -> Expressio
         if not len(rows):
             raise LabelError(
                 f"{atlas.path}: novelty is judged against labelled {what} cells, and there are none. Label more cells, "
-                "or name the label column when you ingest."
+                "or name the label column when you ingest; `annotate(..., target_fpr=None)` names cells without it."
             )
     label, n_labels = np.asarray(atlas.label), len(atlas.label_names)
     genes = gene_indices(atlas, model.genes)
@@ -134,15 +135,9 @@ def fit_expression(model: Model, atlas: Atlas, key: str, seed: int) -> Expressio
 def batch_folds(batch: Int[ndarray, " cell"], n_batches: int) -> Int[ndarray, " batch"]:
     """Which group each batch is held back in, as equal in cells as whole batches allow; all -1 below three batches."""
     count = np.bincount(batch[batch >= 0], minlength=n_batches)
-    folds = np.full(n_batches + 1, -1, np.int64)  # the last answers a cell of no batch
-    if (count > 0).sum() < MIN_BATCHES:
-        return folds
-    size = np.zeros(min(BATCH_FOLDS, int((count > 0).sum())), np.int64)
-    for code in np.argsort(-count, kind="stable"):
-        if count[code]:
-            folds[code] = np.argmin(size)
-            size[folds[code]] += count[code]
-    return folds
+    n_folds = min(BATCH_FOLDS, int((count > 0).sum()))
+    folds = packed(count, n_folds) if n_folds >= MIN_BATCHES else np.full(n_batches, -1, np.int64)
+    return np.append(folds, -1)  # the last answers a cell of no batch
 
 
 def _scores_without_own_batch(

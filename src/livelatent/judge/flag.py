@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from livelatent.arrays import Float, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.judge.prototypes import Prototypes
 from livelatent.judge.technical import Quality
 
-__all__ = ["Flag", "reason"]
+__all__ = ["Flag", "rare_and_wide", "reason"]
 
 # The second prototype is named too when it is less than this many times as far.
 BETWEEN = 1.3
+# A rare type's 95 % radius is a few cells' whim: said where it is this much wider than the usual type's.
+RARE_CELLS = 50
+WIDE = 1.5
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,25 @@ class Flag:
         return f"Flag({self.id}: {self.n_cells:,} cells, p {self.p_value:.2g}. {self.reason})"
 
 
+def rare_and_wide(prototypes: Prototypes, index: int, radii: float) -> int | None:
+    """Cells of a type whose radius holds the cluster only because it is rare and wide; None where that is not so.
+
+    Parameters
+    ----------
+    radii
+        The cluster's distance to that type, in its radii.
+    """
+    n_cells = int(prototypes.count[index])
+    is_wide = prototypes.scale[index] > WIDE * float(np.median(prototypes.scale))
+    return n_cells if radii <= 1 and n_cells < RARE_CELLS and is_wide else None
+
+
 def reason(
-    nearest: tuple[tuple[str, float], ...], batches: dict[str, int], n_batches: int, quality: Quality | None = None
+    nearest: tuple[tuple[str, float], ...],
+    batches: dict[str, int],
+    n_batches: int,
+    quality: Quality | None = None,
+    rare_cells: int | None = None,
 ) -> str:
     """Why these cells were flagged, in plain sentences.
 
@@ -61,6 +84,8 @@ def reason(
     ----------
     n_batches
         Batches among all cells scored: one is no sign of a batch effect if there is only one.
+    rare_cells
+        Where the cluster lies inside the wide radius of a rare type (the nearest): how many cells that type has.
 
     Examples
     --------
@@ -72,6 +97,11 @@ def reason(
         text = f"Between {name} and {nearest[1][0]}, {radii:.1f} of its radii from the nearest ({name})."
     else:
         text = f"Nearest: {name} ({radii:.1f} of its radii)."
+    if rare_cells is not None:
+        text += (
+            f" It lies inside the wide radius of a rare type ({name}, {rare_cells} cells): perhaps it is {name}, of "
+            "which few are labelled."
+        )
     if quality is not None and quality.technical:
         text += f" Probably technical: {'; '.join(quality.technical)}."
     if quality is not None and quality.remarks:

@@ -1,8 +1,7 @@
 """Clusters of cells that fit nothing labelled, each with a reason."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -10,22 +9,24 @@ import pandas as pd
 
 from livelatent.arrays import Float, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
-from livelatent.judge.cell_cycle import read_cycle_lists
+from livelatent.judge.cell_cycle import CycleGenes
 from livelatent.judge.close_look import CloseLook
+from livelatent.judge.cycle_lists import CycleSource, cycle_lists
 from livelatent.judge.evidence import Evidence, StrangeCells
 from livelatent.judge.flag import Flag
 from livelatent.judge.measures import MEASURES
 from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.methods import Method, checked_method
+from livelatent.judge.novelty.target import MAX_TARGET_FPR, check_target
 from livelatent.judge.novelty.thesis import THESIS_THRESHOLD
 from livelatent.judge.reference import Reference, load_reference
 from livelatent.judge.scoring import scoring_for
+from livelatent.judge.shared_genes import cycle_of_shared, shared_genes
+from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
 
 __all__ = ["Flag", "Novelty", "find_novel"]
 
-# Cells of larger p-values are scored and forgotten: nobody asks for more false alarms than this.
-MAX_TARGET_FPR = 0.25
 SCORE_CELLS = 65_536
 CURVE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25)
 
@@ -55,6 +56,11 @@ class Novelty(Sequence[Flag]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Flag, ...]: ...
     def __getitem__(self, index: int | slice) -> Flag | tuple[Flag, ...]:
+        if isinstance(index, int) and not -len(self.flags) <= index < len(self.flags):
+            raise IndexError(
+                f"there is no flag {index}: {len(self.flags)} clusters of cells fit nothing known at {self.rule}. "
+                f"`.at(0.1)` asks for less certainty; `.p_value` is that of every cell scored."
+            )
         return self.flags[index]
 
     def __len__(self) -> int:
@@ -87,8 +93,28 @@ class Novelty(Sequence[Flag]):
         ValueError
             If the target is not in (0, 0.25].
         """
-        _check_target(target_fpr)
+        check_target(target_fpr)
         return replace(self, target_fpr=target_fpr, flags=self._evidence.flags(target_fpr))
+
+    def flag_of(self, rows: Rows, p_value: float) -> Flag:
+        """A flag of cells that a person put together (several flags as one, or a part of one): its id is 0.
+
+        Parameters
+        ----------
+        p_value
+            What it is said to have: that of the flags it was made from.
+
+        Raises
+        ------
+        ValueError
+            If none of the cells has a p-value that any threshold flags.
+        """
+        return self._evidence.flag_of(rows, p_value)
+
+    @property
+    def known_types(self) -> tuple[str, ...]:
+        """The types that cells were held against."""
+        return tuple(self._evidence.look.reference.label_names)
 
     def __repr__(self) -> str:
         head = (
@@ -110,7 +136,7 @@ def find_novel(
     method: Method = "combined",
     threshold: float = THESIS_THRESHOLD,
     training_atlas: Atlas | None = None,
-    cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
+    cell_cycle: CycleSource | None = None,
 ) -> Novelty:
     """Find clusters of cells that fit nothing the model has seen.
 
@@ -135,8 +161,8 @@ def find_novel(
     training_atlas
         Of `method="query_aware"`: what the model was trained on, where it is no longer at `model.atlas_path`.
     cell_cycle
-        A GMT file, or a mapping, with gene sets named S (or G1/S) and G2M (or G2/M): flags then say how many of their
-        cells divide.
+        A GMT file, or a mapping, with gene sets named S (or G1/S) and G2M (or G2/M), or two lists: flags then say how
+        many of their cells divide.
 
     Returns
     -------
@@ -162,10 +188,12 @@ def find_novel(
     and calibration cells are exchangeable, whatever the clusters' shapes, and it can't be small where calibration
     cells are few against the cells scored: then a cluster could be a known population that they missed.
     """
+    check_model(model, "find_novel")
+    check_atlas(query, "find_novel")
     method = checked_method(method)
     target_fpr = threshold if method == "thesis" else target_fpr
-    _check_target(target_fpr)
-    lists = None if cell_cycle is None else read_cycle_lists(cell_cycle)
+    check_target(target_fpr, "threshold" if method == "thesis" else "target_fpr")
+    lists = None if cell_cycle is None else cycle_lists(cell_cycle)
     reference = load_reference(model)
     is_own = str(query.uuid) == reference.atlas_uuid
     if rows is None:
@@ -174,6 +202,12 @@ def find_novel(
     else:
         chosen = as_rows(rows, query.n_cells)
     scoring = scoring_for(model, reference, query, chosen, method, training_atlas=training_atlas, seed=seed)
+    shared = shared_genes(reference.expression.genes, query.genes)
+    cycle: CycleGenes | None = None
+    without_cycle: tuple[str, ...] = ()
+    if lists is not None:
+        sums = reference.expression.sums.total[:, shared.in_reference].sum(axis=0)
+        cycle, without_cycle = cycle_of_shared(lists, shared, sums)
     strange, totals, p_values = [scoring.known.at(-1.0)], [np.empty(0)], [np.empty(0)]
     for start in range(0, len(chosen), SCORE_CELLS):
         slab, total = scoring.slab(chosen, start, start + SCORE_CELLS)
@@ -189,7 +223,8 @@ def find_novel(
             n_batches=len(np.unique(query.batch[chosen])) if query.batch_names else 0,
             depth_factor=1.0 if is_own else _depth_factor(reference, query, chosen),
             seed=seed,
-            cell_cycle=lists,
+            shared=shared,
+            cycle=cycle,
         ),
         n_scored=len(chosen),
         n_calibration=scoring.conformal.n_cells,
@@ -214,7 +249,7 @@ def find_novel(
         calibration=text,
         flags=evidence.flags(target_fpr),
         method=method,
-        warnings=(*scoring.warnings, *_weak(reference)),
+        warnings=(*scoring.warnings, *_weak(reference), *without_cycle),
         _evidence=evidence,
     )
 
@@ -233,7 +268,7 @@ def _weak(reference: Reference) -> tuple[str, ...]:
     if reference.inspection is None:
         return ()
     weak, names = reference.inspection.weak, reference.label_names
-    codes = weak.weak()
+    codes = weak.hardest
     if not codes:
         return ()
     named = [f"{names[code]} (beside {names[weak.nearest[code]]}, {weak.found[code]:.0%})" for code in codes[:3]]
@@ -242,8 +277,3 @@ def _weak(reference: Reference) -> tuple[str, ...]:
         f"Subtypes are hard to see: left out in turn, {', '.join(named)}{more} would be found in part only, by a quick "
         "estimate at 5 % false alarms. A new type as close to these may hide among them.",
     )
-
-
-def _check_target(target_fpr: float) -> None:
-    if not 0 < target_fpr <= MAX_TARGET_FPR:
-        raise ValueError(f"target_fpr is a share in (0, {MAX_TARGET_FPR}]; got {target_fpr}.")

@@ -8,7 +8,7 @@ import numpy as np
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.hvg import highly_variable_genes
-from livelatent.judge.expression import REFERENCE_CELLS, gene_indices, log_genes, stratified_rows
+from livelatent.judge.expression import REFERENCE_CELLS, gene_indices, gene_places, log_genes, stratified_rows
 from livelatent.judge.latent_fit import stretched
 from livelatent.judge.logistic import Logistic, fit_logistic
 from livelatent.judge.logistic_stream import fit_gene_logistic
@@ -56,8 +56,7 @@ class Heads:
 
     def raw_places(self, atlas: Atlas) -> Int[ndarray, " gene"]:
         """Where the genes of `lr_raw` stand in an atlas, -1 where it has none of the name."""
-        place = {str(gene): index for index, gene in enumerate(atlas.genes)}
-        return np.array([place.get(gene, -1) for gene in self.genes], np.int64)
+        return gene_places(atlas, self.genes)
 
 
 def raw_genes(atlas: Atlas, rows: Rows) -> Int[ndarray, " gene"]:

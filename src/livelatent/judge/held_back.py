@@ -8,6 +8,7 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.judge.batches import packed
 from livelatent.judge.expression import stratified_rows
 from livelatent.judge.heads import HEADS, fit_heads
 from livelatent.judge.training import train_latent
@@ -50,16 +51,11 @@ def inner_folds(
     label: Int[ndarray, " cell"], batch: Int[ndarray, " cell"], *, seed: int = 0
 ) -> tuple[Int[ndarray, " cell"], HeldBy]:
     """Two folds of whole batches, as equal in cells as batches allow; stratified by type below three batches."""
-    codes, count = np.unique(batch[batch >= 0], return_counts=True)
-    if len(codes) < MIN_BATCHES:
+    if len(np.unique(batch[batch >= 0])) < MIN_BATCHES:
         return stratified_folds(label, N_INNER_FOLDS, seed=seed), "types"
-    size = np.zeros(N_INNER_FOLDS, np.int64)
+    fold_of_batch = packed(np.bincount(batch[batch >= 0]), N_INNER_FOLDS)
     # The last answers a cell of no batch, which stays in the first fold.
-    fold_of_batch = np.zeros(int(codes.max()) + 2, np.int64)
-    for index in np.argsort(-count, kind="stable"):
-        fold_of_batch[codes[index]] = smallest = int(np.argmin(size))
-        size[smallest] += count[index]
-    return fold_of_batch[batch], "batches"
+    return np.append(fold_of_batch, 0)[batch], "batches"
 
 
 def how_folded(by: str) -> str:

@@ -10,7 +10,7 @@ from livelatent.judge.doublets import Doublets, fit_doublets
 from livelatent.judge.expression import gene_indices, log_genes
 from livelatent.judge.expression_fit import Expression
 from livelatent.judge.measures import KnownMeasures, cell_measures, known_measures
-from livelatent.judge.novelty.knn import KnnScore, fit_knn
+from livelatent.judge.novelty.knn import KnnScore, fit_knn, knn_without_own_batch
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.judge.weak_types import WeakTypes, weak_types
 from livelatent.models.model import Model
@@ -43,19 +43,16 @@ def fit_inspection(model: Model, atlas: Atlas, expression: Expression, seed: int
     pcs, calibration_pcs = expression.projection(x), expression.calibration_pcs
     knn = fit_knn(pcs, own_label, n_labels, seed=seed)
     predicted = expression.lr_pca.predict(calibration_pcs)
-    fold_scores = np.full(len(calibration_pcs), np.nan)
-    for fold in np.unique(expression.fold[expression.fold >= 0]):
-        rest = expression.fold_of_batch[atlas.batch[own]] != fold
-        out = np.flatnonzero(expression.fold == fold)
-        without = fit_knn(pcs[rest], own_label[rest], n_labels, seed=seed)
-        fold_scores[out] = without.score(calibration_pcs[out], predicted[out])
+    own_fold = expression.fold_of_batch[atlas.batch[own]]
     doublets = fit_doublets(x, atlas.total[own], own_label, expression.projection, seed=seed)
     measures = cell_measures(atlas, expression.calibration, calibration_pcs, doublets, model.mean_total)
     return Inspection(
         key=expression.key,
         knn=knn,
         knn_scores=knn.score(calibration_pcs, predicted),
-        knn_fold_scores=fold_scores,
+        knn_fold_scores=knn_without_own_batch(
+            pcs, own_label, own_fold, calibration_pcs, predicted, expression.fold, seed=seed
+        ),
         prototypes=fit_prototypes(pcs, own_label, tuple(atlas.label_names), own),
         weak=weak_types(
             expression.mahalanobis, pcs, own_label, calibration_pcs, expression.calibration_label, seed=seed

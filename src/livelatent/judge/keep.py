@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 def write(folder: Path, name: str, fitted: Any) -> None:
-    """Write `name.safetensors` and `name.json` into the folder, which must exist; the JSON holds the other's sha256."""
+    """Write `name.safetensors` and `name.json` into the folder, which must exist; the JSON holds both sha256."""
     import safetensors.numpy
 
     from livelatent import __version__
@@ -30,7 +30,13 @@ def write(folder: Path, name: str, fitted: Any) -> None:
     atomic.write_bytes(folder / f"{name}.safetensors", data)
     atomic.write_json(
         folder / f"{name}.json",
-        {"format": FORMAT, "version": __version__, "sha256": hashlib.sha256(data).hexdigest(), "facts": facts},
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "facts_sha256": _hash(facts),
+            "facts": facts,
+        },
     )
 
 
@@ -40,25 +46,29 @@ def read[Fitted](folder: Path, name: str, kind: type[Fitted]) -> Fitted:
     Raises
     ------
     ModelError
-        If either file is missing, damaged or of another format.
+        If either file is missing, damaged or of another format; the caller adds what to do about it.
     """
     import safetensors.numpy
 
-    way_out = "Fit it again with `fit_reference(model, atlas, force=True)`."
     try:
         head = json.loads((folder / f"{name}.json").read_bytes())
         if head["format"] != FORMAT:
-            raise ModelError(
-                f"{folder}: {name}.json is of format {head['format']!r}, this version reads {FORMAT}. {way_out}"
-            )
+            raise ModelError(f"{folder}: {name}.json is of format {head['format']!r}, this version reads {FORMAT}")
         data = (folder / f"{name}.safetensors").read_bytes()
         if hashlib.sha256(data).hexdigest() != head["sha256"]:
-            raise ModelError(f"{folder}: {name}.safetensors is damaged: its sha256 is not the one noted. {way_out}")
+            raise ModelError(f"{folder}: {name}.safetensors is damaged (its sha256 is not the one noted)")
+        # Files of 0.1's first weeks have no hash of their facts.
+        if head.get("facts_sha256", _hash(head["facts"])) != _hash(head["facts"]):
+            raise ModelError(f"{folder}: {name}.json is damaged (the sha256 of its facts is not the one noted)")
         return cast(Fitted, _rebuilt(kind, head["facts"], "", safetensors.numpy.load(data)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{folder}: {name} can't be read ({type(error).__name__}: {error}). {way_out}") from error
+        raise ModelError(f"{folder}: {name} can't be read ({type(error).__name__}: {error})") from error
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _facts(fitted: Any, prefix: str, arrays: dict[str, ndarray]) -> dict[str, Any]:

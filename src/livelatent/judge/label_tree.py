@@ -28,6 +28,13 @@ class LabelTree:
     parent: Mapping[str, str]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parent, Mapping) or not all(
+            isinstance(name, str) for pair in self.parent.items() for name in pair
+        ):
+            raise LabelError(
+                'a label tree maps each label to the name of its parent ({"CD4 T": "T", "T": "lymphocyte"}); got '
+                f"{str(self.parent)[:80]!r}."
+            )
         for name in self.parent:
             self.path(name)
 
@@ -148,6 +155,10 @@ def read_tree(path: Path) -> LabelTree:
         raise LabelError(f'{path} is no JSON ({error}). Write an object such as {{"CD4 T": "T"}}.') from error
     if not isinstance(parent, dict) or not all(isinstance(name, str) for name in parent.values()):
         raise LabelError(
-            f'{path}: an object of names was wanted, such as {{"CD4 T": "T"}}, each label with its parent.'
+            f'{path}: an object of names was wanted, such as {{"CD4 T": "T"}}, each label with its parent; got '
+            f"{str(parent)[:60]!r}."
         )
-    return LabelTree(parent)
+    try:
+        return LabelTree(parent)
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error

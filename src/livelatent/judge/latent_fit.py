@@ -8,7 +8,7 @@ from livelatent.arrays import Float, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.expression_fit import Expression
 from livelatent.judge.logistic import Logistic, fit_logistic
-from livelatent.judge.novelty.knn import KnnScore, fit_knn
+from livelatent.judge.novelty.knn import KnnScore, fit_knn, knn_without_own_batch
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
 from livelatent.judge.stack import fit_pool
 from livelatent.models.model import Model
@@ -41,12 +41,7 @@ def fit_latent(model: Model, atlas: Atlas, expression: Expression, sha256: str, 
     calibration = embed(model, atlas, expression.calibration)
     knn = fit_knn(latent, own_label, n_labels, seed=seed)
     predicted = expression.lr_pca.predict(expression.calibration_pcs)
-    fold_scores = np.full(len(calibration), np.nan)
-    for fold in np.unique(expression.fold[expression.fold >= 0]):
-        rest = expression.fold_of_batch[atlas.batch[own]] != fold
-        out = np.flatnonzero(expression.fold == fold)
-        without = fit_knn(latent[rest], own_label[rest], n_labels, seed=seed)
-        fold_scores[out] = without.score(calibration[out], predicted[out])
+    own_fold = expression.fold_of_batch[atlas.batch[own]]
     lr_latent = fit_logistic(stretched(latent), own_label, n_labels)
     log_proba = np.concatenate([expression.calibration_log_proba, lr_latent.log_proba(stretched(calibration))[None]])
     return Latent(
@@ -57,7 +52,9 @@ def fit_latent(model: Model, atlas: Atlas, expression: Expression, sha256: str, 
         prototypes=fit_prototypes(latent, own_label, tuple(atlas.label_names), own),
         calibration=calibration,
         scores=knn.score(calibration, predicted),
-        fold_scores=fold_scores,
+        fold_scores=knn_without_own_batch(
+            latent, own_label, own_fold, calibration, predicted, expression.fold, seed=seed
+        ),
     )
 
 

@@ -77,6 +77,8 @@ def fit_logistic(x: Any, label: Int[ndarray, " cell"], n_labels: int, *, inverse
     with warnings.catch_warnings(), one_thread():
         # Stopping there costs digits of an optimum that is regularised anyway, no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Of types with a cell or two, scikit-learn asks whether they are numbers; they are names.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater")
         model.fit(x[used], label)
     if len(present) == 2:
         # scikit-learn keeps one row for two labels: the log odds of the second.

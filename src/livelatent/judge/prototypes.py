@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -58,8 +58,20 @@ class Prototypes:
 
     def distances(self, kind: Kind = "centroid") -> Float[ndarray, "prototype other"]:
         """Euclidean distances between the prototypes of one kind."""
-        points = np.asarray(getattr(self, kind), np.float64)
+        points = self.points(kind).astype(np.float64)
         return np.asarray(np.linalg.norm(points[:, None] - points[None], axis=2))
+
+    def points(self, kind: Kind) -> Float[ndarray, "prototype latent"]:
+        """The prototypes of one kind.
+
+        Raises
+        ------
+        ValueError
+            If there is no such kind.
+        """
+        if kind not in get_args(Kind):
+            raise ValueError(f"prototypes are {', '.join(get_args(Kind))}; got {kind!r}.")
+        return np.asarray(getattr(self, kind))
 
     def in_radii(self, latent: Float[ndarray, "cell latent"]) -> Float[ndarray, "cell prototype"]:
         """Distance of each cell to each centroid, in that type's own radii."""
@@ -99,12 +111,17 @@ class Prototypes:
             index=pd.Index(self.names, name="cell_type", dtype=object),
         )
         if cell_names is not None:
+            if self.count.size and len(cell_names) <= self.medoid_cell.max():
+                raise ValueError(
+                    "cell_names are those of every cell of the atlas (`atlas.obs.index`), "
+                    f"{self.medoid_cell.max() + 1:,} at least; got {len(cell_names):,}."
+                )
             table["medoid"] = [str(cell_names[int(cell)]) for cell in self.medoid_cell]
         return table
 
     def to_table(self, kind: Kind = "centroid", cell_names: Sequence[str] | None = None) -> pd.DataFrame:
         """The facts of each type, then its point of that kind as columns `latent_0`, `latent_1`, ..."""
-        points = np.asarray(getattr(self, kind))
+        points = self.points(kind)
         columns = [f"latent_{dim}" for dim in range(points.shape[1])]
         facts = self.facts(cell_names)
         return pd.concat([facts, pd.DataFrame(points, index=facts.index, columns=columns)], axis=1)
@@ -113,13 +130,13 @@ class Prototypes:
         """Types as observations: `X` the points of that kind, the other kinds as layers, `obsp["distance"]` of `X`."""
         from anndata import AnnData
 
-        points = np.asarray(getattr(self, kind))
+        points = self.points(kind)
         var = pd.DataFrame(index=pd.Index([f"latent_{dim}" for dim in range(points.shape[1])], dtype=object))
         return AnnData(
             points.copy(),
             obs=self.facts(cell_names),
             var=var,
-            layers={other: getattr(self, other).copy() for other in ("centroid", "median", "medoid") if other != kind},
+            layers={other: getattr(self, other).copy() for other in get_args(Kind) if other != kind},
             obsp={"distance": self.distances(kind)},
             uns={"kind": kind},
         )
@@ -175,7 +192,24 @@ def fit_prototypes(
         An index into `names`; cells of -1 carry no label and enter nothing.
     cell
         What to call each cell in `medoid_cell`: its row in the store.
+
+    Raises
+    ------
+    ValueError
+        If labels or names of cells are not of as many cells, a label has no name, or a labelled cell's latent is not
+        finite.
     """
+    latent, label, cell = np.asarray(latent), np.asarray(label), np.asarray(cell)
+    if latent.ndim != 2 or label.shape != (len(latent),) or cell.shape != label.shape or label.dtype.kind not in "iu":
+        raise ValueError(
+            f"a latent [cell, dimension] was wanted with a code and a row for each cell; got {latent.shape} with "
+            f"{label.shape} labels of type {label.dtype} and {cell.shape} rows."
+        )
+    if label.size and label.max() >= len(names):
+        raise ValueError(f"labels are indices into {len(names)} names, -1 for none; got {int(label.max())}.")
+    n_bad = int((~np.isfinite(latent[label >= 0])).any(axis=1).sum())
+    if n_bad:
+        raise ValueError(f"the latents of {n_bad:,} labelled cells are not finite: such a mean is no prototype.")
     kept = tuple(code for code in range(len(names)) if (label == code).any())
     rows: list[dict[str, object]] = []
     for code in kept:
@@ -219,6 +253,10 @@ def _distances(
     latent: Float[ndarray, "cell latent"], points: Float[ndarray, "prototype latent"]
 ) -> Float[ndarray, "cell prototype"]:
     """Euclidean, one prototype at a time: no cell x prototype x latent array."""
+    if latent.ndim != 2 or latent.shape[1] != points.shape[1]:
+        raise ValueError(
+            f"latents of {points.shape[1]} dimensions were wanted, as prototypes have; got {latent.shape}."
+        )
     columns = [np.linalg.norm(latent.astype(np.float64) - point, axis=1) for point in points]
     return np.stack(columns, axis=1) if columns else np.empty((len(latent), 0))
 

@@ -13,12 +13,15 @@ from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LivelatentError, ModelError
 from livelatent.judge import keep
+from livelatent.judge.batches import batches_of
 from livelatent.judge.expression_fit import Expression, expression_key, fit_expression
 from livelatent.judge.inspection_fit import Inspection, fit_inspection
 from livelatent.judge.latent_fit import Latent, fit_latent
+from livelatent.judge.model_atlas import model_atlas
 from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.methods import SCORES, ScoreName
 from livelatent.judge.prototypes import Prototypes
+from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
 from livelatent.threads import one_thread
 
@@ -164,6 +167,8 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
     are fitted in memory on at most 50,000 cells: types keep their shares, rare ones stay whole. The PCA is of all
     labelled training cells.
     """
+    check_model(model, "fit_reference")
+    check_atlas(atlas, "fit_reference")
     with _FITTING, one_thread():
         sha256, key = model.sha256(), expression_key(model, atlas, seed)
         kept = None if force else _kept(model)
@@ -178,13 +183,12 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
         expression = expression or fit_expression(model, atlas, key, seed)
         inspection = next((part for part in fitting if isinstance(part, Inspection)), None)
         inspection = inspection or fit_inspection(model, atlas, expression, seed)
-        train = np.unique(atlas.batch[atlas.rows("train", labelled=True)])
-        held = np.unique(atlas.batch[expression.calibration])
+        train = atlas.rows("train", labelled=True)
         reference = Reference(
             atlas_uuid=str(atlas.uuid),
             label_names=tuple(atlas.label_names),
-            batch_names=tuple(atlas.batch_names[code] for code in train if 0 <= code < len(atlas.batch_names)),
-            calibration_is_new_batches=not np.isin(held, train).any(),
+            batch_names=batches_of(atlas, train),
+            calibration_is_new_batches=not np.isin(atlas.batch[expression.calibration], atlas.batch[train]).any(),
             expression=expression,
             latent=kept.latent if kept is not None and fits else fit_latent(model, atlas, expression, sha256, seed),
             inspection=inspection,
@@ -214,16 +218,12 @@ def load_reference(model: Model) -> Reference:
         if kept.latent.model_sha256 == model.sha256():
             return kept if kept.inspection is not None else _completed(model, kept)
         trouble = "what is kept belongs to other weights of this model"
-    try:
-        if not model.atlas_path:
-            raise ModelError("the model names no atlas")
-        atlas = Atlas.open(model.atlas_path)
-    except (LivelatentError, OSError) as error:
-        raise ModelError(
-            f"The model's reference (prototypes, novelty scores, calibration) is wanted, and {trouble}. It can't be "
-            f"fitted again, because its atlas can't be opened ({error}). Call `fit_reference(model, atlas)` with the "
-            "atlas that it was trained on, then save the model."
-        ) from error
+    atlas = model_atlas(
+        model,
+        f"The model's reference (prototypes, novelty scores, calibration) is wanted, and {trouble}. It can't be fitted "
+        "again",
+        "Call `fit_reference(model, atlas)` with the atlas that it was trained on, then save the model.",
+    )
     return fit_reference(model, atlas)
 
 

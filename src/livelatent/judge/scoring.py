@@ -6,13 +6,16 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import CalibrationError, LivelatentError, ModelError
+from livelatent.errors import CalibrationError, ModelError
+from livelatent.judge.batches import batches_of
 from livelatent.judge.evidence import StrangeCells
 from livelatent.judge.expression import gene_indices, log_genes
+from livelatent.judge.model_atlas import model_atlas
 from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.methods import SCORES, Method, reads_latent
 from livelatent.judge.novelty.query_aware import joint_components, query_aware_scores
 from livelatent.judge.novelty.thesis import Likelihoods, likelihood
+from livelatent.judge.own_classifier import own_logits
 from livelatent.judge.prototypes import Prototypes
 from livelatent.judge.reference import Reference
 from livelatent.models.model import Model
@@ -48,7 +51,7 @@ class Scoring:
         pcs = self.reference.expression.projection(log_genes(self.query, own, self.genes, self.model.mean_total))
         latent = embed(self.model, self.query, own) if reads_latent(self.method) else pcs
         if isinstance(self.conformal, Likelihoods):
-            scores = likelihoods(self.model, latent)[None]
+            scores = likelihood(own_logits(self.model, latent))[None]
         else:
             scores = self.reference.scores(latent, pcs, SCORES[self.method])
         if self.asked is not None:
@@ -95,11 +98,10 @@ def scoring_for(
     """
     is_own = str(query.uuid) == reference.atlas_uuid
     genes = gene_indices(query, model.genes)
-    batches = np.unique(query.batch[rows])
-    names = tuple(query.batch_names[code] for code in batches if 0 <= code < len(query.batch_names))
+    names = batches_of(query, rows)
     if method == "thesis":
         # Its threshold promises no rate, so there is nothing to calibrate: these cells are what flags are held against.
-        values = likelihoods(model, reference.latent.calibration)
+        values = likelihood(own_logits(model, reference.latent.calibration))
         cells = np.arange(len(values))
         text = f"nothing: the document's rule promises no rate of false alarms; {len(cells):,} known cells beside it"
         return Scoring(model, reference, query, method, genes, Likelihoods(values), cells, text)
@@ -117,27 +119,6 @@ def scoring_for(
     return Scoring(model, reference, query, method, genes, conformal, cells, text, tuple(warnings))
 
 
-def likelihoods(model: Model, latent: Float[ndarray, "cell latent"]) -> Float[ndarray, " cell"]:
-    """The document's likelihood by the model's own classifier."""
-    import torch
-
-    logits = getattr(model, "logits", None)
-    if logits is None:
-        raise ModelError(
-            f'method="thesis" reads a classifier, and {type(model).__name__} has none (no `logits`). '
-            'Use method="combined".'
-        )
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            values = logits(torch.from_numpy(np.ascontiguousarray(latent)).to(device)).float().cpu().numpy()
-    finally:
-        model.train(was_training)
-    return likelihood(values)
-
-
 def _query_aware(
     model: Model,
     reference: Reference,
@@ -153,8 +134,7 @@ def _query_aware(
     """Recipe A.6, where calibration and query are of the same batches; an error everywhere else."""
     atlas = query if is_own else _training_atlas(model, reference, training_atlas)
     calibration = reference.expression.calibration
-    present = np.unique(atlas.batch[calibration])
-    calibrated = {atlas.batch_names[code] for code in present if 0 <= code < len(atlas.batch_names)}
+    calibrated = batches_of(atlas, calibration)
     strange = [name for name in names if name not in calibrated]
     if strange or not (names or is_own):
         which = f"not {', '.join(strange[:3])}" if strange else "and the query names no batch"
@@ -208,13 +188,11 @@ def _query_aware(
 
 def _training_atlas(model: Model, reference: Reference, given: Atlas | None) -> Atlas:
     """The atlas that the reference was fitted on."""
-    try:
-        atlas = Atlas.open(model.atlas_path) if given is None else given
-    except (LivelatentError, OSError) as error:
-        raise ModelError(
-            "The query-aware score compares the query with cells of the atlas that the model was trained on, and it "
-            f"can't be opened ({error}). Name it: `find_novel(..., training_atlas=ll.Atlas.open(PATH))`."
-        ) from error
+    atlas = given or model_atlas(
+        model,
+        "The query-aware score, which compares the query with the training atlas's cells, can't be had",
+        "Name it: `find_novel(..., training_atlas=ll.Atlas.open(PATH))`.",
+    )
     if str(atlas.uuid) != reference.atlas_uuid:
         raise ModelError(
             f"{atlas.path}: this is not the atlas that the model's reference was fitted on. Name that one: "

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from livelatent.arrays import Float, ndarray
-from livelatent.judge.cell_cycle import PHASES, phase_shares
+from livelatent.judge.cell_cycle import phase_shares
+from livelatent.judge.cycle_lists import PHASES
 from livelatent.judge.measures import MEASURES, KnownMeasures
 
 __all__ = ["Quality", "quality_of"]

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from livelatent.arrays import Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.models.model import Model
+from livelatent.train.devices import cpu_threads
+from livelatent.train.loop import default_stream, stage_rows, train
+from livelatent.train.state import TrainState
 
 __all__ = ["train_latent"]
 
@@ -30,10 +33,6 @@ def train_latent(
     progress
         Called with the share done.
     """
-    from livelatent.train.devices import cpu_threads
-    from livelatent.train.loop import default_stream, stage_rows, train
-    from livelatent.train.state import TrainState
-
     own = max(stage.epochs for stage in model.stages)
     if max_epochs is not None:
         epochs = min(own if epochs is None else epochs, max_epochs)

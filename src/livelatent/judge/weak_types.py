@@ -27,8 +27,9 @@ class WeakTypes:
     nearest: Int[ndarray, " label"]
     """The type that most of its cells would then be nearest to; -1 where there is none."""
 
-    def weak(self) -> list[int]:
-        """Types of which less than half would be found, weakest first."""
+    @property
+    def hardest(self) -> list[int]:
+        """Codes of the types of which less than half would be found, weakest first."""
         order = np.argsort(self.found, kind="stable")
         return [int(code) for code in order if self.found[code] < WEAK]
 
@@ -53,22 +54,15 @@ def weak_types(
     rng = np.random.default_rng(seed)
     n_labels = len(score.mean)
     found, nearest = np.full(n_labels, np.nan), np.full(n_labels, -1, np.int64)
-    known = _distances(score, calibration_pcs)
+    known = score.distances(calibration_pcs)
     for code in np.unique(label):
         own = np.flatnonzero(label == code)
         others = known[calibration_label != code]
         if len(own) < MIN_CELLS or not len(others) or (~np.isnan(score.mean[:, 0])).sum() < 2:
             continue
-        distance = _distances(score, pcs[rng.choice(own, min(len(own), MOST_CELLS), replace=False)])
+        distance = score.distances(pcs[rng.choice(own, min(len(own), MOST_CELLS), replace=False)])
         distance[:, code] = np.inf
         calibration = np.delete(others, code, axis=1).min(axis=1)
         found[code] = (conformal_p(distance.min(axis=1), calibration) <= TARGET_FPR).mean()
         nearest[code] = np.bincount(distance.argmin(axis=1), minlength=n_labels).argmax()
     return WeakTypes(found, nearest)
-
-
-def _distances(score: MahalanobisScore, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, "cell label"]:
-    """Mahalanobis distance to each type's mean; infinite to a type without a cell."""
-    white, mean = pcs.astype(np.float64) @ score.whiten, score.mean @ score.whiten
-    distance = np.stack([np.linalg.norm(white - one, axis=1) for one in mean], axis=1)
-    return np.where(np.isnan(distance), np.inf, distance)

@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from livelatent.arrays import Float, Rows, as_rows
+from livelatent.arrays import Float, Rows
 from livelatent.atlas.atlas import Atlas
 from livelatent.models.active_units import active_units, collapse_alarm
+from livelatent.models.config import ModelConfig, check_amounts, check_choice, check_counts, check_shares
 from livelatent.models.decoders import DenseDecoder
 from livelatent.models.encoders import GaussianEncoder
-from livelatent.models.genes import genes_to_read
+from livelatent.models.genes import atlas_facts, genes_to_read, training_rows
 from livelatent.models.likelihoods import squared_error_nll
 from livelatent.models.losses.gaussian_kl import gaussian_kl
 from livelatent.models.model import Losses, Model, Verdict
@@ -26,14 +26,15 @@ Reconstruction = Literal["sum", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BetaVAEConfig:
-    """Everything but the weights."""
+class BetaVAEConfig(ModelConfig):
+    """Everything but the weights.
 
-    genes: tuple[str, ...]
-    label_names: tuple[str, ...]
-    batch_names: tuple[str, ...]
-    mean_total: float
-    atlas_path: str = ""
+    Raises
+    ------
+    ValueError
+        If a field's value means nothing; it is named.
+    """
+
     n_latent: int = 50
     n_hidden: int = 512
     beta: float | int = 1.0
@@ -49,6 +50,15 @@ class BetaVAEConfig:
     weight_decay: float = 0.0
     patience: int | None = 20
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "reconstruction", get_args(Reconstruction))
+        check_counts(self, "n_latent", "n_hidden", "epochs", *(() if self.patience is None else ("patience",)))
+        check_counts(self, "seed", least=0)
+        check_shares(self, "dropout")
+        check_amounts(self, "beta", "kl_warmup_epochs", "weight_decay")
+        check_amounts(self, "variance", "learning_rate", above=True)
 
 
 class BetaVAE(Model):
@@ -98,15 +108,8 @@ class BetaVAE(Model):
             self.config = atlas
             self._build()
             return
-        used = atlas.rows("train")
-        if rows is not None:
-            used = np.intersect1d(used, as_rows(rows, atlas.n_cells))
         self.config = BetaVAEConfig(
-            genes=tuple(str(name) for name in atlas.genes[genes_to_read(atlas, n_genes, used)]),
-            label_names=tuple(atlas.label_names),
-            batch_names=tuple(atlas.batch_names),
-            mean_total=float(atlas.mean_total),
-            atlas_path=str(atlas.path),
+            **atlas_facts(atlas, genes_to_read(atlas, n_genes, training_rows(atlas, rows))),
             n_latent=n_latent,
             n_hidden=n_hidden,
             beta=beta,
@@ -117,12 +120,6 @@ class BetaVAE(Model):
 
     def _build(self) -> None:
         config = self.config
-        if config.reconstruction not in ("sum", "mean"):
-            raise ValueError(f'reconstruction is "sum" or "mean"; got {config.reconstruction!r}.')
-        if config.beta < 0 or config.variance <= 0:
-            raise ValueError(
-                f"beta is 0 or more and the variance more than 0; got {config.beta} and {config.variance}."
-            )
         # A model of one seed has one set of starting weights, and the caller's random state is left alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -13,13 +13,13 @@ from livelatent.arrays import Float, Int, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.centroids import centroid_distances
 from livelatent.atlas.group_sums import group_sums
-from livelatent.atlas.hvg import highly_variable_genes
 from livelatent.atlas.passes import logs_of
 from livelatent.atlas.pca import pca
-from livelatent.errors import CountsError, LabelError
+from livelatent.errors import LabelError
 from livelatent.models.augment import Augmentation
 from livelatent.models.cellular_config import CellularConfig, Encoder
 from livelatent.models.encoder import GeneSetSource, build_encoder, read_prior
+from livelatent.models.genes import atlas_facts, genes_to_read, training_rows
 from livelatent.models.losses.batch_mixing import BatchTerm, batch_mixing
 from livelatent.models.losses.centroid import centroid
 from livelatent.models.losses.class_weights import Weights, class_weights
@@ -91,32 +91,19 @@ class Cellular(Model):
             self.config = atlas
             self._build()
             return
-        used = atlas.rows("train", labelled=True)
-        if rows is not None:
-            used = np.intersect1d(used, as_rows(rows, atlas.n_cells))
+        used = training_rows(atlas, rows, labelled=True)
         if len(used) < 2:
             raise LabelError(
-                f"{atlas.path}: CELLULAR learns from labels, and {len(used)} of the training cells have one. "
+                f"{atlas.path}: CELLULAR learns from labels, and {len(used)} of the training cells that it may use "
+                "(by split, QC and `rows`) have one. "
                 'Name the column that holds them (`ingest(..., label="cell_type")`), or label cells by hand and '
                 "write them with `atlas.write_labels()`."
             )
-        if n_genes >= int(atlas.kept_genes.sum()):
-            genes = np.flatnonzero(atlas.kept_genes).astype(np.int64)
-        else:
-            genes = highly_variable_genes(atlas, n_genes, used)
-        if not len(genes):
-            raise CountsError(
-                f"{atlas.path}: no gene differs between the {len(used)} labelled training cells, so there is nothing "
-                "to learn from. Look at the counts, or label more cells."
-            )
-        names = tuple(str(name) for name in atlas.genes[genes])
-        prior = read_prior(encoder, names, gene_sets, gene_vectors)
+        genes = genes_to_read(atlas, n_genes, used)
+        facts = atlas_facts(atlas, genes)
+        prior = read_prior(encoder, facts["genes"], gene_sets, gene_vectors)
         self.config = CellularConfig(
-            genes=names,
-            label_names=tuple(atlas.label_names),
-            batch_names=tuple(atlas.batch_names),
-            mean_total=float(atlas.mean_total),
-            atlas_path=str(atlas.path),
+            **facts,
             n_latent=n_latent,
             weights=weights,
             batch_term=batch_term,
@@ -318,6 +305,9 @@ class Cellular(Model):
         elif not self._mixes_batches:
             facts.append("One batch among the training cells: the batch term is off.")
         absent = [name for name, count in zip(self.label_names, self.type_count.tolist(), strict=True) if count == 0]
+        if len(self.label_names) - len(absent) == 1:
+            only = next(name for name in self.label_names if name not in absent)
+            facts.append(f"All training cells are of one type ({only}): there is nothing to tell it from.")
         if absent:
             facts.append(f"No training cell of {', '.join(absent)}: the model can't learn it.")
         return tuple(facts)

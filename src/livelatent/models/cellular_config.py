@@ -1,9 +1,9 @@
 """Everything of a CELLULAR model but its weights."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from livelatent.models.config import LATER
+from livelatent.models.config import LATER, ModelConfig, check_amounts, check_choice, check_counts, check_shares
 from livelatent.models.gene_vectors import VECTOR_SIZE
 from livelatent.models.losses.batch_mixing import BatchTerm
 from livelatent.models.losses.class_weights import Weights
@@ -12,19 +12,23 @@ from livelatent.models.transformer import Norm
 
 __all__ = ["CellularConfig", "Encoder"]
 
+MOST_LAYERS = 1000
+"""A file may ask for any depth, and is believed only once the network that it describes was laid out."""
+
 Encoder = Literal["feed_forward", "genes", "genes+sets"]
 """Models 1, 2 and 3 of document 000."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellularConfig:
-    """Everything but the weights."""
+class CellularConfig(ModelConfig):
+    """Everything but the weights.
 
-    genes: tuple[str, ...]
-    label_names: tuple[str, ...]
-    batch_names: tuple[str, ...]
-    mean_total: float
-    atlas_path: str = ""
+    Raises
+    ------
+    ValueError
+        If a field's value means nothing; it is named.
+    """
+
     n_latent: int = 100
     weights: Weights = "uniform"
     """Class weights of equation 2.12 ("thesis"), or one weight for all."""
@@ -67,3 +71,23 @@ class CellularConfig:
     vector_size: int = field(default=VECTOR_SIZE, metadata=LATER)
     step_bytes: int = field(default=400_000_000, metadata=LATER)
     """What one training step's tokens may keep in memory: cells pass a transformer in chunks that fit it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, choices in (
+            ("weights", Weights),
+            ("batch_term", BatchTerm),
+            ("encoder", Encoder),
+            ("head", Head),
+            ("norm", Norm),
+        ):
+            check_choice(self, name, get_args(choices))
+        check_counts(self, "n_latent", "epochs", "classifier_epochs", "patience", "n_components", "n_heads")
+        check_counts(self, "depth", most=MOST_LAYERS)
+        check_counts(self, "token_width", "set_width", "attention_width", "n_buckets", "vector_size", "step_bytes")
+        check_counts(self, "warmup_epochs", "n_gene_vectors", "seed", least=0)
+        check_shares(self, "dropout", "token_dropout", "mask_share", "replace_share")
+        check_amounts(self, "type_weight", "batch_weight", "centroid_weight", "weight_decay")
+        check_amounts(self, "learning_rate", above=True)
+        if not self.type_weight + self.batch_weight + self.centroid_weight:
+            raise ValueError("Cellular: type_weight, batch_weight and centroid_weight are all 0: nothing is learned.")

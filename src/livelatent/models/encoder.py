@@ -10,9 +10,10 @@ from torch import nn
 
 from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.gmt import read_gmt
 from livelatent.models.cellular_config import CellularConfig
 from livelatent.models.feed_forward import feed_forward
-from livelatent.models.gene_sets import N_SETS, ChosenSets, read_gmt, select_gene_sets
+from livelatent.models.gene_sets import N_SETS, ChosenSets, select_gene_sets
 from livelatent.models.gene_vectors import VECTOR_SIZE, read_gene_vectors
 from livelatent.models.tokens import GeneTokens, SetTokens, gene_ranges
 from livelatent.models.towers import Tower, TwoTowers
@@ -90,6 +91,11 @@ def read_prior(
         known_at, vectors = read_gene_vectors(gene_vectors, genes)
     sets = None
     if gene_sets is not None:
+        if not isinstance(gene_sets, str | Path | Mapping):
+            raise ValueError(
+                f"gene_sets is a GMT file, or set names and their genes; got {type(gene_sets).__name__} "
+                f"({str(gene_sets)[:40]!r})."
+            )
         read = gene_sets if isinstance(gene_sets, Mapping) else read_gmt(gene_sets)
         sets = select_gene_sets(read, genes)
     return Prior(known_at, vectors, sets)

@@ -1,15 +1,14 @@
-"""Gene sets: reading a GMT file, and choosing the sets that say most about the genes a model reads."""
+"""Choosing the gene sets that say most about the genes a model reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from livelatent.arrays import Bool, Float, ndarray
-from livelatent.errors import GeneMismatchError, SourceError
+from livelatent.errors import GeneMismatchError
 
-__all__ = ["ChosenSets", "read_gmt", "select_gene_sets"]
+__all__ = ["ChosenSets", "select_gene_sets"]
 
 N_SETS = 500
 MORE_GENES_THAN = 10
@@ -24,44 +23,6 @@ class ChosenSets:
     masks: Bool[ndarray, "set gene"]
     share: Float[ndarray, " set"]
     """Q of equation 2.6."""
-
-
-def read_gmt(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Genes of each set of a GMT file, in the file's order; a gene named twice in a set counts once.
-
-    Returns
-    -------
-    Set name → gene symbols. A weight after a comma, as Enrichr writes it (`CD3E,1.0`), is left out.
-
-    Raises
-    ------
-    SourceError
-        If the file can't be read, is no text, holds no set, or names a set twice.
-    """
-    path = Path(path)
-    sets: dict[str, tuple[str, ...]] = {}
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                name, *fields = (part.strip() for part in line.rstrip("\r\n").split("\t"))
-                if not name and not any(fields):
-                    continue
-                genes = dict.fromkeys(gene for part in fields[1:] if (gene := part.split(",")[0].strip()))
-                if not name or not genes:
-                    raise SourceError(
-                        f"{path}, line {number}: a gene set was wanted (its name, a description, then gene symbols, "
-                        f"with tabs between them); got {line.strip()[:60]!r}. Is this a GMT file?"
-                    )
-                if name in sets:
-                    raise SourceError(f"{path}, line {number}: the set {name!r} is there twice. Rename one of them.")
-                sets[name] = tuple(genes)
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is no text file, so no GMT file ({error.reason}).") from error
-    except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror or error}.") from error
-    if not sets:
-        raise SourceError(f"{path} holds no gene set. Name a GMT file, for example one of MSigDB's.")
-    return sets
 
 
 def select_gene_sets(
@@ -83,6 +44,8 @@ def select_gene_sets(
 
     Raises
     ------
+    ValueError
+        If there is no set, or one is no list of names.
     GeneMismatchError
         If no set qualifies.
 
@@ -93,6 +56,10 @@ def select_gene_sets(
     as the file has it, so that Q does not depend on what else a study kept. Ties go to the set with more of `genes`,
     then to the first name.
     """
+    spoilt = next((name for name, members in sets.items() if isinstance(members, str)), None)
+    if not sets or spoilt is not None:
+        what = f"the set {spoilt!r} is one text" if spoilt is not None else "there is no set"
+        raise ValueError(f'gene sets are names with lists of genes ({{"T cell": ["CD3D", "CD3E", ...]}}); {what}.')
     place = {gene: number for number, gene in enumerate(genes)}
     found = []
     for name, members in sets.items():

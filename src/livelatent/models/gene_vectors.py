@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
+from livelatent.atlas.text_lines import text_lines
 from livelatent.errors import GeneMismatchError, SourceError
 
 __all__ = ["VECTOR_SIZE", "read_gene_vectors"]
@@ -50,24 +51,18 @@ def read_gene_vectors(
     place = {gene: number for number, gene in enumerate(genes)}
     found: dict[int, Float[ndarray, " dim"]] = {}
     size = 0
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(LONGEST_LINE):
-                number += 1
-                symbol, *fields = _words(line, path, number)
-                if not symbol or (number == 1 and len(fields) == 1 and symbol.isdecimal() and fields[0].isdecimal()):
-                    continue
-                size = size or len(fields)
-                vector = _vector(symbol, fields, size, path, number)
-                at = place.get(symbol)
-                if at is None:
-                    continue
-                if at in found and not np.array_equal(found[at], vector):
-                    raise SourceError(f"{path}, line {number}: {symbol} is there twice, with different vectors.")
-                found[at] = vector
-    except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror or error}.") from error
+    for number, line in text_lines(path, kind="a table of gene vectors", longest=LONGEST_LINE):
+        symbol, *fields = line.split() or [""]
+        if not symbol or (number == 1 and len(fields) == 1 and symbol.isdecimal() and fields[0].isdecimal()):
+            continue
+        size = size or len(fields)
+        vector = _vector(symbol, fields, size, path, number)
+        at = place.get(symbol)
+        if at is None:
+            continue
+        if at in found and not np.array_equal(found[at], vector):
+            raise SourceError(f"{path}, line {number}: {symbol} is there twice, with different vectors.")
+        found[at] = vector
     if not size:
         raise SourceError(f"{path} holds no gene vector. A line per gene was wanted: its symbol, then its numbers.")
     if not found:
@@ -77,18 +72,6 @@ def read_gene_vectors(
         )
     known = sorted(found)
     return np.array(known, np.int64), np.stack([found[at] for at in known])
-
-
-def _words(line: bytes, path: Path, number: int) -> list[str]:
-    if len(line) == LONGEST_LINE:
-        raise SourceError(f"{path}, line {number} is longer than {LONGEST_LINE} bytes: this is no table of vectors.")
-    try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path}, line {number}: this is no text ({error.reason}).") from error
-    if number == 1 and text.lstrip().lower().startswith(("<!doctype", "<html")):
-        raise SourceError(f"{path} is a web page, not the table itself. Download the raw file.")
-    return text.split() or [""]
 
 
 def _vector(symbol: str, fields: list[str], size: int, path: Path, number: int) -> Float[ndarray, " dim"]:

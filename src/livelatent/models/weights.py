@@ -1,5 +1,6 @@
 """Models on disk: safetensors and JSON, never pickle."""
 
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -101,10 +102,19 @@ def load_model(folder: str | Path) -> Model:
     ModelError
         If the folder holds no model, one of another format, or a damaged one.
     """
+    from livelatent import __version__
+
     folder = local_path(folder, ModelError)
     facts = _read_facts(folder)
     module, class_name, config_name = _CLASSES[facts["class"]]
     home = importlib.import_module(module)
+    known = {field.name for field in dataclasses.fields(getattr(home, config_name))}
+    if strange := sorted(set(facts["config"]) - known):
+        raise ModelError(
+            f"{folder}: the model has settings that this version of livelatent ({__version__}) does not know "
+            f"({', '.join(strange[:3])}). Load it with that which wrote it ({facts.get('version', 'unknown')}), or a "
+            "later one."
+        )
     try:
         config = getattr(home, config_name)(**_tuples(facts["config"]))
         tensors = safetensors.torch.load_file(folder / "model.safetensors")
@@ -116,7 +126,8 @@ def load_model(folder: str | Path) -> Model:
         model.load_state_dict(tensors)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(
-            f"{folder}: the model can't be read ({error}). Copy it again from where it was saved, or train again."
+            f"{folder}: the model can't be read ({str(error).rstrip('.')}). Copy it again from where it was saved, or "
+            "train again."
         ) from error
     if hash_model(model) != facts["sha256"]:
         raise ModelError(
@@ -155,7 +166,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     except ModelError:
         raise
     except (ValueError, KeyError, OSError, RecursionError) as error:
-        raise ModelError(f"{folder}: model.json can't be read ({error}). Copy it again from its source.") from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ModelError(f"{folder}: model.json can't be read ({what}). Copy it again from its source.") from error
     return facts
 
 

@@ -4,22 +4,23 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 from numpy import ndarray
 
+from livelatent.session.acts_flags import flag_acts
+from livelatent.session.acts_place import Placing, acts_of_place
+from livelatent.session.acts_prototypes import prototype_acts
 from livelatent.session.acts_select import Selects, label_by_parts, select_acts
 from livelatent.session.board import Board
-from livelatent.session.commands import Act, CommandError, cells, number, text, whole
+from livelatent.session.commands import Act, CommandError, cells, text, whole
 from livelatent.session.state import PrototypeView
 
 __all__ = ["acts_of"]
 
-NEAREST_CELLS = 12
 Drive = Literal["start", "pause", "resume", "stop"]
 
 
 @runtime_checkable
-class Asked(Selects, Protocol):
+class Asked(Selects, Placing, Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 
     board: Board
@@ -40,6 +41,10 @@ class Asked(Selects, Protocol):
         """The panel's cells nearest to a point of the latent space, as [is_query, row]."""
         ...
 
+    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
+        """Steps of the looks at a type, and how far it went up to each since the one before."""
+        ...
+
     def layout_sha256(self, layout: int) -> str | None:
         """What a lasso on this layout was drawn on; None for one long gone."""
         ...
@@ -54,14 +59,13 @@ def acts_of(session: Asked) -> dict[str, Act]:
         "resume": lambda _: _drive(session, "resume"),
         "stop": lambda _: _drive(session, "stop"),
         "label": lambda args: _label(session, args),
-        "dismiss": lambda args: {"flag": whole(args, "flag"), "state": board.dismiss(whole(args, "flag"))},
-        "reopen": lambda args: {"flag": whole(args, "flag"), "state": board.reopen(whole(args, "flag"))},
         "undo": lambda _: _back(session, board.undo),
         "redo": lambda _: _back(session, board.redo),
-        "threshold": lambda args: {"n_flagged": board.threshold(number(args, "target_fpr"))},
-        "nearest": lambda args: _nearest(session, args),
         "find": lambda _: _find(session),
         **select_acts(session),
+        **acts_of_place(session),
+        **flag_acts(board),
+        **prototype_acts(session),
     }
 
 
@@ -136,17 +140,6 @@ def _parts(parts: object) -> list[dict[str, Any]]:
 def _back(session: Asked, step: Callable[[], str | None]) -> dict[str, Any]:
     what, history = step(), session.board.history
     return {"n_undo": len(history.undo), "n_redo": len(history.redo), "what": what}
-
-
-def _nearest(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
-    index, table = whole(args, "prototype"), session.prototypes()
-    if not 0 <= index < len(table.names):
-        raise CommandError(f"there is no prototype {index}.")
-    order = [int(other) for other in np.argsort(table.distance[index], kind="stable") if other != index]
-    return {
-        "cells": session.nearest_cells(table.centroid[index], NEAREST_CELLS),
-        "neighbors": [[table.names[other], float(table.distance[index, other])] for other in order],
-    }
 
 
 def _find(session: Asked) -> dict[str, Any]:

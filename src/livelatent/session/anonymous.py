@@ -51,10 +51,12 @@ def _anonymous(topic: Topic, words: dict[str, str]) -> Topic:
                     atlas=words.get(flag.atlas, "atlas"),
                     batches=tuple((words[name], n) for name, n in flag.batches),
                     reason=_replaced(flag.reason, words),
+                    technical=_replaced(flag.technical, words),
                 )
                 for flag in topic.flags
             )
-            return replace(topic, flags=flags, calibration=_replaced(topic.calibration, words))
+            said = {name: _replaced(getattr(topic, name), words) for name in ("calibration", "warnings")}
+            return replace(topic, flags=flags, **said)
         case Status():
             said = {name: _replaced(getattr(topic, name), words) for name in ("message", "alarms", "notes")}
             query = None if topic.query is None else "query"

@@ -7,43 +7,25 @@ same after a restart. What is selected or dismissed is never in the history.
 
 import threading
 import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
-from livelatent.session.board_flag import BoardFlag, identified
+from livelatent.session.board_flag import BoardFlag
 from livelatent.session.evidence import Arrays, evidence_sha256, save_evidence
-from livelatent.session.state import FlagList, FlagState, FlagView
+from livelatent.session.flag_curve import HIGHEST, FlagCurve, flag_curve
+from livelatent.session.flag_table import FlagTable, JudgedNovelty
+from livelatent.session.flag_view import view_of
+from livelatent.session.state import FlagList, FlagState
 from livelatent.session.undo import History
 
 __all__ = ["Board", "Place", "Saved"]
-
-
-@runtime_checkable
-class JudgedNovelty(Protocol):
-    """What this room needs of `judge`'s Novelty."""
-
-    @property
-    def rows(self) -> Any: ...
-    @property
-    def p_value(self) -> Any: ...
-    @property
-    def target_fpr(self) -> float: ...
-    @property
-    def n_flagged(self) -> int: ...
-    @property
-    def calibration(self) -> str: ...
-    @property
-    def curve(self) -> Any: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Any: ...
-    def at(self, target_fpr: float) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -83,9 +65,9 @@ class Board:
         """Grows with every new set of scores or flags."""
         self._lock = threading.RLock()
         self._novelty: tuple[JudgedNovelty | None, ...] = (None,) * len(self.places)
-        self._flags: tuple[BoardFlag, ...] = ()
-        self._known: dict[int, BoardFlag] = {}
-        self._dismissed: set[int] = set()
+        self._table = FlagTable([place.journal for place in self.places])
+        self._computing = self._n_told = 0
+        self._curve_seen: tuple[object, tuple[int, ...], FlagCurve] | None = None
         self._model: str | None = None
         self._read: tuple[tuple[int, ...], History, tuple[str, ...]] | None = None
         self._read_journals()
@@ -98,24 +80,46 @@ class Board:
             self._novelty = tuple(novelties)
             self._model = model
             self.judged += 1
-            judged: list[tuple[bool, Any]] = []
-            for is_query, novelty in enumerate(self._novelty):
-                if novelty is not None:
-                    judged += [(bool(is_query), novelty[index]) for index in range(len(novelty))]
-            self._flags = identified(judged, self._known)
-            self._known.update({flag.id: flag for flag in self._flags})
+            self._table.show(self._novelty)
             self.version += 1
 
     def threshold(self, target_fpr: float) -> int:
         """Flag at another expected share of false alarms; the number of cells flagged."""
+        if not 0 < target_fpr <= HIGHEST:
+            # Said before anything is said to be computed.
+            raise LabelError(f"target_fpr is a share in (0, {HIGHEST}]; got {target_fpr}.")
+        with self.computing():
+            while True:
+                before = self._novelty
+                try:
+                    # Outside the lock: cells are clustered and looked at anew, and others go on reading meanwhile.
+                    at = [None if one is None else one.at(float(target_fpr)) for one in before]
+                except ValueError as error:
+                    raise LabelError(str(error)) from error
+                with self._lock:
+                    if self._novelty is before:
+                        self.target_fpr = float(target_fpr)
+                        self.show(at, self._model)
+                        return self.n_flagged
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Say that flags are being computed, as long as this lasts."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
         with self._lock:
-            try:
-                at = [None if one is None else one.at(float(target_fpr)) for one in self._novelty]
-            except ValueError as error:
-                raise LabelError(str(error)) from error
-            self.target_fpr = float(target_fpr)
-            self.show(at, self._model)
-            return self.n_flagged
+            self._computing += change
+            self._n_told += 1
+
+    @property
+    def flags_version(self) -> int:
+        """Grows with every change of the flags, and when their computing begins and ends, which no map shows."""
+        return self.version + self._n_told
 
     @property
     def n_flagged(self) -> int:
@@ -130,7 +134,12 @@ class Board:
     @property
     def flags(self) -> tuple[BoardFlag, ...]:
         """The current flags, the run's atlas first."""
-        return self._flags
+        return self._table.flags
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps dismissals, merges and cuts from being kept."""
+        return self._table.problems
 
     def flag(self, flag_id: int) -> BoardFlag:
         """One flag by its id.
@@ -140,10 +149,7 @@ class Board:
         LabelError
             If there is none.
         """
-        for flag in self._flags:
-            if flag.id == flag_id:
-                return flag
-        raise LabelError(f"flag {flag_id} is gone: flags were computed again. Choose one of those shown now.")
+        return self._table.flag(flag_id)
 
     # What a person does
 
@@ -157,7 +163,7 @@ class Board:
                 "target_fpr": self.target_fpr,
                 "p_value": float(flag.judged.p_value),
             }
-            self._dismissed.discard(flag_id)
+            self._table.reopen(flag_id)
             table = self.flag_table()
             seen = evidence_sha256(table)
             selector |= {
@@ -173,7 +179,7 @@ class Board:
         with self._lock:
             table: dict[str, ndarray] = {}
             for place in range(len(self.places)):
-                own = [flag for flag in self._flags if int(flag.is_query) == place]
+                own = [flag for flag in self.flags if int(flag.is_query) == place]
                 rows = [np.asarray(flag.rows, np.int64) for flag in own]
                 table[f"row_{place}"] = np.concatenate([np.zeros(0, np.int64), *rows])
                 table[f"flag_{place}"] = np.repeat(
@@ -224,20 +230,44 @@ class Board:
             )
 
     def dismiss(self, flag_id: int) -> FlagState:
-        """Put a flag aside; its state."""
-        with self._lock:
-            self.flag(flag_id)
-            self._dismissed.add(flag_id)
-            self.version += 1
-            return self.state_of(flag_id)
+        """Put a flag aside, for later sessions too; its state."""
+        with self._changing():
+            self._table.dismiss(flag_id)
+        return self.state_of(flag_id)
 
     def reopen(self, flag_id: int) -> FlagState:
         """Take a dismissed flag up again; its state."""
+        with self._changing():
+            self._table.reopen(flag_id)
+        return self.state_of(flag_id)
+
+    def merge(self, flag_ids: Sequence[int]) -> int:
+        """Make several flags one, in later finds and sessions too; the id that it has."""
+        with self._changing():
+            return self._table.merge(flag_ids)
+
+    def split(self, flag_id: int, rows: Sequence[Any]) -> int:
+        """Cut a flag in two, in later finds and sessions too; the id of the part that these cells are.
+
+        Parameters
+        ----------
+        rows
+            Store rows, one array per place; those that the flag lacks do not matter.
+        """
+        with self._changing():
+            place = int(self.flag(flag_id).is_query)
+            return self._table.split(flag_id, np.unique(np.asarray(rows[place], np.int64)))
+
+    def apart(self, flag_id: int) -> None:
+        """Take a merge or a cut back: clusters are flags again as they were found."""
+        with self._changing():
+            self._table.apart(flag_id)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
         with self._lock:
-            self.flag(flag_id)
-            self._dismissed.discard(flag_id)
+            yield
             self.version += 1
-            return self.state_of(flag_id)
 
     def undo(self) -> str | None:
         """Take the last label back, in every journal that it went to; what it was."""
@@ -302,18 +332,44 @@ class Board:
     def flag_list(self) -> FlagList:
         """Everything about flags that a view shows."""
         with self._lock:
-            given = self.given() if self._flags else ()
+            flags, given = self.flags, self.given()
             scored = [novelty for novelty in self._novelty if novelty is not None]
-            curve = _curve(scored)
+            curve = self._curve()
+            warnings = dict.fromkeys(text for novelty in scored for text in getattr(novelty, "warnings", ()))
             return FlagList(
                 target_fpr=self.target_fpr,
                 n_scored=sum(len(novelty.rows) for novelty in scored),
                 n_flagged=self.n_flagged,
                 calibration=self._calibration(),
-                curve_target_fpr=curve[0],
-                curve_n_flagged=curve[1],
-                flags=tuple(self._view(flag, given[int(flag.is_query)]) for flag in self._flags),
+                warnings=(*warnings, *self.problems),
+                is_computing=self._computing > 0,
+                curve_target_fpr=curve.target_fpr,
+                curve_n_flagged=curve.n_flagged,
+                curve_by_chance=curve.by_chance,
+                curve_precision=curve.precision,
+                curve_coverage=curve.coverage,
+                curve_of=curve.of,
+                flags=tuple(
+                    view_of(
+                        flag,
+                        self.places[int(flag.is_query)].name,
+                        self.places[int(flag.is_query)].journal,
+                        given[int(flag.is_query)],
+                        is_dismissed=self._table.is_dismissed(flag),
+                        is_hand_made=self._table.is_hand_made(flag),
+                    )
+                    for flag in flags
+                ),
             )
+
+    def _curve(self) -> FlagCurve:
+        """The curve beside the threshold; computed again when scores or labels change."""
+        lengths = tuple(len(place.journal.entries) for place in self.places)
+        seen = self._curve_seen
+        if seen is None or seen[0] is not self._novelty or seen[1] != lengths:
+            shown = [place.journal.shown() for place in self.places]
+            seen = self._curve_seen = (self._novelty, lengths, flag_curve(self._novelty, shown, self.target_fpr))
+        return seen[2]
 
     def _calibration(self) -> str:
         """What each place was calibrated on; with its name where they differ."""
@@ -325,35 +381,3 @@ class Board:
         if len({text for _, text in told}) == 1:
             return told[0][1]
         return "; ".join(f"{name}: {text}" for name, text in told)
-
-    def _view(self, flag: BoardFlag, given: ndarray) -> FlagView:
-        place = self.places[int(flag.is_query)]
-        judged = flag.judged
-        view = FlagView(
-            id=flag.id,
-            atlas=place.name,
-            n_cells=len(flag.rows),
-            p_value=float(judged.p_value),
-            batches=tuple((str(name), int(n)) for name, n in dict(judged.batches).items()),
-            nearest=tuple((str(name), float(radii)) for name, radii in judged.nearest),
-            higher=tuple(map(str, judged.higher)),
-            lower=tuple(map(str, judged.lower)),
-            reason=str(judged.reason),
-        )
-        # A name counts once most of the flag's cells carry it; so undo, or a lasso over it, shows here too.
-        names = Counter(name for name in given[flag.rows] if name is not None)
-        if names:
-            label, n_cells = names.most_common(1)[0]
-            if n_cells * 2 >= len(flag.rows):
-                saved = [e.time for e in place.journal.entries if e.event == "label" and e.new == label]
-                return replace(view, state="named", label=str(label), saved_at=saved[-1] if saved else None)
-        return replace(view, state="dismissed") if flag.id in self._dismissed else view
-
-
-def _curve(novelties: Sequence[JudgedNovelty]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Cells flagged at each threshold, summed over places (their grids are the same)."""
-    total: dict[float, int] = {}
-    for novelty in novelties:
-        for target_fpr, n_flagged in zip(novelty.curve["target_fpr"], novelty.curve["n_flagged"], strict=True):
-            total[float(target_fpr)] = total.get(float(target_fpr), 0) + int(n_flagged)
-    return tuple(sorted(total)), tuple(total[key] for key in sorted(total))

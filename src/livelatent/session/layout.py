@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from livelatent.arrays import Float
 from livelatent.errors import LivelatentError
 from livelatent.session.pipes import receive, send
 
-__all__ = ["LayoutError", "LayoutWorker"]
+__all__ = ["FIRST_EPOCHS", "NEXT_EPOCHS", "LayoutError", "LayoutWorker"]
 
 FIRST_EPOCHS = 200
 NEXT_EPOCHS = 50
@@ -46,6 +47,10 @@ class LayoutWorker:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
+        self.cpu_s = 0.0
+        """CPU time that its layouts have taken, as the process itself measured it; its warm-up apart."""
+        self.waited_s = 0.0
+        """How long callers have waited for them."""
         self._replies: queue.SimpleQueue[tuple[dict[str, Any], list[ndarray]] | None] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, name="livelatent-layout", daemon=True)
@@ -76,17 +81,30 @@ class LayoutWorker:
         latent: Float[ndarray, "cell latent"],
         init: Float[ndarray, "cell 2"] | None = None,
         *,
+        n_epochs: int | None = None,
         timeout_s: float = 300.0,
     ) -> Float[ndarray, "cell 2"]:
         """Lay out cells, from scratch or from where they were.
+
+        Parameters
+        ----------
+        n_epochs
+            None: 200 from scratch, 50 from where they were.
 
         Raises
         ------
         LayoutError
             If the worker dies, refuses, or takes longer than `timeout_s`.
         """
+        started = time.monotonic()
+        try:
+            return self._layout(latent, init, n_epochs or (FIRST_EPOCHS if init is None else NEXT_EPOCHS), timeout_s)
+        finally:
+            self.waited_s += time.monotonic() - started
+
+    def _layout(self, latent: ndarray, init: ndarray | None, n_epochs: int, timeout_s: float) -> ndarray:
         header = {
-            "n_epochs": FIRST_EPOCHS if init is None else NEXT_EPOCHS,
+            "n_epochs": n_epochs,
             "n_neighbors": NEIGHBORS,
             "seed": SEED,
         }
@@ -105,6 +123,7 @@ class LayoutWorker:
             code = self._process.wait()
             raise LayoutError(f"the layout worker died (exit status {code}).")
         reply, got = answer
+        self.cpu_s += float(reply.get("cpu_s", 0.0))
         if "error" in reply:
             raise LayoutError(f"the layout failed: {reply['error']}")
         return got[0]

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
-from livelatent.session.board import Board, JudgedNovelty, Place, Saved
+from livelatent.session.board import Board, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, Commands
 from livelatent.session.evidence import Arrays, evidence_sha256
 from livelatent.session.finder import Finder
+from livelatent.session.flag_table import JudgedNovelty
+from livelatent.session.latent_finder import LatentFinder
 from livelatent.session.layout import LayoutWorker
+from livelatent.session.look import Eye
 from livelatent.session.pace import Pace
 from livelatent.session.replay import replay
 from livelatent.session.retrainer import Retrainer
@@ -35,6 +39,7 @@ from livelatent.session.standing import curves_of, status_of
 from livelatent.session.state import Curves, LatentMap, PrototypeView, Status, Topic
 from livelatent.session.suggest import Catalogue
 from livelatent.session.values import Values
+from livelatent.session.watched import LASTING, HasEye, Sees
 from livelatent.train.run import Run
 
 __all__ = ["LiveSession"]
@@ -47,7 +52,9 @@ RETRY_S = 10.0
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
-LASTING = ("done", "stopped", "failed")
+LAYOUT_EVERY_S = 30.0
+LAYOUT_PART = 0.8
+"""Of a look's cost; the rest is embedding."""
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
@@ -64,34 +71,41 @@ class LiveSession:
 
     Parameters
     ----------
+    run
+        A `Run`, or anything else that is watched and shows its latent by itself (`HasEye`).
     query
         Another atlas, embedded and scored with the run's; its labels go to its own journal.
     panel_cells
         How many cells the map shows.
     cpu_share
-        The largest share of wall time that looking at the model may take while it trains.
+        The largest share of one core that looking at the model, layouts included, may take while it trains.
+    cell_cycle
+        Genes of S and G2M, as `find_novel` takes them: flags then say how many of their cells divide.
     """
 
     def __init__(
         self,
-        run: Run,
+        run: Run | HasEye,
         query: Atlas | None = None,
         *,
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
+        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
-        self.panel_cells = panel_cells
+        self.panel_cells, self._cell_cycle = panel_cells, cell_cycle
         atlases = [self.atlas] if query is None else [self.atlas, query]
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
         self.values = Values(self.sight)
         self.retrainer = Retrainer(self)
+        self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
+        self.sight.map.may_take_s = self._may_take_s
         self.commands = Commands(acts_of(self))
-        self._finder = Finder(self.atlas)
+        self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run)
         self._lock = threading.RLock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -102,8 +116,10 @@ class LiveSession:
         self._looked_at: tuple[object, ...] | None = None
         self._found_at: tuple[object, ...] | None = None
         self._looks_at_find = 0
-        self._wants_find = False
-        self._pace = Pace(cpu_share, lambda: self.run.status.state == "training")
+        self._wants_find = self._wants_place = False
+        self.on_settled: Callable[[], None] | None = None
+        """Called by the background thread whenever nothing moves any more and all is up to date."""
+        self._settled_at: tuple[object, ...] | None = None
         self._alarms: dict[str, str] = {}
         self._status_seen: tuple[Status, int] = (Status(), 0)
         self._curves_seen: tuple[tuple[object, ...], int] = ((), 0)
@@ -151,7 +167,7 @@ class LiveSession:
             if novelties is not None:
                 self._take(novelties)
                 self._found_at = key
-            elif self.run.status.state in LASTING and self._found_at != key and self._finder.can_judge:
+            elif self._is_judged_now() and self._found_at != key:
                 self._attempt("flags", self._find_now)
             if self._looked_at != key or self._is_rough():
                 self._attempt("map", self._look_now)
@@ -159,8 +175,17 @@ class LiveSession:
 
     @property
     def spent_s(self) -> float:
-        """Wall time that looking has taken so far."""
-        return self._pace.spent_s
+        """CPU time that looking has taken so far, layouts included."""
+        return self.pace.spent_s
+
+    def _may_take_s(self) -> float | None:
+        """What a layout may take while it trains: so much that one comes every 30 s, embedding included."""
+        is_training = self.run.status.state == "training"
+        return LAYOUT_EVERY_S * LAYOUT_PART * self.pace.cpu_share if is_training else None
+
+    def _layout_took(self) -> tuple[float, float]:
+        worker = self._worker
+        return (0.0, 0.0) if worker is None else (worker.cpu_s, worker.waited_s)
 
     def _open_worker(self) -> None:
         with self._lock:
@@ -180,11 +205,12 @@ class LiveSession:
             try:
                 with self._work:
                     self._work_once()
+                self._tell_settled()
             except Exception as error:
                 # Every part of a look reports its own error; this is the rest, and the thread must live on.
                 log.exception("the view's background thread failed")
                 self._alarms["session"] = f"The view's background work failed: {type(error).__name__}: {error}"
-                self._pace.rest(RETRY_S)
+                self.pace.rest(RETRY_S)
             self._wake.wait(TICK_S)
             self._wake.clear()
 
@@ -194,22 +220,42 @@ class LiveSession:
             return  # the run that is looked at is about to be another
         key = self._key()
         is_busy = self.run.status.state in ("training", "stopping")
-        if self._pace.is_resting and not (self._wants_find or (not is_busy and self._found_at != key)):
+        asked = self._wants_find or self._wants_place
+        if self.pace.is_resting and not (asked or (not is_busy and self._found_at != key)):
             return
         if self._wants_find or self._is_find_due(key):
             self._wants_find = False
-            self._pace.timed(lambda: self._attempt("flags", self._find_now))
+            self.pace.timed(lambda: self._attempt("flags", self._find_now))
             self._found_at = key
         elif self._looked_at != key or (self._is_rough() and self._worker is not None and self._worker.is_ready):
-            self._pace.timed(lambda: self._attempt("map", self._look_now))
+            self.pace.timed(lambda: self._attempt("map", self._look_now))
             self._looked_at = key
+        elif self._wants_place:
+            self._wants_place = False
+            self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
+
+    def _tell_settled(self) -> None:
+        key = self._key()
+        if self.run.status.state not in LASTING or self._looked_at != key or self._settled_at == key:
+            return
+        if self.on_settled is None or self._is_rough() or (self._is_judged_now() and self._found_at != key):
+            return
+        self._settled_at = key
+        self.on_settled()
+
+    def _place_now(self) -> None:
+        """Place all cells on a layout of the very weights that embed them."""
+        eye = self._finder.eye()
+        if self.sight.look is None or self.sight.look.step != eye.step:
+            self.sight.see(eye)
+        self.sight.place_all(eye)
 
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
         if self._found_at == key or not self._finder.can_judge:
             return False
         state = self.run.status.state
-        if state in LASTING:
-            return self.run.status.step > 0
+        if state in (*LASTING, "ready"):
+            return self._finder.has_begun
         n_cells = self.atlas.n_cells + (0 if self.query is None else self.query.n_cells)
         return (
             state == "training"
@@ -217,6 +263,11 @@ class LiveSession:
             and n_cells <= FIND_WHILE_TRAINING_CELLS
             and self.sight.n_looks - self._looks_at_find >= LOOKS_BEFORE_FIND
         )
+
+    def _is_judged_now(self) -> bool:
+        """Whether nothing moves, and there is something to judge: a run that was killed and is open again as well."""
+        is_still = self.run.status.state in (*LASTING, "ready")
+        return is_still and self._finder.has_begun and self._finder.can_judge
 
     def _key(self) -> tuple[object, ...]:
         """Changes when the model has changed."""
@@ -239,42 +290,34 @@ class LiveSession:
             with self._lock:
                 self._alarms.pop(what, None)
 
-    def _model(self) -> tuple[Any, int]:
-        """A model that nobody trains, and its step."""
-        if self.run.status.state in LASTING:
-            return self.run.model, self.run.status.step
-        snapshot = self.run.snapshot()
-        return snapshot.model, snapshot.step
-
     def _look_now(self) -> None:
-        self.sight.see(*self._model())
+        self.sight.see(self._finder.eye(), self.run.status.epoch)
         self.values.refresh()
         if self.run.status.state in LASTING:
             self._looked_at = self._key()
 
     def _find_now(self) -> None:
-        model, _ = self._model()
-        if self.run.status.state not in LASTING:
-            model = self._finder.learning(model)
+        eye = self._finder.eye()
         self._looks_at_find = self.sight.n_looks
-        self._take(self._finder.find(model, self.sight.shown_query, self.board.target_fpr), model)
+        with self.board.computing():
+            self._take(self._finder.find(eye, self.sight.shown_query, self.board.target_fpr), eye)
         self._annotate()
 
-    def _take(self, novelties: Sequence[JudgedNovelty | None], model: Any = None) -> None:
+    def _take(self, novelties: Sequence[JudgedNovelty | None], eye: Eye | None = None) -> None:
         """Show these scores; flagged cells outside the panel ask for another look."""
         padded = [*novelties, *[None] * (len(self.board.places) - len(novelties))]
         scored = [novelty for novelty in padded if novelty is not None]
         if scored:
             self.board.target_fpr = float(scored[0].target_fpr)
-        self.board.show(padded, (self.run.model if model is None else model).sha256())
+        self.board.show(padded, (self._finder.eye() if eye is None else eye).sha256())
         if self.sight.is_stale:
             self._looked_at = None
 
     def _annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
-        look, status = self.sight.look, self.run.status
-        if look is not None and status.state in LASTING and status.step > 0 and self._finder.can_judge:
-            self.sight.predict(self._finder.predict(self.run.model, look, self.query), look)
+        look = self.sight.look
+        if look is not None and self._is_judged_now():
+            self.sight.predict(self._finder.predict(self._finder.eye(), look, self.query), look)
 
     # What is shown
 
@@ -293,7 +336,7 @@ class LiveSession:
                 "curves": self._curves_seen[1],
                 "map": looks + board,
                 "prototypes": looks + board,
-                "flags": board,
+                "flags": self.board.flags_version,
                 "values": self.values.version,
             }
 
@@ -331,10 +374,12 @@ class LiveSession:
         notes: tuple[str, ...] = () if self._finder.can_judge else (NO_LABELS,)
         if self.query is not None and self.query.labels.standing:
             notes = (*notes, QUERY_LABELS.format(query=self.query.path.name, atlas=self.atlas.path.name))
-        status = status_of(self.run, self.query, self.board, alarms=alarms, notes=notes)
+        status = status_of(self.run, self.query, self.board, self.pace, alarms=alarms, notes=notes)
         n_unlearned, doing = self.retrainer.n_unlearned, self.retrainer.doing
         can = replace(status.can, retrain=bool(n_unlearned) and not doing and status.state != "failed")
-        return replace(status, can=can, n_unlearned=n_unlearned, retraining=doing)
+        # In hundredths: a frame for each piece of a large atlas would be news without end.
+        placing = None if self.sight.placing is None else round(self.sight.placing, 2)
+        return replace(status, can=can, n_unlearned=n_unlearned, retraining=doing, placing=placing)
 
     def curves(self, since: Mapping[tuple[str, str], int] | None = None) -> Curves:
         """Loss curves from the points that are known already on."""
@@ -409,7 +454,7 @@ class LiveSession:
         with self._work, self._lock:
             self.run, self.atlas = run, run.atlas
             self.sight.atlas = run.atlas
-            self._finder = Finder(run.atlas)
+            self._finder = Finder(run, self._cell_cycle)
             self._looked_at = self._found_at = None
             self._looks_at_find = self.sight.n_looks
         self._wake.set()
@@ -458,6 +503,25 @@ class LiveSession:
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
         return self.sight.nearest_cells(point, n_cells)
+
+    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
+        """Steps of the looks at a type, and how far it went up to each since the one before."""
+        return self.sight.drift_of(prototype)
+
+    def place_all(self, *, wait: bool = True) -> None:
+        """Place every cell on the map by its nearest cells of the panel, until the next layout.
+
+        Parameters
+        ----------
+        wait
+            Whether to return only when they are placed; else soon, in the background.
+        """
+        if wait or self._thread is None:
+            with self._work:
+                self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
+            return
+        self._wants_place = True
+        self._wake.set()
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
@@ -17,9 +17,9 @@ from livelatent.session.moving_map import Layout, MovingMap
 from livelatent.session.panel import Panel
 from livelatent.session.prototype_table import Row, prototype_view
 from livelatent.session.state import LatentMap, PrototypeView
-from livelatent.train.embed import embed
 
 __all__ = [
+    "Eye",
     "Look",
     "Predicted",
     "centroids_of",
@@ -32,8 +32,26 @@ __all__ = [
 ]
 
 
-DEVICE = "cpu"
-"""Looking leaves the trainer's own device alone."""
+MOST_FLAGS = 100
+"""Of thousands of flags the table of distances would be a hundred megabytes, and nobody would read it."""
+
+
+@runtime_checkable
+class Eye(Protocol):
+    """How cells look at one moment: to a model that nobody trains, or in a latent that was given."""
+
+    @property
+    def step(self) -> int:
+        """Of the moment."""
+        ...
+
+    def embed(self, atlas: Atlas, rows: Int[ndarray, " cell"]) -> Float[ndarray, "cell latent"]:
+        """The latent of sorted rows."""
+        ...
+
+    def sha256(self) -> str:
+        """What a label that is given now is said to rest on."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,16 +82,16 @@ class Look:
         return self.layout.panel
 
 
-def look_at(model: Any, step: int, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap) -> Look:
+def look_at(eye: Eye, atlas: Atlas, query: Atlas | None, panel: Panel, moving_map: MovingMap) -> Look:
     """Embed the panel, lay it out, and find each cell's nearest prototype."""
-    parts = [embed(model, atlas, panel.rows, device=DEVICE)]
+    parts = [eye.embed(atlas, panel.rows)]
     if query is not None and len(panel.query_rows):
-        parts.append(embed(model, query, panel.query_rows, device=DEVICE))
+        parts.append(eye.embed(query, panel.query_rows))
     latent = np.concatenate(parts).astype(np.float32)
     own = latent[: len(panel.rows)]
     prototypes = fit_prototypes(own, atlas.label[panel.rows], tuple(atlas.label_names), panel.rows)
     return Look(
-        step=step,
+        step=eye.step,
         latent=latent,
         layout=moving_map.next(latent, panel),
         prototypes=prototypes,
@@ -185,9 +203,22 @@ def _at(rows: ndarray, known: ndarray, values: ndarray, missing: float) -> ndarr
 
 
 def prototypes_of(
-    look: Look, atlas: Atlas, query: Atlas | None, board: Board, before: dict[str, ndarray] | None
+    look: Look,
+    atlas: Atlas,
+    query: Atlas | None,
+    board: Board,
+    before: dict[str, ndarray] | None,
+    since: tuple[str, dict[str, ndarray]] | None = None,
 ) -> PrototypeView:
-    """The table of prototypes of a look; counts are of the whole atlas, without what QC masks."""
+    """The table of prototypes of a look; counts are of the whole atlas, without what QC masks.
+
+    Parameters
+    ----------
+    before
+        Centroids by name at the look before.
+    since
+        When, in words, and the centroids then: each prototype's own drift is told since.
+    """
     counts = np.bincount(atlas.label[atlas.rows(labelled=True)], minlength=len(atlas.label_names))
     code_of = {name: code for code, name in enumerate(atlas.label_names)}
     names = np.asarray(atlas.obs.index)
@@ -196,13 +227,17 @@ def prototypes_of(
             name=str(name),
             count=int(counts[code_of[name]]),
             radius=float(look.prototypes.radius[index]),
+            spread=float(look.prototypes.spread[index]),
             medoid=str(names[int(look.prototypes.medoid_cell[index])]),
             centroid=look.prototypes.centroid[index],
         )
         for index, name in enumerate(look.prototypes.names)
     ]
-    flags = [row for flag in board.flags if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
-    return prototype_view(types, flags, before)
+    largest = sorted(board.flags, key=lambda flag: -len(flag.rows))[:MOST_FLAGS]
+    largest = [flag for flag in board.flags if flag in largest]
+    flags = [row for flag in largest if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
+    view = prototype_view(types, flags, before, since)
+    return replace(view, n_left_out=len(board.flags) - len(largest))
 
 
 def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:
@@ -219,6 +254,7 @@ def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:
         name=f"flag {flag.id}",
         count=len(flag.rows),
         radius=float(np.quantile(distance, 0.95)),
+        spread=float(np.sqrt(np.mean(distance**2))),
         medoid=str(atlas.obs.index[medoid]),
         centroid=centroid,
     )

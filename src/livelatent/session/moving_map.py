@@ -1,20 +1,27 @@
 """The map over time: one layout after the other, each turned onto the last."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
 
 from livelatent.arrays import Float
-from livelatent.session.layout import LayoutError, LayoutWorker
+from livelatent.session.layout import FIRST_EPOCHS, NEXT_EPOCHS, LayoutError, LayoutWorker
 from livelatent.session.panel import Panel, align, layout_sha256, pca_layout, place_new
 
-__all__ = ["Layout", "MovingMap", "agreement"]
+__all__ = ["Layout", "MovingMap", "agreement", "n_epochs_within"]
 
 SAME_SHAPE = 0.8
 """Below this agreement with the latent of the last layout from scratch, a layout starts afresh: fifty epochs
 from old positions can't join a type that the untrained network had scattered."""
 COMPARED_CELLS = 300
+FIXED_EPOCHS = 23
+"""What finding neighbours costs, in epochs: of 20,000 cells 1.1 s of CPU beside 0.05 s an epoch (docs/decisions.md)."""
+USUAL_S = 1.5e-6
+"""CPU of an epoch, per cell, until a layout has been measured here."""
+FEWEST_EPOCHS = 30
+"""Fewer would not pull a type together."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +46,9 @@ class MovingMap:
 
     def __init__(self, worker: LayoutWorker | None = None) -> None:
         self.worker = worker
+        self.may_take_s: Callable[[], float | None] = lambda: None
+        """CPU seconds that the next layout may take: fewer epochs rather than a late map. None: what it needs."""
+        self._cell_epoch_s = USUAL_S
         self._last: Layout | None = None
         self._shaped: tuple[Panel, ndarray] | None = None
         """Panel and latent of the last UMAP from scratch."""
@@ -48,11 +58,12 @@ class MovingMap:
         last, note = self._last, ""
         known, before = _shared(panel, last)
         try:
-            xy = self._umap(latent, panel, known, before)
+            # A latent of two dimensions is a map already.
+            xy = latent if latent.shape[1] == 2 else self._umap(latent, panel, known, before)
         except LayoutError as error:
             xy, note = pca_layout(latent), f"The map is a PCA, not a UMAP: {error}"
         moved = None
-        if len(known) > 1:
+        if len(known) > 1 and latent.shape[1] != 2:
             xy, moved = align(xy, known, before)
         number = 1 if last is None else last.number + 1
         self._last = Layout(number=number, panel=panel, xy=xy, moved=moved, note=note)
@@ -66,10 +77,31 @@ class MovingMap:
             raise LayoutError("the layout process is warming up." if worker.is_alive else "the layout process died.")
         shaped = self._shaped
         if shaped is not None and len(known) and shaped[0] is panel and agreement(shaped[1], latent) >= SAME_SHAPE:
-            return worker.layout(latent, place_new(latent, known, before))
-        xy = worker.layout(latent)
+            return self._measured(worker, latent, place_new(latent, known, before), NEXT_EPOCHS)
+        xy = self._measured(worker, latent, None, FIRST_EPOCHS)
         self._shaped = (panel, latent)
         return xy
+
+    def _measured(self, worker: LayoutWorker, latent: ndarray, init: ndarray | None, wanted: int) -> ndarray:
+        """A layout of as many epochs as are wanted, or as the time allows; what it took is the next one's guide."""
+        n_epochs = n_epochs_within(self.may_take_s(), self._cell_epoch_s * len(latent), wanted)
+        before = worker.cpu_s
+        xy = worker.layout(latent, init, n_epochs=n_epochs)
+        self._cell_epoch_s = (worker.cpu_s - before) / ((FIXED_EPOCHS + n_epochs) * max(len(latent), 1))
+        return xy
+
+
+def n_epochs_within(seconds: float | None, epoch_s: float, wanted: int) -> int:
+    """How many epochs fit, neighbours included; at least `FEWEST_EPOCHS`, at most those that are wanted.
+
+    Examples
+    --------
+    >>> n_epochs_within(4.5, 0.05, 200), n_epochs_within(None, 0.05, 200), n_epochs_within(0.1, 0.05, 200)
+    (67, 200, 30)
+    """
+    if seconds is None:
+        return wanted
+    return int(np.clip(seconds / max(epoch_s, 1e-9) - FIXED_EPOCHS, FEWEST_EPOCHS, wanted))
 
 
 def agreement(one: Float[ndarray, "cell latent"], other: Float[ndarray, "cell latent"]) -> float:

@@ -1,4 +1,4 @@
-"""How often a view may look at the model: no more than its share of wall time is taken from training."""
+"""How often a view may look at the model: no more than its share of a core is taken from training."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 __all__ = ["Pace"]
 
 SHORTEST_PAUSE_S = 1.0
+LEAST_SHARE, MOST_SHARE = 0.01, 1.0
 
 
 class Pace:
@@ -14,22 +15,56 @@ class Pace:
     Parameters
     ----------
     cpu_share
-        The largest share of wall time that looking may take while the run trains.
+        The largest share of one core that looking may take while the run trains.
     is_training
         Whether it trains now.
+    helper
+        CPU seconds that a helping process (the layout's) has taken so far, and seconds that were spent waiting for it:
+        what it takes counts, the waiting does not.
+
+    Notes
+    -----
+    What is done in this process counts by the clock, not by CPU time: training waits for the interpreter's lock as long
+    as a look holds it, and a look may use several threads.
     """
 
-    def __init__(self, cpu_share: float, is_training: Callable[[], bool]) -> None:
-        self._cpu_share = cpu_share
+    def __init__(
+        self,
+        cpu_share: float,
+        is_training: Callable[[], bool],
+        helper: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0),
+    ) -> None:
         self._is_training = is_training
+        self._helper = helper
+        self._cpu_share = _checked(cpu_share)
         self._not_before = 0.0
+        self._last: tuple[float, float] | None = None
+        """When the last look in training began, and what it cost."""
         self.spent_s = 0.0
-        """Wall time that looking has taken so far."""
+        """CPU time that looking has taken so far."""
+        self.cost_s: float | None = None
+        """Of the last look."""
+
+    @property
+    def cpu_share(self) -> float:
+        """The largest share of one core that looking may take."""
+        return self._cpu_share
+
+    @cpu_share.setter
+    def cpu_share(self, share: float | int) -> None:
+        self._cpu_share = _checked(share)
+        if self._last is not None:
+            self._rest_after(*self._last)
 
     @property
     def is_resting(self) -> bool:
         """Whether the trainer is having its share of time."""
         return time.monotonic() < self._not_before
+
+    @property
+    def next_s(self) -> float | None:
+        """How long until the next look may come; None while nothing trains."""
+        return max(0.0, self._not_before - time.monotonic()) if self._is_training() else None
 
     def rest(self, pause_s: float) -> None:
         """Look no more for so long."""
@@ -40,8 +75,24 @@ class Pace:
         # What began before training did takes nothing from it: the first look imports and compiles for seconds.
         was_training = self._is_training()
         started = time.monotonic()
+        cpu_before, waited_before = self._helper()
         work()
-        cost = time.monotonic() - started
-        self.spent_s += cost
-        pause = cost * (1 - self._cpu_share) / self._cpu_share if was_training else 0.0
-        self.rest(max(SHORTEST_PAUSE_S, pause) if self._is_training() else 0.0)
+        cpu, waited = self._helper()
+        own = time.monotonic() - started - (waited - waited_before)
+        self.cost_s = max(0.0, own) + (cpu - cpu_before)
+        self.spent_s += self.cost_s
+        self._last = (started, self.cost_s) if was_training and self._is_training() else None
+        if self._last is not None:
+            self._rest_after(*self._last)
+        else:
+            self.rest(SHORTEST_PAUSE_S if self._is_training() else 0.0)
+
+    def _rest_after(self, started: float, cost_s: float) -> None:
+        """From the begin of one look to that of the next, looking takes its share and no more."""
+        self._not_before = max(started + cost_s / self._cpu_share, time.monotonic() + SHORTEST_PAUSE_S)
+
+
+def _checked(share: float | int) -> float:
+    if not LEAST_SHARE <= share <= MOST_SHARE:
+        raise ValueError(f"the view's share of a core is between {LEAST_SHARE} and {MOST_SHARE}; got {share}.")
+    return float(share)

@@ -14,7 +14,7 @@ from livelatent.session.state import Curves, FlagList, FlagView, LatentMap, Prot
 
 Box = Float[ndarray, "corner 2"]
 
-__all__ = ["category_colours", "draw", "write_png"]
+__all__ = ["category_colours", "draw", "thumbnail", "write_png"]
 
 INK, QUIET, FLAG, NAMED = "#1c2024", "#5f6670", "#b93a00", "#1a7f4e"
 ACCENT, GRID, NO_LABEL = "#0b68cb", "#e3e6ea", "#c4c8cd"
@@ -49,6 +49,19 @@ def write_png(topics: Sequence[Topic], path: str | Path, *, dpi: int = 130) -> P
     target = Path(path)
     atomic.write_bytes(target, buffer.getvalue())
     return target
+
+
+def thumbnail(topics: Sequence[Topic], *, most_bytes: int = 150_000) -> bytes:
+    """A PNG of the topics of at most so many bytes: a notebook keeps it for good."""
+    import io
+
+    figure, dpi = draw(topics), 80
+    while True:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi)
+        if len(buffer.getvalue()) <= most_bytes or dpi <= 20:
+            return buffer.getvalue()
+        dpi -= 10
 
 
 def draw(topics: Sequence[Topic]) -> Any:
@@ -100,8 +113,8 @@ def _header(figure: Any, status: Status) -> None:
     name = _plain(status.store, 60) + ("" if status.query is None else f"  and  {_plain(status.query, 60)}")
     facts = [
         status.state,
-        f"epoch {status.epoch} of {status.epochs}",
-        f"step {status.step:,}",
+        *([] if status.epoch is None else [f"epoch {status.epoch} of {status.epochs}"]),
+        *([] if status.step is None else [f"step {status.step:,}"]),
         f"{status.n_cells:,} cells x {status.n_genes:,} genes",
         *([f"{status.n_saved} {'label' if status.n_saved == 1 else 'labels'} saved"] if status.n_saved else []),
     ]

@@ -9,7 +9,7 @@ from numpy import ndarray
 from livelatent.arrays import Float
 from livelatent.session.state import PrototypeView
 
-__all__ = ["Row", "drift_between", "prototype_view", "similarity_order"]
+__all__ = ["Row", "drift_between", "drifts_between", "prototype_view", "similarity_order"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,10 +21,18 @@ class Row:
     radius: float
     medoid: str
     centroid: Float[ndarray, " latent"]
+    spread: float = 0.0
+    """Root mean squared distance of its cells to the centroid."""
+
+
+Centroids = dict[str, Float[ndarray, " latent"]]
 
 
 def prototype_view(
-    types: Sequence[Row], flags: Sequence[Row], before: dict[str, Float[ndarray, " latent"]] | None = None
+    types: Sequence[Row],
+    flags: Sequence[Row],
+    before: Centroids | None = None,
+    since: tuple[str, Centroids] | None = None,
 ) -> PrototypeView:
     """The table of types and, last, flags; distances in units of the types' mean radius.
 
@@ -32,22 +40,32 @@ def prototype_view(
     ----------
     before
         Centroids by name at the last look, for the drift.
+    since
+        When, in words, and the centroids then, for each one's own drift.
     """
     rows = [*types, *flags]
     if not rows:
         return PrototypeView()
+    from scipy.spatial.distance import cdist
+
     centroid = np.stack([row.centroid for row in rows]).astype(np.float64)
-    distance = np.linalg.norm(centroid[:, None] - centroid[None], axis=2)
+    # Not by broadcasting: 500 prototypes of 100 dimensions would take 200 MB.
+    distance = cdist(centroid, centroid)
     radii = [row.radius for row in types if row.radius > 0] or [row.radius for row in flags if row.radius > 0]
     # Types of one cell each have no radius; distances are then in latent units.
     unit = float(np.mean(radii)) if radii else 1.0
+    now = {row.name: row.centroid for row in types}
+    own = {} if since is None else drifts_between(since[1], now)
     return PrototypeView(
         names=tuple(row.name for row in rows),
         counts=tuple(row.count for row in rows),
         radii=tuple(row.radius for row in rows),
         medoids=tuple(row.medoid for row in rows),
         order=similarity_order(distance),
-        drift=None if before is None else drift_between(before, {row.name: row.centroid for row in types}),
+        drift=None if before is None else drift_between(before, now),
+        drifts=tuple(own.get(row.name) for row in rows),
+        since="" if since is None else since[0],
+        spreads=tuple(row.spread for row in rows),
         distance=distance / unit,
         centroid=centroid,
     )
@@ -66,14 +84,21 @@ def similarity_order(distance: Float[ndarray, "prototype prototype"]) -> tuple[i
     return tuple(int(leaf) for leaf in leaves_list(tree))
 
 
-def drift_between(
-    before: dict[str, Float[ndarray, " latent"]], after: dict[str, Float[ndarray, " latent"]]
-) -> float | None:
+def drift_between(before: Centroids, after: Centroids) -> float | None:
     """How far prototypes went, as a share of the mean distance between them; None where that is undefined."""
+    drifts = drifts_between(before, after)
+    return float(np.mean(list(drifts.values()))) if drifts else None
+
+
+def drifts_between(before: Centroids, after: Centroids) -> dict[str, float]:
+    """The same for each prototype that both have; none where fewer than two are, or all lie on one point."""
     names = sorted(before.keys() & after.keys())
     if len(names) < 2:
-        return None
+        return {}
     old, new = (np.stack([table[name] for name in names]).astype(np.float64) for table in (before, after))
-    between = np.linalg.norm(new[:, None] - new[None], axis=2)
-    mean_between = between.sum() / (len(names) * (len(names) - 1))
-    return float(np.linalg.norm(new - old, axis=1).mean() / mean_between) if mean_between > 0 else None
+    from scipy.spatial.distance import pdist
+
+    between = pdist(new)
+    if not between.mean() > 0:
+        return {}
+    return dict(zip(names, (np.linalg.norm(new - old, axis=1) / between.mean()).tolist(), strict=True))

@@ -5,6 +5,7 @@ import threading
 from typing import Protocol, runtime_checkable
 
 from livelatent.errors import LabelError
+from livelatent.session.watched import HasEye
 from livelatent.train.retrain import learned, retrain
 from livelatent.train.run import Run
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 class Follower(Protocol):
     """Whoever looks at a run, and can look at another one."""
 
-    run: Run
+    run: Run | HasEye
 
     def follow(self, run: Run) -> None:
         """Look at this run from now on."""
@@ -42,6 +43,8 @@ class Retrainer:
     def n_unlearned(self) -> int:
         """Labels given or taken back since the labels that the run trains with."""
         run = self._session.run
+        if not isinstance(run, Run):
+            return 0  # a latent that was given learns nothing
         if self._learned[0] is not run:
             self._learned = (run, learned(run.folder))
         standing = {entry.seq for entry in run.atlas.labels.standing}
@@ -71,7 +74,9 @@ class Retrainer:
 
     def _work(self, epochs: int | None) -> None:
         try:
-            run = retrain(self._session.run, epochs=epochs)
+            before = self._session.run
+            assert isinstance(before, Run)  # else nothing would have been new to it
+            run = retrain(before, epochs=epochs)
             self._session.follow(run)
             run.start()
         except Exception as error:

@@ -2,8 +2,8 @@
 
 import logging
 import threading
+from collections import deque
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -13,6 +13,7 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.errors import GeneMismatchError
 from livelatent.session.board import Board
 from livelatent.session.look import (
+    Eye,
     Look,
     Predicted,
     centroids_of,
@@ -20,11 +21,13 @@ from livelatent.session.look import (
     latent_map,
     look_at,
     nearest_cells,
+    nearest_prototype,
     prototypes_of,
 )
 from livelatent.session.moving_map import Layout, MovingMap
 from livelatent.session.panel import Panel, choose_panel
-from livelatent.session.prototype_table import drift_between
+from livelatent.session.placed import MOST_PLACED, Placed, place, position_of
+from livelatent.session.prototype_table import drift_between, drifts_between
 from livelatent.session.state import LatentMap, PrototypeView
 
 __all__ = ["Sight"]
@@ -34,10 +37,14 @@ log = logging.getLogger(__name__)
 LAYOUTS_KEPT = 64
 LAYOUT_BYTES = 64 << 20
 """What they may take together: a lasso refers to one of the last few."""
+PLACED_NUMBERS = 1_000_000
+"""Added to a panel's number where all cells are placed: to a page these are other cells than the panel's."""
+LOOKS_KEPT = 500
+"""Of each type's own drift: with a thousand types some megabytes."""
 
 
 class Sight:
-    """Looks at a model when told to, and keeps what it saw until the next look.
+    """Looks when told to, and keeps what it saw until the next look.
 
     One thread may call `see` and `predict`; everything else is read from any.
 
@@ -59,31 +66,42 @@ class Sight:
         self._lock = threading.RLock()
         self._look: Look | None = None
         self._before: dict[str, ndarray] | None = None
+        self._epoch = 0
+        self._before_epoch: tuple[str, dict[str, ndarray]] | None = None
+        """When, in words, and the centroids of the last look in an earlier epoch."""
         self._drift: list[tuple[int, float]] = []
+        self._drifts: deque[tuple[int, dict[str, float]]] = deque(maxlen=LOOKS_KEPT)
         self._annotated: tuple[int, Predicted] | None = None
         self._layouts: dict[int, Layout] = {}
+        self._placed: Placed | None = None
+        self.placing: float | None = None
+        """Share of all cells that have been placed, while they are."""
         self._prototypes = PrototypeView()
         self._prototypes_key = (-1, -1)
 
     # Looking
 
-    def see(self, model: Any, step: int) -> None:
+    def see(self, eye: Eye, epoch: int = 0) -> None:
         """Embed the panel, lay it out, and keep what comes out."""
         try:
-            look = look_at(model, step, self.atlas, self.query, self.panel(), self.map)
+            look = look_at(eye, self.atlas, self.query, self.panel(), self.map)
         except GeneMismatchError as error:
             if self.query is None or self.misfit is not None:
                 raise
             # The run's own atlas is worth seeing without it.
             log.warning("the query is not shown: %s", error)
             self.misfit = f"The query is not shown: {error}"
-            look = look_at(model, step, self.atlas, self.query, self.panel(), self.map)
+            look = look_at(eye, self.atlas, self.query, self.panel(), self.map)
         with self._lock:
             if self._look is not None and self._look.step != look.step:
                 self._before = centroids_of(self._look)
+                if epoch != self._epoch:
+                    self._before_epoch = (f"epoch {self._epoch}, step {self._look.step:,}", self._before)
                 drift = drift_between(self._before, centroids_of(look))
                 if drift is not None and look.step > self._look.step:
                     self._drift.append((look.step, drift))
+                    self._drifts.append((look.step, drifts_between(self._before, centroids_of(look))))
+            self._epoch = epoch
             self._look = look
             self.n_looks += 1
             self._layouts[look.layout.number] = look.layout
@@ -93,26 +111,62 @@ class Sight:
 
     def panel(self) -> Panel:
         """The panel, chosen again only when a flag has cells that it lacks."""
-        kept: list[list[ndarray]] = [[], []]
-        for flag in self.board.flags:
-            kept[int(flag.is_query)].append(flag.rows)
-        keep, keep_query = (np.concatenate([np.zeros(0, np.int64), *some]) for some in kept)
+        keep, keep_query = self._flagged()
         last = None if self._look is None else self._look.panel
         query = self.shown_query
         n_query = 0 if query is None else query.n_cells
         is_complete = last is not None and np.isin(keep, last.rows).all() and np.isin(keep_query, last.query_rows).all()
         if last is not None and is_complete and bool(len(last.query_rows)) == bool(n_query):
             return last
+        return self._chosen(self.panel_cells, 1 if last is None else last.number + 1)
+
+    def _flagged(self) -> list[ndarray]:
+        """Flagged rows of the atlas, and of the query."""
+        kept: list[list[ndarray]] = [[], []]
+        for flag in self.board.flags:
+            kept[int(flag.is_query)].append(flag.rows)
+        return [np.concatenate([np.zeros(0, np.int64), *some]) for some in kept]
+
+    def _chosen(self, n_cells: int, number: int) -> Panel:
+        keep, keep_query = self._flagged()
+        query = self.shown_query
         return choose_panel(
             self.atlas.label,
-            n_query,
-            n_cells=self.panel_cells,
+            0 if query is None else query.n_cells,
+            n_cells=n_cells,
             shown=self.atlas.kept,
-            shown_query=query.kept if query is not None and n_query else None,
+            shown_query=None if query is None else query.kept,
             keep=keep,
             keep_query=keep_query,
-            number=1 if last is None else last.number + 1,
+            number=number,
         )
+
+    def place_all(self, eye: Eye) -> None:
+        """Place every cell that QC keeps by its nearest cells of the panel; shown until the next layout.
+
+        Above `MOST_PLACED` cells they are thinned, and none that is flagged is lost.
+        """
+        look, query = self._look, self.shown_query
+        if look is None or eye.step != look.step:
+            raise LookupError("there is no layout of this moment yet, so no cell can be placed beside others.")
+        panel = self._chosen(MOST_PLACED, look.panel.number + PLACED_NUMBERS)
+        xy, predicted = np.empty((len(panel), 2), np.float32), np.empty(len(panel), np.int64)
+
+        def embed(is_query: bool, rows: ndarray) -> ndarray:
+            return eye.embed(query if is_query and query is not None else self.atlas, rows)
+
+        def locate(latent: ndarray) -> tuple[ndarray, ndarray]:
+            return position_of(latent, look.latent, look.layout.xy), nearest_prototype(look.prototypes, latent).code
+
+        try:
+            for start, some, types in place(panel, embed, locate):
+                xy[start : start + len(some)], predicted[start : start + len(some)] = some, types
+                self.placing = (start + len(some)) / len(panel)
+            with self._lock:
+                self._placed = Placed(layout=look.layout.number, panel=panel, xy=xy, predicted=predicted)
+                self.n_looks += 1
+        finally:
+            self.placing = None
 
     def predict(self, predicted: Predicted, look: Look) -> None:
         """Show a classifier's prediction instead of the nearest prototype, on that look's map."""
@@ -126,6 +180,19 @@ class Sight:
     def look(self) -> Look | None:
         """The last look; None before the first."""
         return self._look
+
+    @property
+    def shown(self) -> Look | None:
+        """The look whose cells are on the map: the last one, or that one with all cells placed.
+
+        Its `latent` stays that of the panel.
+        """
+        with self._lock:
+            look, placed = self._look, self._placed
+        if look is None or placed is None or placed.layout != look.layout.number:
+            return look
+        layout = Layout(number=look.layout.number, panel=placed.panel, xy=placed.xy, moved=None, note=look.layout.note)
+        return replace(look, layout=layout, predicted=Predicted(names=look.predicted.names, code=placed.predicted))
 
     @property
     def note(self) -> str:
@@ -149,14 +216,20 @@ class Sight:
         with self._lock:
             return list(self._drift)
 
+    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
+        """Steps of the looks at a type, and how far it went up to each since the one before."""
+        with self._lock:
+            points = [(step, drifts[prototype]) for step, drifts in self._drifts if prototype in drifts]
+        return [step for step, _ in points], [drift for _, drift in points]
+
     def latent_map(self) -> LatentMap:
         """The map with labels, predictions, flags and p-values; empty before the first look."""
         with self._lock:
-            look, annotated = self._look, self._annotated
+            annotated, own, look = self._annotated, self._look, self.shown
         if look is None:
             return empty_map(self.atlas.n_cells + (0 if self.query is None else self.query.n_cells))
         shown = latent_map(look, self.atlas, self.query, self.board)
-        if annotated is not None and annotated[0] == look.layout.number:
+        if look is own and annotated is not None and annotated[0] == look.layout.number:
             return replace(shown, predicted=annotated[1].code, predicted_names=annotated[1].names)
         return shown
 
@@ -175,10 +248,11 @@ class Sight:
         """Prototypes and flags, and how far they lie apart."""
         with self._lock:
             look, before, key = self._look, self._before, (self.n_looks, self.board.version)
+            since = self._before_epoch
             if look is None:
                 return PrototypeView()
             if key != self._prototypes_key:
-                self._prototypes = prototypes_of(look, self.atlas, self.query, self.board, before)
+                self._prototypes = prototypes_of(look, self.atlas, self.query, self.board, before, since)
                 self._prototypes_key = key
             return self._prototypes
 

@@ -1,13 +1,15 @@
 """Where a run stands, and its curves, as a view shows them."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Board
-from livelatent.session.state import Can, Curve, Curves, Mark, Status
-from livelatent.train.run import Run
+from livelatent.session.pace import Pace
+from livelatent.session.state import MARKS, Can, Curve, Curves, Mark, Status
+from livelatent.session.watched import Watched
 
 __all__ = ["curves_of", "status_of"]
 
@@ -16,7 +18,13 @@ DRIFT = "prototype drift"
 
 
 def status_of(
-    run: Run, query: Atlas | None, board: Board, *, alarms: Sequence[str] = (), notes: Sequence[str] = ()
+    run: Watched,
+    query: Atlas | None,
+    board: Board,
+    pace: Pace,
+    *,
+    alarms: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Status:
     """The run's state, with what is wrong: first with the model itself, since whoever looks would wait for nothing.
 
@@ -25,8 +33,10 @@ def status_of(
     alarms, notes
         What the session adds to the run's own.
     """
-    status, history = run.status, board.history
+    status, history, next_s = run.status, board.history, pace.next_s
     state = status.state
+    # A latent that was given was never trained: a step 0 would say that it is about to be.
+    trains = state != "latent"
     failure = (f"Training failed: {status.message}",) if state == "failed" else ()
     return Status(
         state=state,
@@ -34,9 +44,9 @@ def status_of(
         store=run.atlas.path.name,
         query=None if query is None else query.path.name,
         stage=status.stage or "",
-        epoch=status.epoch,
-        epochs=status.epochs,
-        step=status.step,
+        epoch=status.epoch if trains else None,
+        epochs=status.epochs if trains else None,
+        step=status.step if trains else None,
         cells_per_s=status.cells_per_s,
         wait_share=status.wait_share,
         n_cells=run.atlas.n_cells,
@@ -54,10 +64,13 @@ def status_of(
         n_saved=history.n_saved,
         n_undo=len(history.undo),
         n_redo=len(history.redo),
+        layout_share=pace.cpu_share,
+        # In whole seconds: ten times a second would be news each time.
+        layout_next_s=None if next_s is None else float(math.ceil(next_s)),
     )
 
 
-def curves_of(run: Run, drift: Sequence[tuple[int, float]], since: Mapping[tuple[str, str], int]) -> Curves:
+def curves_of(run: Watched, drift: Sequence[tuple[int, float]], since: Mapping[tuple[str, str], int]) -> Curves:
     """Loss curves, and the drift of prototypes, from the points that are known already on."""
     series = []
     for name, split in run.history.names():
@@ -68,4 +81,6 @@ def curves_of(run: Run, drift: Sequence[tuple[int, float]], since: Mapping[tuple
         start = min(since.get((DRIFT, "train"), 0), len(drift))
         steps, values = (np.array([point[axis] for point in drift[start:]]) for axis in (0, 1))
         series.append(Curve(name=DRIFT, split="train", start=start, steps=steps.astype(np.int64), values=values))
-    return Curves(series=tuple(series), marks=tuple(Mark(step=step, text=text) for step, text in run.history.marks))
+    known = since.get(MARKS, 0)
+    marks = tuple(Mark(step=step, text=text) for step, text in run.history.marks_from(known))
+    return Curves(series=tuple(series), marks=marks, marks_start=known)

@@ -4,6 +4,7 @@ Nothing here knows of Jupyter, threads or torch. `widget/frames.py` turns these 
 `session/picture.py` into a picture.
 """
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,7 @@ from livelatent.arrays import Float, Int, UInt
 from livelatent.session.selection import bounds_of
 
 __all__ = [
+    "MARKS",
     "NO_CODE",
     "Can",
     "CellValues",
@@ -24,6 +26,7 @@ __all__ = [
     "FlagView",
     "LatentMap",
     "Mark",
+    "Measure",
     "PrototypeView",
     "Status",
     "Topic",
@@ -31,6 +34,9 @@ __all__ = [
 
 NO_CODE = -1
 """The code of "none" in every column of a `LatentMap`."""
+
+MARKS = ("", "marks")
+"""The key under which marks are counted among the points that are known already."""
 
 FlagState = Literal["open", "named", "dismissed"]
 
@@ -56,9 +62,10 @@ class Status:
     store: str = ""
     query: str | None = None
     stage: str = ""
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
+    epoch: int | None = 0
+    """These three are None where nothing trains."""
+    epochs: int | None = 0
+    step: int | None = 0
     cells_per_s: float | None = None
     wait_share: float | None = None
     n_cells: int = 0
@@ -76,6 +83,12 @@ class Status:
     """Labels given or taken back since the labels that the model trains with."""
     retraining: str = ""
     """What is being prepared for a retraining; empty when nothing is."""
+    layout_share: float = 0.15
+    """The largest share of one core that looking and layouts may take while something trains."""
+    layout_next_s: float | None = None
+    """How long until the next look may come; None while nothing trains."""
+    placing: float | None = None
+    """Share of all cells that have been placed on the map, while they are; None otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,10 +112,11 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curves:
-    """Loss curves; marks are always complete."""
+    """Loss curves, and the marks from the one with index `marks_start` on."""
 
     series: tuple[Curve, ...] = ()
     marks: tuple[Mark, ...] = ()
+    marks_start: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +144,7 @@ class LatentMap:
     batch_names: tuple[str, ...] = ()
     given_names: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """x0, x1, y0, y1: never of zero width."""
         return bounds_of(self.xy)
@@ -171,8 +185,33 @@ class PrototypeView:
     """An order for the heat map that puts neighbours side by side."""
     drift: float | None = None
     """How far prototypes went since the last look, as a share of the mean distance between them."""
+    drifts: tuple[float | None, ...] = ()
+    """The same of each one since `since`; None where it was not there then."""
+    since: str = ""
+    """What `drifts` look back to, in words."""
+    spreads: tuple[float, ...] = ()
+    """Root mean squared distance of its cells to the centroid, in latent units as radii are."""
+    n_left_out: int = 0
+    """Flags beyond those in the table."""
     distance: Float[ndarray, "prototype prototype"] = field(default_factory=lambda: np.zeros((0, 0)))
     centroid: Float[ndarray, "prototype latent"] = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure of a flag's cells beside the nearest known type's; NaN where it was not measured."""
+
+    name: str
+    flag: float
+    """Median of its cells."""
+    low: float
+    """5 % of the type's cells lie below."""
+    usual: float
+    """The type's median."""
+    high: float
+    """5 % of the type's cells lie above."""
+    overall: float
+    """Median of all known cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +223,7 @@ class FlagView:
     n_cells: int
     p_value: float
     batches: tuple[tuple[str, int], ...]
+    """Those that it has cells of."""
     nearest: tuple[tuple[str, float], ...]
     higher: tuple[str, ...]
     lower: tuple[str, ...]
@@ -191,6 +231,19 @@ class FlagView:
     state: FlagState = "open"
     label: str | None = None
     saved_at: str | None = None
+    n_batches: int = 0
+    """Of its atlas; 0 where that is not known."""
+    measures: tuple[Measure, ...] = ()
+    """Empty where the reference was fitted by an earlier version."""
+    phases: tuple[tuple[str, float], ...] = ()
+    """Share of its cells in each phase of the cell cycle; empty without gene lists."""
+    technical: tuple[str, ...] = ()
+    """What speaks for an artefact, in words: it is probably technical where there is any."""
+    accept: str | None = None
+    """The name that it may be given without typing: some of its cells bear it, or it lies within that type's radius."""
+    suggested: tuple[str, ...] = ()
+    is_hand_made: bool = False
+    """Whether a merge or a cut made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +256,17 @@ class FlagList:
     calibration: str = ""
     curve_target_fpr: tuple[float, ...] = ()
     curve_n_flagged: tuple[int, ...] = ()
+    curve_by_chance: tuple[float, ...] = ()
+    """How many cells would be flagged if none were new; empty where the rule promises no rate."""
+    curve_precision: tuple[float | None, ...] = ()
+    """Of labelled cells; empty where too few are labelled to tell."""
+    curve_coverage: tuple[float | None, ...] = ()
+    curve_of: str = ""
+    """In words: which cells precision and coverage are of, or why there are none."""
+    warnings: tuple[str, ...] = ()
+    """What makes detection weak, or false alarms likely."""
+    is_computing: bool = False
+    """Whether newer flags are on their way."""
     flags: tuple[FlagView, ...] = ()
 
 

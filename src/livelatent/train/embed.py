@@ -8,6 +8,7 @@ import torch
 
 from livelatent.arrays import Float, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
+from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to
 from livelatent.progress import CellProgress, shown
@@ -37,6 +38,8 @@ def embed(
     GeneMismatchError
         If more than half of the model's genes are missing from the atlas; fewer come as 0.
     """
+    check_model(model, "embed")
+    check_atlas(atlas, "embed")
     parts = [np.empty((0, model.config.n_latent), np.float32)]
     parts.extend(latents(model, atlas, rows_or_all(rows, atlas.n_cells), device, stream))
     return np.concatenate(parts)

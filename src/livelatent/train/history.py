@@ -48,8 +48,12 @@ class History:
     @property
     def marks(self) -> tuple[tuple[int, str], ...]:
         """(step, text) of stage changes and other events, in order."""
+        return self.marks_from(0)
+
+    def marks_from(self, start: int) -> tuple[tuple[int, str], ...]:
+        """The same from the mark with index `start` on: a run of thousands of epochs has as many marks."""
         with self._lock:
-            return tuple(self._marks)
+            return tuple(self._marks[start:])
 
     def names(self) -> tuple[tuple[str, str], ...]:
         """(term, split) of every curve, in order of first appearance."""

@@ -39,7 +39,8 @@ SAVE_APART_S = 1.0
 """Epochs shorter than this share a save: on small atlases syncing each to disk took longer than training it."""
 PAUSE_TIMEOUT_S = 1.0
 
-State = Literal["ready", "training", "paused", "stopping", "done", "stopped", "failed"]
+State = Literal["ready", "training", "paused", "stopping", "done", "stopped", "failed", "latent"]
+"""The last is no run's: a latent that is there already, where nothing trains (`session/given.py`)."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ def shown_topics(session: LiveSession, *, anonymise: bool = False) -> list[Topic
     """All topics of a session, fit to leave the machine."""
     stores = [atlas.path.parent for atlas in (session.atlas, session.query) if atlas is not None]
     folders = [folder for folder in stores if isinstance(folder, Path)]
-    folders += [Path(session.run.folder).parent, Path(session.run.folder)]
+    if session.run.folder is not None:
+        folders += [Path(session.run.folder).parent, Path(session.run.folder)]
     topics = without_paths(session.topics(), folders)
     return anonymised(topics) if anonymise else topics
 

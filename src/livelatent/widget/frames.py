@@ -4,6 +4,7 @@ A frame is a JSON header and little-endian buffers. Both sides test against `tes
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,8 +27,14 @@ class Frame:
     buffers: list[bytes]
 
 
-def encode(topic: Topic, seq: int) -> Frame:
-    """One topic as a message."""
+def encode(topic: Topic, seq: int, held: LatentMap | None = None) -> Frame:
+    """One topic as a message.
+
+    Parameters
+    ----------
+    held
+        The map that the browser holds: columns of the same cells that have not changed are left out.
+    """
     buffers: list[bytes] = []
     match topic:
         case Status():
@@ -35,7 +42,7 @@ def encode(topic: Topic, seq: int) -> Frame:
         case Curves():
             header, buffers = _curves(topic)
         case LatentMap():
-            header, buffers = _map(topic)
+            header, buffers = _map(topic, held)
         case PrototypeView():
             header, buffers = _prototypes(topic)
         case FlagList():
@@ -94,10 +101,30 @@ def _curves(curves: Curves) -> tuple[dict[str, Any], list[bytes]]:
             {"name": curve.name, "split": curve.split, "start": curve.start, "n": len(curve.steps)},
         )
         buffers += [curve.steps.astype("<u4").tobytes(), curve.values.astype("<f4").tobytes()]
-    return {"series": series, "marks": [asdict(mark) for mark in curves.marks]}, buffers
+    marks = [{"step": mark.step, "text": mark.text} for mark in curves.marks]
+    return {
+        "series": series,
+        "marks": marks,
+        **({"marks_start": curves.marks_start} if curves.marks_start else {}),
+    }, buffers
 
 
-def _map(latent_map: LatentMap) -> tuple[dict[str, Any], list[bytes]]:
+MAP_COLUMNS: dict[str, Callable[[LatentMap], bytes]] = {
+    "xy": lambda shown: quantised(shown.xy, shown.bounds).tobytes(),
+    "cell": lambda shown: shown.cell.astype("<u4").tobytes(),
+    "label": lambda shown: _codes(shown.label),
+    "predicted": lambda shown: _codes(shown.predicted),
+    "batch": lambda shown: _codes(shown.batch),
+    "p_value": lambda shown: shown.p_value.astype("<f4").tobytes(),
+    "flag": lambda shown: shown.flag.astype("<u2").tobytes(),
+    "is_query": lambda shown: shown.is_query.astype("u1").tobytes(),
+    "given": lambda shown: _codes(shown.given),
+}
+"""A map's buffers in their order, each one value per cell (positions: two)."""
+
+
+def _map(latent_map: LatentMap, held: LatentMap | None) -> tuple[dict[str, Any], list[bytes]]:
+    kept = _kept(latent_map, held)
     header = {
         "n": len(latent_map.cell),
         "n_total": latent_map.n_total,
@@ -111,18 +138,17 @@ def _map(latent_map: LatentMap) -> tuple[dict[str, Any], list[bytes]]:
         "predicted_names": latent_map.predicted_names,
         "batch_names": latent_map.batch_names,
         "given_names": latent_map.given_names,
+        **({"kept": kept} if kept else {}),
     }
-    return header, [
-        quantised(latent_map.xy, latent_map.bounds).tobytes(),
-        latent_map.cell.astype("<u4").tobytes(),
-        _codes(latent_map.label),
-        _codes(latent_map.predicted),
-        _codes(latent_map.batch),
-        latent_map.p_value.astype("<f4").tobytes(),
-        latent_map.flag.astype("<u2").tobytes(),
-        latent_map.is_query.astype("u1").tobytes(),
-        _codes(latent_map.given),
-    ]
+    return header, [column(latent_map) for name, column in MAP_COLUMNS.items() if name not in kept]
+
+
+def _kept(latent_map: LatentMap, held: LatentMap | None) -> list[str]:
+    """Columns that a browser need not be sent again: of a million cells all take 23 MB, positions alone 4."""
+    if held is None or held.panel != latent_map.panel or len(held.cell) != len(latent_map.cell):
+        return []
+    pairs = {name: (getattr(held, name), getattr(latent_map, name)) for name in MAP_COLUMNS}
+    return [name for name, (old, new) in pairs.items() if old is new or np.array_equal(old, new, equal_nan=True)]
 
 
 def _prototypes(view: PrototypeView) -> tuple[dict[str, Any], list[bytes]]:
@@ -134,6 +160,10 @@ def _prototypes(view: PrototypeView) -> tuple[dict[str, Any], list[bytes]]:
         "drift": view.drift,
         "order": view.order,
         "medoids": view.medoids,
+        "drifts": view.drifts,
+        "since": view.since,
+        "spreads": view.spreads,
+        "n_left_out": view.n_left_out,
     }
     return header, [view.distance.astype("<f4").tobytes(), view.centroid.astype("<f4").tobytes()]
 
@@ -159,6 +189,15 @@ def _flags(flags: FlagList) -> dict[str, Any]:
         "n_scored": flags.n_scored,
         "n_flagged": flags.n_flagged,
         "calibration": flags.calibration,
-        "curve": {"target_fpr": flags.curve_target_fpr, "n_flagged": flags.curve_n_flagged},
-        "flags": [{**asdict(flag), "n_batches": len(flag.batches)} for flag in flags.flags],
+        "warnings": flags.warnings,
+        "is_computing": flags.is_computing,
+        "curve": {
+            "target_fpr": flags.curve_target_fpr,
+            "n_flagged": flags.curve_n_flagged,
+            "by_chance": flags.curve_by_chance or None,
+            "precision": flags.curve_precision or None,
+            "coverage": flags.curve_coverage or None,
+            "of": flags.curve_of,
+        },
+        "flags": [{**asdict(flag), "n_batches": flag.n_batches or len(flag.batches)} for flag in flags.flags],
     }

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from livelatent.session.commands import Answer
-from livelatent.session.state import Curves, Topic
+from livelatent.session.state import MARKS, Curves, LatentMap, Topic
 from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finite
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class Publisher:
         self._seq = 0
         self._sent: dict[str, int] = {}
         self._points: dict[tuple[str, str], int] = {}
+        self._keeps = False
+        self._map: LatentMap | None = None
         self._waits_for: int | None = None
         self._waits_since = 0.0
         self._wants_sync: str | None = None
@@ -119,6 +121,7 @@ class Publisher:
         with self._lock:
             self._wants_sync = str(message.get("view", ""))[:200]
             self._has_view = True
+            self._keeps = message.get("keeps") is True
         self._wake.set()
 
     def _on_ack(self, seq: object) -> None:
@@ -167,6 +170,8 @@ class Publisher:
                 topic = self._noted(topic)
             frames.append(self._frame(topic))
             self._sent[name] = versions[name]
+            if isinstance(topic, LatentMap):
+                self._map = topic
         if frames:
             self._wait()
         return frames, topics
@@ -177,6 +182,8 @@ class Publisher:
             if isinstance(topic, Curves):
                 self._points.clear()
                 self._noted(topic)
+            elif isinstance(topic, LatentMap):
+                self._map = topic
         self._sent = dict(versions)
         with self._lock:
             self._seq += 1
@@ -187,12 +194,14 @@ class Publisher:
     def _frame(self, topic: Topic) -> Frame:
         with self._lock:
             self._seq += 1
-            return encode(topic, self._seq)
+            return encode(topic, self._seq, self._map if self._keeps else None)
 
     def _noted(self, curves: Curves) -> Curves:
         """The curves that have something new; what the browser then holds is written down."""
         for curve in curves.series:
             self._points[curve.name, curve.split] = curve.start + len(curve.steps)
+        if self._keeps:
+            self._points[MARKS] = curves.marks_start + len(curves.marks)
         return replace(curves, series=tuple(curve for curve in curves.series if len(curve.steps)))
 
     def _wait(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.session.board import JudgedNovelty
+from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.live import LiveSession
 from livelatent.train.run import Run
 from livelatent.widget.export import write_html, write_picture

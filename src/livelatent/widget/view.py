@@ -1,8 +1,10 @@
-"""LiveView: a run in a notebook."""
+"""LiveView: a run, or a latent that is there already, in a notebook."""
 
 import logging
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
@@ -11,9 +13,19 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.session.board import Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.live import LiveSession
+from livelatent.session.out import board_table
+from livelatent.session.picture import thumbnail
+from livelatent.session.state import Status
+from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
-from livelatent.widget.export import write_html, write_picture
+from livelatent.widget.export import shown_topics, write_html, write_picture
+from livelatent.widget.opening import NothingToSeeError, opened
 from livelatent.widget.publisher import Publisher
+from livelatent.widget.still import Still
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
 
 __all__ = ["LiveView"]
 
@@ -24,20 +36,39 @@ STATIC = Path(__file__).parent / "static"
 class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
     """Loss curves, latent map, prototypes and flags of a run, live, with names that are saved.
 
+    Without a run, of an AnnData (in memory or backed) or an atlas with a latent in obsm: all but the curves.
+
     Parameters
     ----------
+    run
+        A `Run`, a `LightningWatch`; or an AnnData or Atlas, with `basis`.
+    basis
+        Of an AnnData or Atlas: the latent's name in obsm, such as `"X_scVI"`. Of two dimensions it is the map itself.
+    label, batch, unlabelled
+        Of an AnnData: obs columns with cell types and with the technical batch, and names that mean "no label".
+        Cells without a label, and a tenth of the others, are scored for novelty.
+    counts
+        Of an AnnData: where counts or their logs are, `"X"`, `"raw"` or a layer's name. None looks for them; without
+        any, flags have no marker genes.
+    journal
+        Of an AnnData: folder for labels given by hand. None: beside the file of a backed one, else a folder in the
+        working directory named by a hash of the cells' names. The view says where; it is made at the first label.
     query
         Another atlas to show and to score beside the run's own; it needs no labels.
     panel_cells
         How many cells the map shows.
     cpu_share
         The largest share of time that the view may take from training.
+    cell_cycle
+        Genes of S and G2M (a GMT file, or a mapping): flags then say how many of their cells divide.
 
     Examples
     --------
     >>> view = LiveView(run, query=query)  # doctest: +SKIP
     >>> run.start()  # doctest: +SKIP
     >>> view  # doctest: +SKIP
+
+    >>> LiveView(adata, basis="X_scVI", label="cell_type", batch="donor")  # doctest: +SKIP
     """
 
     _esm = STATIC / "widget.js"
@@ -46,17 +77,31 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def __init__(
         self,
-        run: Run,
+        run: "Run | HasEye | Atlas | AnnData",
         query: Atlas | None = None,
         *,
+        basis: str | None = None,
+        label: str | None = None,
+        batch: str | None = None,
+        unlabelled: Sequence[str] = (),
+        counts: str | None = None,
+        journal: str | os.PathLike[str] | None = None,
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
+        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._session: LiveSession | None = None
         self._publisher: Publisher | None = None
-        super().__init__(name=run.atlas.path.name)
-        self._session = LiveSession(run, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr)
+        watched = opened(run, basis, label=label, batch=batch, unlabelled=unlabelled, counts=counts, journal=journal)
+        if query is not None and not isinstance(watched, Run):
+            raise NothingToSeeError("a query is embedded by a model of ours, and here is none. Leave `query` out.")
+        super().__init__(name=watched.atlas.path.name)
+        self._session = LiveSession(
+            watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle
+        )
+        self._still = Still(lambda: thumbnail(shown_topics(self.session)))
+        self._session.on_settled = self._still.renew
         self._publisher = Publisher(self._to_browsers, self._session)
         self.on_msg(self._on_message)
         self._session.start()
@@ -106,6 +151,42 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             If no label was given or taken back since the last training.
         """
         self.session.retrain(epochs)
+    @property
+    def cpu_share(self) -> float:
+        """The largest share of one core that looking and layouts may take while it trains; may be set at any time."""
+        return self.session.pace.cpu_share
+
+    @cpu_share.setter
+    def cpu_share(self, share: float | int) -> None:
+        self.session.pace.cpu_share = share
+
+    def place_all(self) -> None:
+        """Show every cell: those outside the panel lie where their nearest cells of the panel lie.
+
+        Above two million cells they are thinned, and none that is flagged is lost. The next layout shows the panel
+        again, so this is for a run that has ended, or is paused.
+        """
+        self.session.place_all()
+
+    def obs(self) -> "pd.DataFrame":
+        """What the view knows of each cell of its atlas, by name: label, novelty_p, flag, predicted.
+
+        Returns
+        -------
+        `label` is the one given by hand, else the column's own, else missing; `flag` is a flag's number, 0 for none;
+        `novelty_p` is missing where a cell was not scored, `predicted` where it is not on the map.
+        """
+        return board_table(self.session)
+
+    def write_obs(self, column: str = "livelatent_label") -> None:
+        """Write the labels into a new obs column of the AnnData or the store; one that came with it is never touched.
+
+        Raises
+        ------
+        ColumnError
+            If `column` came with the data.
+        """
+        self.session.atlas.write_labels(column)
 
     def to_html(self, path: str | Path, *, anonymise: bool = False) -> Path:
         """Write the view as one page that opens from disk with no network.
@@ -144,6 +225,15 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         except Exception:
             log.exception("a message from the browser could not be handled")
 
+    def _ipython_display_(self) -> None:
+        """The widget, and below it the picture that stays when the kernel is gone."""
+        from IPython.display import publish_display_data
+
+        bundle = self._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {"text/plain": repr(self)}, {})
+        publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
+        self._still.show()
+
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and for readers without a kernel a line that says what stood here."""
         bundle = super()._repr_mimebundle_(**options)
@@ -151,7 +241,12 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             return bundle
         status = self._session.status()
         said = (
-            f"LiveView of {status.store}: {status.state}, epoch {status.epoch} of {status.epochs}, "
+            f"LiveView of {status.store}: {status.state}, {_epochs(status)}"
             f"{len(self._session.board.flags)} flags. Run the notebook, or open what `view.to_html(path)` wrote."
         )
         return ({**bundle[0], "text/plain": said}, *bundle[1:])
+
+
+def _epochs(status: Status) -> str:
+    """How far it has come; nothing where nothing trains."""
+    return "" if status.epoch is None else f"epoch {status.epoch} of {status.epochs}, "

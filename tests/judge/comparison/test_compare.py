@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from livelatent.errors import LabelError
+from livelatent.errors import ColumnError, DeviceError, LabelError
 from livelatent.judge.comparison.compare import compare
 from livelatent.judge.comparison.methods import MODELS, Answer, Method, lr_raw, methods_of
 from livelatent.judge.comparison.scores import annotation_scores, embedding_scores
@@ -92,6 +92,36 @@ def test_a_method_without_chance_runs_once_and_others_for_every_seed(tiny_atlas)
     )
     assert len(seen) == 3 * (1 + 2)
     assert found.rows[1]["n_trials"] == 6
+
+
+def test_a_peer_that_fails_says_so_in_its_row_and_the_others_stay(tiny_atlas):
+    def failing(trial):
+        raise RuntimeError("needs another torch")
+
+    fixed = Method("fixed", lambda trial: Answer(np.zeros(len(trial.split.held), np.int64)))
+    found = compare(tiny_atlas, methods=[fixed, Method("scvi", failing, is_peer=True)], embeddings=False)
+    first, second = found.rows
+    assert first["accuracy"] > 0 and second["accuracy"] is None and second["n_trials"] == 3
+    assert "d1: scvi failed: RuntimeError: needs another torch" in found.to_json()["notes"]
+    assert "| scvi | - | - | - |" in markdown(found)
+    assert len(figure(found).axes) == 2
+    with pytest.raises(RuntimeError, match="another torch"):
+        compare(tiny_atlas, methods=[Method("ours", failing)], embeddings=False)
+
+
+def test_what_would_fail_after_an_hour_is_refused_at_once(tiny_atlas):
+    def never(trial):
+        raise AssertionError("a method was run")
+
+    methods = [Method("never", never)]
+    with pytest.raises(DeviceError, match="tpu9"):
+        compare(tiny_atlas, methods=methods, device="tpu9")
+    with pytest.raises(ValueError, match="seeds must be at least 1"):
+        compare(tiny_atlas, methods=methods, seeds=0)
+    with pytest.raises(ColumnError, match="study"):
+        compare(tiny_atlas, methods=methods, by="study")
+    with pytest.raises(ColumnError, match="holds numbers"):
+        compare(tiny_atlas, methods=methods, by="age")
 
 
 def test_every_row_of_the_issue_is_there_and_shown(tiny_atlas, monkeypatch):

@@ -10,10 +10,13 @@ import pandas as pd
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.comparison.cost import Cost, measured
-from livelatent.judge.comparison.methods import MODELS, Method, Trial, methods_of
+from livelatent.judge.comparison.methods import MODELS, Answer, Method, Trial, methods_of
 from livelatent.judge.comparison.scores import annotation_scores, embedding_scores
 from livelatent.judge.comparison.splits import Split, groups_of, held_out_splits, stratified_splits
+from livelatent.models.given import check_atlas
+from livelatent.models.model import Model
 from livelatent.threads import one_thread
+from livelatent.train.devices import resolve_device
 
 __all__ = ["SCORES", "Comparison", "compare"]
 
@@ -102,6 +105,10 @@ def compare(
     ------
     LabelError
         If fewer than two types have a label.
+    ColumnError
+        If `by` is no column of names.
+    DeviceError
+        If torch can't use the device.
 
     Notes
     -----
@@ -109,6 +116,12 @@ def compare(
     nothing else, the mean total of the atlas excepted, by which all cells are normalised. Methods without a random
     choice are run under the first seed only.
     """
+    check_atlas(atlas, "compare")
+    if seeds < 1 or n_folds < 2 or max_cells < 2:
+        raise ValueError(
+            f"seeds must be at least 1, n_folds and max_cells at least 2; got {seeds}, {n_folds} and {max_cells:,}."
+        )
+    resolve_device(device)  # not after the first hour
     groups = groups_of(atlas, by)
     by_group = len(groups.names) >= 2
     splits = (
@@ -135,6 +148,9 @@ def compare(
         for split in splits
         if split.n_new_type
     ]
+    for row in found:
+        if str(row["note"]).startswith("failed: "):
+            notes.append(f"{row['split']}: {row['method']} {row['note']}")
     if n_labelled > max_cells:
         notes.append(f"{max_cells:,} of {n_labelled:,} labelled cells, stratified by type.")
     what = f"each of {len(splits)} groups of {by or atlas.batch_column}" if by_group else f"each of {n_folds} folds"
@@ -143,14 +159,28 @@ def compare(
 
 def _scored(trial: Trial, method: Method, batch: Any, embeddings: bool) -> dict[str, Any]:
     split: Split = trial.split
+    scores: dict[str, Any] = {}
     with one_thread():
         model, training = trial.model(method.model, MODELS[method.model]) if method.model else (None, Cost())
         with measured() as cost:
-            answer = method.run(trial) if model is None else method.run(trial, model)
-        scores: dict[str, Any] = annotation_scores(trial.label[split.held], answer.predicted)
-        if embeddings and answer.latent is not None:
-            scores |= embedding_scores(answer.latent, trial.label[trial.rows], batch[trial.rows], seed=trial.seed)
+            answer = _answer(trial, method, model)
+        if isinstance(answer, Answer):
+            scores |= annotation_scores(trial.label[split.held], answer.predicted)
+            if embeddings and answer.latent is not None:
+                scores |= embedding_scores(answer.latent, trial.label[trial.rows], batch[trial.rows], seed=trial.seed)
     total = training.plus(cost)
     facts = {"method": method.name, "split": split.name, "seed": trial.seed, "n_held": len(split.held)}
     filled = {name: scores.get(name) for name in SCORES}
-    return facts | filled | {"cpu_s": total.cpu_s, "peak_bytes": total.peak_bytes, "note": answer.note}
+    note = answer.note if isinstance(answer, Answer) else answer
+    return facts | filled | {"cpu_s": total.cpu_s, "peak_bytes": total.peak_bytes, "note": note}
+
+
+def _answer(trial: Trial, method: Method, model: Model | None) -> Answer | str:
+    """What the method says of the split; of a peer that fails, why."""
+    try:
+        return method.run(trial) if model is None else method.run(trial, model)
+    except Exception as error:
+        # An hour of other rows is not lost to a library of another version.
+        if not method.is_peer:
+            raise
+        return f"failed: {type(error).__name__}: {error}"

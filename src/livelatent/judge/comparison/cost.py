@@ -28,7 +28,6 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """Measure the block; processes that it starts and waits for are counted in CPU seconds."""
     cost, before, held = Cost(), _cpu_s(), _resident("VmRSS")
-    # "5" lets the highest resident set begin anew (proc(5)).
     restarted = held is not None and _begin_anew()
     try:
         yield cost
@@ -57,7 +56,7 @@ def _begin_anew() -> bool:
     except OSError:
         return False
     try:
-        os.write(descriptor, b"5")
+        os.write(descriptor, b"5")  # lets the highest resident set begin anew (proc(5))
     except OSError:
         return False
     finally:

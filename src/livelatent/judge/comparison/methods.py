@@ -118,6 +118,8 @@ class Method:
     """The name in `MODELS` of what it needs trained; its cost is charged to each method that does."""
     is_random: bool = False
     """Whether another seed may give another answer."""
+    is_peer: bool = False
+    """Other people's code: where it fails, its row says so and the others stay."""
 
 
 def lr_raw(trial: Trial) -> Answer:
@@ -177,7 +179,7 @@ def methods_of(models: Iterable[str] = ("cellular",), *, peers: bool = True) -> 
     if peers:
         from livelatent.judge.comparison.peers import installed_peers
 
-        found += [Method(name, run, is_random=True) for name, run in installed_peers().items()]
+        found += [Method(name, run, is_random=True, is_peer=True) for name, run in installed_peers().items()]
     return tuple(found)
 
 

@@ -1,14 +1,17 @@
 """Other people's models, where they are installed: scvi-tools' scVI and scANVI."""
 
 import importlib.util
+import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from livelatent.judge.comparison.methods import Answer, Trial
+from livelatent.atlas.hvg import highly_variable_genes
+from livelatent.judge.comparison.methods import N_GENES, Answer, Trial
 from livelatent.judge.latent_fit import stretched
 from livelatent.judge.logistic import fit_logistic
 
@@ -34,9 +37,7 @@ def scvi(trial: Trial) -> Answer:
 
     training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
     with _quiet(tools, trial.seed):
-        tools.model.SCVI.setup_anndata(training, batch_key="batch")
-        base = tools.model.SCVI(training)
-        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+        base = _trained_scvi(tools, training, trial)
         mapped = _mapped(tools.model.SCVI, base, query, trial)
         latent = _joined(trial, base.get_latent_representation(), mapped.get_latent_representation(query))
     rows, split = trial.rows, trial.split
@@ -52,9 +53,7 @@ def scanvi(trial: Trial) -> Answer:
     training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
     query.obs["label"] = UNKNOWN
     with _quiet(tools, trial.seed):
-        tools.model.SCVI.setup_anndata(training, batch_key="batch", labels_key="label")
-        base = tools.model.SCVI(training)
-        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+        base = _trained_scvi(tools, training, trial, labels_key="label")
         named = tools.model.SCANVI.from_scvi_model(base, unlabeled_category=UNKNOWN)
         named.train(max_epochs=20 if trial.epochs is None else min(20, trial.epochs), **_trainer(trial))
         mapped = _mapped(tools.model.SCANVI, named, query, trial)
@@ -62,6 +61,13 @@ def scanvi(trial: Trial) -> Answer:
         answer = mapped.predict(query)
     code = {name: number for number, name in enumerate(trial.atlas.label_names)}
     return Answer(np.array([code.get(str(name), -1) for name in answer], np.int64), latent)
+
+
+def _trained_scvi(tools: Any, training: Any, trial: Trial, **columns: str) -> Any:
+    tools.model.SCVI.setup_anndata(training, batch_key="batch", **columns)
+    base = tools.model.SCVI(training)
+    base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+    return base
 
 
 def _mapped(kind: Any, base: Any, query: Any, trial: Trial) -> Any:
@@ -77,9 +83,6 @@ def _mapped(kind: Any, base: Any, query: Any, trial: Trial) -> Any:
 
 def _adata(trial: Trial, rows: Any) -> Any:
     """Counts of the genes that our models would read, with batch and label as text."""
-    from livelatent.atlas.hvg import highly_variable_genes
-    from livelatent.judge.comparison.methods import N_GENES
-
     atlas = trial.atlas
     genes = np.flatnonzero(atlas.kept_genes).astype(np.int64)
     if len(genes) > N_GENES:
@@ -104,10 +107,18 @@ def _trainer(trial: Trial) -> dict[str, Any]:
     return {"accelerator": kind, "enable_progress_bar": False}
 
 
-class _quiet(warnings.catch_warnings):
+@contextmanager
+def _quiet(tools: Any, seed: int) -> Iterator[None]:
     """Seeded, without what Lightning and scvi-tools advise at every call."""
-
-    def __init__(self, tools: Any, seed: int) -> None:
-        super().__init__(record=False, action="ignore")
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings(action="ignore"):
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         tools.settings.seed = seed
         tools.settings.verbosity = 40
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

@@ -32,7 +32,8 @@ def markdown(comparison: Comparison) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     text = [f"Held out: {comparison.held_out}. Means over splits, ± their standard deviation.", "", *lines]
     if comparison.notes:
-        text += ["", *comparison.notes]
+        # Names of groups are the files': one with a line break in it must not begin a line of its own.
+        text += ["", *(" ".join(note.split()) for note in comparison.notes)]
     return "\n".join(text) + "\n"
 
 
@@ -47,7 +48,9 @@ def figure(comparison: Comparison) -> Any:
     for panel, (name, words) in zip(axes, (("accuracy", "accuracy"), ("macro_f1", "macro-F1")), strict=True):
         means = comparison.trials.groupby(["method", "split"], sort=False)[name].mean()
         for y, method in zip(place, methods, strict=True):
-            values = means[method].to_numpy()
+            values = means[method].dropna().to_numpy(float)
+            if not len(values):  # a peer that failed
+                continue
             color = "tab:blue" if method == "livelatent" else "0.55" if method.startswith("lr_") else "0.75"
             panel.barh(y, values.mean(), height=0.6, color=color)
             panel.plot(values, np.full(len(values), y), "o", color="black", markersize=3, alpha=0.6)
@@ -65,4 +68,6 @@ def title(method: str) -> str:
 
 def _with_spread(row: dict[str, Any], name: str) -> str:
     spread = row[f"{name}_sd"]
+    if row[name] is None:
+        return "-"
     return f"{row[name]:.3f}" + ("" if spread is None else f" ± {spread:.3f}")

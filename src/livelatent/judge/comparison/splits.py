@@ -19,9 +19,9 @@ class Split:
 
     name: str
     training: Int[ndarray, " training"]
+    """Rows of the store."""
     held: Int[ndarray, " held"]
-    # Both are rows of the store.
-    """Of types that the training cells have."""
+    """Rows of the store, of types that the training cells have."""
     n_new_type: int
     """Cells of the group left out because no training cell has their type."""
 

@@ -1,8 +1,7 @@
 """Several latents of one atlas, scored over the same cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,30 @@ import pandas as pd
 
 from livelatent.arrays import Float, Int, Rows, ndarray, rows_or_all
 from livelatent.atlas.atlas import Atlas
-from livelatent.judge.metrics.integration import MAX_CELLS, IntegrationScores, score_latent, scored_cells
+from livelatent.errors import UndefinedMetricError
+from livelatent.judge.cycle_lists import CycleSource
+from livelatent.judge.metrics.integration import (
+    MAX_CELLS,
+    IntegrationScores,
+    latent_points,
+    score_latent,
+    scored_cells,
+)
 from livelatent.judge.metrics.overall import Overall, overall
 from livelatent.judge.metrics.unintegrated import unintegrated
+from livelatent.models.given import check_atlas
 from livelatent.progress import CellProgress
 
-__all__ = ["Comparison", "compare_latents"]
+__all__ = ["ComparedLatents", "compare_latents"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedLatents:
     """The metrics of each latent, and how the latents compare."""
 
     scores: dict[str, IntegrationScores]
     overall: Overall | None
-    """None where there is one latent."""
+    """None where there is one latent, or no metric tells them apart."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -38,12 +46,12 @@ def compare_latents(
     rows: Rows | None = None,
     *,
     genes: Int[ndarray, " gene"] | None = None,
-    cycle: str | Path | tuple[Sequence[str], Sequence[str]] | None = None,
+    cycle: CycleSource | None = None,
     max_cells: int = MAX_CELLS,
     seed: int = 0,
     client: Any = None,
     progress: CellProgress | None = None,
-) -> Comparison:
+) -> ComparedLatents:
     """Score latents of an atlas by its labels and batches; expression is read once, of the cells that are scored.
 
     Parameters
@@ -59,21 +67,38 @@ def compare_latents(
     ------
     LabelError
         If fewer than two labels have a cell among the rows.
+    ValueError, UndefinedMetricError
+        If a latent is refused by `score_latent`, or is not of the rows; it is named.
     """
+    check_atlas(atlas, "compare_latents")
+    if not isinstance(latents, Mapping) or not latents:
+        raise ValueError(f"latents are wanted by name, such as {{'mine': embed(...)}}; got {str(latents)[:60]!r}.")
     rows = rows_or_all(rows, atlas.n_cells)
     label, batch = np.asarray(atlas.label[rows], np.int64), np.asarray(atlas.batch[rows], np.int64)
-    for name, latent in latents.items():
+    points = {name: named(name, latent_points, latent) for name, latent in latents.items()}
+    for name, latent in points.items():
         if len(latent) != len(rows):
             raise ValueError(f"{name}: a latent of {len(rows):,} cells was wanted; got {len(latent):,}.")
     chosen = scored_cells(label, max_cells, seed=seed)
     before = unintegrated(atlas, rows[chosen], genes=genes, cycle=cycle, client=client, progress=progress)
     names = np.array(atlas.label_names, dtype=object)[label[chosen]]
-    scores = {
-        name: replace(
-            score_latent(latent[chosen], names, batch[chosen], before=before, max_cells=max_cells, seed=seed),
-            n_unlabelled=int((label < 0).sum()),
-            n_sampled_out=int((label >= 0).sum()) - len(chosen),
-        )
-        for name, latent in latents.items()
-    }
-    return Comparison(scores, overall(scores) if len(scores) > 1 else None)
+
+    def scored(latent: Float[ndarray, "cell latent"]) -> IntegrationScores:
+        found = score_latent(latent[chosen], names, batch[chosen], before=before, max_cells=max_cells, seed=seed)
+        unlabelled, sampled_out = int((label < 0).sum()), int((label >= 0).sum()) - len(chosen)
+        return replace(found, n_unlabelled=unlabelled, n_sampled_out=sampled_out)
+
+    scores = {name: named(name, scored, latent) for name, latent in points.items()}
+    try:
+        together = overall(scores) if len(scores) > 1 else None
+    except UndefinedMetricError:
+        together = None  # their own scores are worth having all the same
+    return ComparedLatents(scores, together)
+
+
+def named[Given, Made](name: str, make: Callable[[Given], Made], given: Given) -> Made:
+    """What `make` gives; what it refuses is refused by the latent's name."""
+    try:
+        return make(given)
+    except ValueError as error:
+        raise type(error)(f"{name}: {error}") from error

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from livelatent.arrays import Float, ndarray
+from livelatent.judge.metrics.bisection import bisected
 from livelatent.judge.metrics.knn_graph import KnnGraph
 
 __all__ = ["fuzzy_graph"]
@@ -51,20 +52,13 @@ def _nearest_apart(distance: Float[ndarray, "cell k"]) -> Float[ndarray, " cell"
 def _bandwidth(distance: Float[ndarray, "cell k"], nearest: Float[ndarray, " cell"]) -> Float[ndarray, " cell"]:
     """The width at which a cell's strengths add up to log2 of its number of neighbours."""
     beyond = np.maximum(distance[:, 1:] - nearest[:, None], 0)
-    target = np.log2(distance.shape[1])
-    low, high, width = np.zeros(len(distance)), np.full(len(distance), np.inf), np.ones(len(distance))
-    moving = np.ones(len(distance), bool)
-    for _ in range(BISECTIONS):
-        total = np.exp(-beyond / width[:, None]).sum(axis=1)
-        moving &= np.abs(total - target) >= TOLERANCE
-        if not moving.any():
-            break
-        wide = total > target
-        high = np.where(moving & wide, width, high)
-        low = np.where(moving & ~wide, width, low)
-        with np.errstate(invalid="ignore"):
-            halved = np.where(np.isfinite(high), (low + high) / 2, width * 2)
-        width = np.where(moving, halved, width)
+    width = bisected(
+        lambda width: np.exp(-beyond / width[:, None]).sum(axis=1),
+        np.ones(len(distance), bool),
+        np.log2(distance.shape[1]),
+        tolerance=TOLERANCE,
+        steps=BISECTIONS,
+    )
     narrowest = NARROWEST * np.where(nearest > 0, distance.mean(axis=1), distance.mean())
     # Where all lie on one point nothing is beyond the nearest, and any positive width does.
     return np.asarray(np.maximum(np.maximum(width, narrowest), np.finfo(np.float64).tiny))

@@ -37,6 +37,7 @@ MAX_CELLS = 50_000
 # As in scib-metrics, each cell counted among its own; the graph has 90, for LISI.
 CLUSTER_NEIGHBORS = 15
 KBET_NEIGHBORS = 50
+SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class IntegrationScores:
 
 
 def score_latent(
-    latent: Float[ndarray, "cell latent"],
+    latent: Any,
     label: Sequence[Any] | ndarray,
     batch: Sequence[Any] | ndarray | None = None,
     *,
@@ -81,6 +82,8 @@ def score_latent(
 
     Parameters
     ----------
+    latent
+        Numbers, [cell, dimension]: an array, a DataFrame or nested lists.
     label, batch
         Codes or names, one per cell; a label below 0 or None is no label, a batch of None is one of its own. Without
         batches, what compares them is left out.
@@ -97,14 +100,16 @@ def score_latent(
     UndefinedMetricError
         If all cells lie on one point.
     ValueError
-        If the latent has values that are not finite, or labels, batches and expression are not of as many cells.
+        If the latent is no table of finite numbers, [cell, dimension]; if labels, batches and expression are not of as
+        many cells; or if `max_cells` can't hold two cells of each label.
 
     Notes
     -----
     Section 2.4 of document 000. Where it leaves a choice, the settings are those of scib-metrics; what differs from it
     or from scib stands in the metric's own Notes and in `docs/decisions.md`.
     """
-    n_cells = len(latent)
+    points = latent_points(latent)
+    n_cells = len(points)
     codes, names = label_codes(label)
     batches = (
         np.zeros(n_cells, np.int64) if batch is None else pd.factorize(np.asarray(batch), use_na_sentinel=False)[0]
@@ -112,8 +117,10 @@ def score_latent(
     for what, size in (("labels", len(codes)), ("batches", len(batches)), ("expression", n_cells_of(before, n_cells))):
         if size != n_cells:
             raise ValueError(f"a latent of {n_cells:,} cells was given with the {what} of {size:,}.")
+    if not len(resolutions) or not all(0 < one < np.inf for one in resolutions):
+        raise ValueError(f"resolutions are positive numbers, at least one; got {tuple(resolutions)}.")
     chosen = scored_cells(codes, max_cells, seed=seed)
-    points = _checked(latent[chosen])
+    points = _checked(points[chosen])
     isolated, metrics, resolution = _metrics(
         points, codes[chosen], batches[chosen], before.at(chosen) if before else Unintegrated(), resolutions, seed
     )
@@ -136,13 +143,35 @@ def score_latent(
     )
 
 
+def latent_points(latent: object) -> Float[ndarray, "cell latent"]:
+    """What was given, as an array of numbers [cell, dimension].
+
+    Raises
+    ------
+    ValueError
+        If it is no such table.
+    """
+    values = np.asarray(latent)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"a latent is a table of real numbers, [cell, dimension]; got {type(latent).__name__} of shape "
+            f"{values.shape} and type {values.dtype}."
+        )
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
 def label_codes(label: Sequence[Any] | ndarray) -> tuple[Int[ndarray, " cell"], tuple[str, ...]]:
     """A code from 0 for each cell, -1 for no label, and the names that the codes stand for."""
     values = np.asarray(label)
-    if np.issubdtype(values.dtype, np.integer):
-        values = np.where(values < 0, -1, values)
-        found = np.unique(values[values >= 0])
-        return np.where(values < 0, -1, np.searchsorted(found, values)), tuple(str(code) for code in found)
+    if values.ndim != 1:
+        raise ValueError(f"labels are one for each cell, along one axis; got an array of shape {values.shape}.")
+    if values.dtype.kind in "iuf":
+        known = values >= 0  # of NaN it is false
+        found = np.unique(values[known])
+        codes = np.searchsorted(found, np.where(known, values, found[0] if found.size else 0))
+        return np.where(known, codes, -1).astype(np.int64), tuple(
+            str(int(code)) if float(code).is_integer() else str(code) for code in found
+        )
     codes, names = pd.factorize(values, sort=True)
     return codes.astype(np.int64), tuple(str(name) for name in names)
 
@@ -161,6 +190,12 @@ def scored_cells(label: Int[ndarray, " cell"], max_cells: int = MAX_CELLS, *, se
             "Metrics compare labels, so they need at least two labels, one with two cells; got "
             f"{int((count > 0).sum())} labels and {int(count.sum())} labelled cells."
         )
+    n_labels = int((count > 0).sum())
+    if max_cells < min(2 * n_labels, int(count.sum())):
+        raise ValueError(
+            f"max_cells must leave room for two cells of each of the {n_labels} labels, {2 * n_labels} in all; got "
+            f"{max_cells}."
+        )
     return np.asarray(stratified_rows(label, max_cells, seed=seed), np.int64)
 
 
@@ -174,7 +209,10 @@ def _checked(latent: Float[ndarray, "cell latent"]) -> Float[ndarray, "cell late
     if not np.isfinite(latent).all():
         n_bad = int((~np.isfinite(latent)).any(axis=1).sum())
         raise ValueError(f"the latent must be finite; {n_bad:,} of {len(latent):,} cells have NaN or infinite values.")
-    points = np.ascontiguousarray(latent, np.float32)
+    # No metric depends on the scale of a latent, but squares of very large or small numbers are none in float32.
+    largest = float(np.abs(latent).max(initial=0.0))
+    is_usual = SMALLEST < largest < 1 / SMALLEST or largest == 0
+    points = np.ascontiguousarray(latent if is_usual else np.asarray(latent, np.float64) / largest, np.float32)
     if not (points != points[0]).any():
         raise UndefinedMetricError(
             f"All {len(points):,} cells lie on one point of the latent: there is nothing to judge."

@@ -4,6 +4,7 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.errors import UndefinedMetricError
+from livelatent.judge.metrics.bisection import bisected
 from livelatent.judge.metrics.knn_graph import KnnGraph
 
 __all__ = ["clisi", "ilisi", "lisi"]
@@ -73,21 +74,13 @@ def lisi(graph: KnnGraph, group: Int[ndarray, " cell"], perplexity: float | None
 def _weights(distance: Float[ndarray, "cell neighbor"], entropy: float) -> Float[ndarray, "cell neighbor"]:
     """Weights of sum 1 and the wanted entropy, by bisection of beta."""
     beyond = distance - distance[:, :1]
-    n_cells = len(beyond)
-    low, high, beta = np.zeros(n_cells), np.full(n_cells, np.inf), np.ones(n_cells)
-    flat = beyond[:, -1] == 0
-    beyond[flat] = 0
-    for tries in range(BISECTIONS + 1):
+    is_flat = beyond[:, -1] == 0
+
+    def less_entropy(beta: Float[ndarray, " cell"]) -> Float[ndarray, " cell"]:
         weight = np.exp(-beyond * beta[:, None])
         total = weight.sum(axis=1)
-        found = np.log(total) + beta * (beyond * weight).sum(axis=1) / total
-        moving = (np.abs(found - entropy) >= TOLERANCE) & ~flat
-        if tries == BISECTIONS or not moving.any():
-            break
-        spread = found > entropy
-        low = np.where(moving & spread, beta, low)
-        high = np.where(moving & ~spread, beta, high)
-        with np.errstate(invalid="ignore"):
-            halved = np.where(np.isfinite(high), (low + high) / 2, beta * 2)
-        beta = np.where(moving, halved, beta)
-    return np.asarray(weight / total[:, None])
+        return np.asarray(-np.log(total) - beta * (beyond * weight).sum(axis=1) / total)
+
+    beta = bisected(less_entropy, ~is_flat, -entropy, tolerance=TOLERANCE, steps=BISECTIONS)
+    weight = np.exp(-beyond * beta[:, None])
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))

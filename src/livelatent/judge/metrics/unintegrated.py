@@ -1,8 +1,6 @@
 """What PCR and cell-cycle conservation compare a latent with: the expression before any integration."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,8 @@ from livelatent.atlas.hvg import highly_variable_genes
 from livelatent.atlas.passes import logs_of, map_cells
 from livelatent.atlas.pca import Pca, pca
 from livelatent.errors import UndefinedMetricError
-from livelatent.judge.metrics.cycle_scores import cycle_genes, cycle_scores
+from livelatent.judge.cycle_lists import CycleSource, cycle_lists
+from livelatent.judge.metrics.cycle_scores import cycle_scores
 from livelatent.judge.metrics.pcr import covariate_variance
 from livelatent.progress import CellProgress
 
@@ -53,7 +52,7 @@ def unintegrated(
     rows: Rows,
     *,
     genes: Int[ndarray, " gene"] | None = None,
-    cycle: str | Path | tuple[Sequence[str], Sequence[str]] | None = None,
+    cycle: CycleSource | None = None,
     client: Any = None,
     progress: CellProgress | None = None,
 ) -> Unintegrated:
@@ -64,14 +63,14 @@ def unintegrated(
     genes
         Indices of the genes whose principal components are taken; None: the 2,000 most variable among the rows.
     cycle
-        Names of the S and of the G2/M genes, or a GMT file with these two sets.
+        Genes of S and G2M phase: a GMT file or a mapping with sets of these names, or two lists, S first.
 
     Raises
     ------
     UndefinedMetricError
         If there are fewer than two cells.
-    GeneMismatchError
-        If the atlas has none of the genes of a phase.
+    SourceError, GeneMismatchError
+        If `cycle` names no genes of a phase, or the atlas has none of them.
 
     Notes
     -----
@@ -82,13 +81,14 @@ def unintegrated(
         raise UndefinedMetricError(f"Principal components need at least 2 cells; got {len(rows)}.")
     if genes is None:
         genes = highly_variable_genes(atlas, N_GENES, rows, client=client, progress=progress)
+    else:
+        genes = _checked(genes, atlas)
     fitted = _components(atlas, genes, rows, client, progress)
     before = Unintegrated(_projected(atlas, fitted, genes, rows, client, progress))
     if cycle is None:
         return before
-    names = cycle_genes(cycle) if isinstance(cycle, str | Path) else cycle
     batch = np.asarray(atlas.batch[rows], np.int64)
-    scores = cycle_scores(atlas, rows, names, batch, client=client, progress=progress)
+    scores = cycle_scores(atlas, rows, cycle_lists(cycle), batch, client=client, progress=progress)
     variance = {}
     for code in np.unique(batch):
         own = batch == code
@@ -97,6 +97,22 @@ def unintegrated(
             pcs = _projected(atlas, fitted, genes, rows[own], client, progress)
             variance[int(code)] = covariate_variance(pcs, scores[own])
     return replace(before, cycle=scores, cycle_batch=batch, cycle_variance=variance)
+
+
+def _checked(genes: object, atlas: Atlas) -> Int[ndarray, " gene"]:
+    found = np.asarray(genes)
+    if (
+        found.ndim != 1
+        or found.dtype.kind not in "iu"
+        or not found.size
+        or found.min() < 0
+        or found.max() >= atlas.n_genes
+    ):
+        raise ValueError(
+            f"genes are indices into the atlas's {atlas.n_genes:,} genes, at least one; got {str(genes)[:60]!r}. Of "
+            "names `np.flatnonzero(np.isin(atlas.genes, names))` makes them."
+        )
+    return found.astype(np.int64)
 
 
 def _components(

@@ -7,7 +7,7 @@ import numpy as np
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.judge.neighbors import mean_distance, unit
 
-__all__ = ["KnnScore", "fit_knn"]
+__all__ = ["KnnScore", "fit_knn", "knn_without_own_batch"]
 
 NEIGHBORS = 10
 # The median of a type's own distances needs no more cells than this.
@@ -59,3 +59,22 @@ def fit_knn(
         if len(own) >= 3 and np.median(own) > 1e-3 * common:
             scale[code] = np.median(own)
     return KnnScore(reference, scale)
+
+
+def knn_without_own_batch(
+    points: Float[ndarray, "reference dim"],
+    label: Int[ndarray, " reference"],
+    fold: Int[ndarray, " reference"],
+    asked: Float[ndarray, "calibration dim"],
+    predicted: Int[ndarray, " calibration"],
+    asked_fold: Int[ndarray, " calibration"],
+    *,
+    seed: int = 0,
+) -> Float[ndarray, " calibration"]:
+    """Score 1 of each calibration cell from reference cells of other folds (groups of batches); NaN in fold -1."""
+    scores = np.full(len(asked), np.nan)
+    n_labels = int(max(label.max(initial=-1), predicted.max(initial=-1))) + 1
+    for held in np.unique(asked_fold[asked_fold >= 0]):
+        rest, out = fold != held, np.flatnonzero(asked_fold == held)
+        scores[out] = fit_knn(points[rest], label[rest], n_labels, seed=seed).score(asked[out], predicted[out])
+    return scores

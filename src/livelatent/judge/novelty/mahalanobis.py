@@ -1,5 +1,6 @@
 """Score 2: distance to the nearest type's mean, in units of how cells vary within types."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,24 @@ class MahalanobisScore:
     """x @ whiten has unit covariance within types."""
 
     def score(self, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, " cell"]:
-        """Larger is stranger."""
-        white = pcs.astype(np.float64) @ self.whiten
+        """To the nearest type's mean: larger is stranger."""
         smallest = np.full(len(pcs), np.inf)
-        for mean in self.mean[~np.isnan(self.mean[:, 0])] @ self.whiten:
-            smallest = np.minimum(smallest, np.linalg.norm(white - mean, axis=1))
+        for _, distance in self._by_type(pcs):
+            np.minimum(smallest, distance, out=smallest)
         return smallest
+
+    def distances(self, pcs: Float[ndarray, "cell component"]) -> Float[ndarray, "cell label"]:
+        """To every type's mean; infinite to a type without a cell."""
+        every = np.full((len(pcs), len(self.mean)), np.inf)
+        for code, distance in self._by_type(pcs):
+            every[:, code] = distance
+        return every
+
+    def _by_type(self, pcs: Float[ndarray, "cell component"]) -> Iterator[tuple[int, Float[ndarray, " cell"]]]:
+        """One type after the other: neither cells x types nor that times components is held for the smallest."""
+        white = pcs.astype(np.float64) @ self.whiten
+        for code in np.flatnonzero(~np.isnan(self.mean[:, 0])):
+            yield int(code), np.linalg.norm(white - self.mean[code] @ self.whiten, axis=1)
 
 
 def fit_mahalanobis(

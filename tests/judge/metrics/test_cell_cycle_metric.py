@@ -4,9 +4,9 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
-from livelatent.errors import GeneMismatchError, SourceError, UndefinedMetricError
+from livelatent.errors import GeneMismatchError, UndefinedMetricError
 from livelatent.judge.metrics.cell_cycle import cell_cycle
-from livelatent.judge.metrics.cycle_scores import cycle_genes, cycle_scores
+from livelatent.judge.metrics.cycle_scores import cycle_scores
 from livelatent.judge.metrics.unintegrated import Unintegrated, unintegrated
 from oracles import log_counts
 
@@ -20,7 +20,7 @@ def test_scores_are_scanpys_in_every_group(tiny_atlas, small_chunks):
 
     rows = tiny_atlas.rows(labelled=True)
     group = tiny_atlas.batch[rows].astype(np.int64)
-    got = cycle_scores(tiny_atlas, rows, (S, G2M), group)
+    got = cycle_scores(tiny_atlas, rows, {"S": S, "G2M": G2M}, group)
     x = log_counts(tiny_atlas, rows, tiny_atlas.mean_total)
     for code in range(3):
         own = anndata.AnnData(x[group == code])
@@ -29,27 +29,10 @@ def test_scores_are_scanpys_in_every_group(tiny_atlas, small_chunks):
         np.testing.assert_allclose(got[group == code], own.obs[["S_score", "G2M_score"]], atol=1e-9)
 
 
-def test_a_gmt_of_two_sets_names_the_genes(tmp_path):
-    (tmp_path / "cycle.gmt").write_text("G1/S\tcell cycle\tMCM4\t PCNA\n\nG2/M\t\tTOP2A\tCDK1\tMKI67\t\n")
-    assert cycle_genes(tmp_path / "cycle.gmt") == (["MCM4", "PCNA"], ["TOP2A", "CDK1", "MKI67"])
-    (tmp_path / "one.gmt").write_text("S\tcell cycle\tMCM4\n")
-    with pytest.raises(SourceError, match=r"one\.gmt: two gene sets.*got 1"):
-        cycle_genes(tmp_path / "one.gmt")
-
-
-def test_the_published_sets_can_be_read(shared_data):
-    path = shared_data.parent / "genesets" / "cell_cycle_human.gmt"
-    if not path.exists():
-        pytest.skip(f"the gene sets are not at hand ({path})")
-    s, g2m = cycle_genes(path)
-    assert {"PCNA", "MCM5"} <= set(s)
-    assert {"TOP2A", "MKI67"} <= set(g2m)
-
-
 def test_a_phase_without_a_gene_is_refused(tiny_atlas):
     rows = tiny_atlas.rows()
-    with pytest.raises(GeneMismatchError, match="none of the 2 G2/M genes"):
-        cycle_scores(tiny_atlas, rows, (S, ["Mki67", "Top2a"]), np.zeros(len(rows), np.int64))
+    with pytest.raises(GeneMismatchError, match=r"tiny\.zarr: none of the 2 G2M genes"):
+        cycle_scores(tiny_atlas, rows, {"S": S, "G2M": ["Mki67", "Top2a"]}, np.zeros(len(rows), np.int64))
 
 
 def explained(points, scores, n_components):

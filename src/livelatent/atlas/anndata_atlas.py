@@ -1,0 +1,248 @@
+"""AnnDataAtlas: the cells of an AnnData that somebody has open, in memory or backed, as an atlas that is only read."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float32, Float64, Int, Shaped
+from numpy import ndarray
+from scipy import sparse
+
+from livelatent.arrays import Rows, as_rows, rows_or_all
+from livelatent.atlas.anndata_expression import Expression, expression_of
+from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.cells import SPLITS
+from livelatent.atlas.columns import named, no_column, text_codes
+from livelatent.atlas.hashed_split import hashed_split
+from livelatent.atlas.labels import LabelJournal
+from livelatent.atlas.layout import beside
+from livelatent.atlas.sources.memory import name_of, obs_names
+from livelatent.errors import ColumnError, SourceError, StoreError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["AnnDataAtlas"]
+
+
+class AnnDataAtlas(Atlas):
+    """Cells x genes of an AnnData, where they lie: nothing is copied, and nothing but a new obs column is written.
+
+    Parameters
+    ----------
+    label, batch
+        Obs columns with cell types and with the technical batch.
+    unlabelled
+        Names in the label column that mean "no label".
+    labels
+        Folder for labels given by hand. None: beside the file of a backed AnnData, else `NAME.labels` in the working
+        directory, NAME being a hash of the cells' names. It is made at the first label.
+    counts
+        Which matrix genes are compared by, see `expression_of`.
+
+    Raises
+    ------
+    ColumnError
+        If obs has no such column, or nothing in it.
+    SourceError
+        If there are no cells, or two of one name.
+    """
+
+    path: Path
+
+    def __init__(
+        self,
+        adata: "AnnData",
+        *,
+        label: str | None = None,
+        batch: str | None = None,
+        unlabelled: Sequence[str] = (),
+        labels: Path | None = None,
+        counts: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.adata = adata
+        file = getattr(adata, "filename", None)
+        self.path = Path(name_of(adata)) if file is None else Path(file)
+        self.n_cells = int(adata.n_obs)
+        self._check_names()
+        self.label_column = self._checked_column(label, "label")
+        self.batch_column = self._checked_column(batch, "batch")
+        self.unlabelled = tuple(str(name) for name in unlabelled)
+        self._facts = {}
+        self._seed = seed
+        self._expression: Expression | None = expression_of(adata, counts)
+        self.genes = np.zeros(0, object) if self._expression is None else self._expression.genes
+        home = beside(self.path.absolute() if file else Path.cwd() / self.path.name, "labels")
+        self._labels_folder = home if labels is None else labels
+
+    def _check_names(self) -> None:
+        if self.n_cells == 0:
+            raise SourceError(f"{self.path.name}: the AnnData has no cells, so there is nothing to see.")
+        names = pd.Index(self.adata.obs_names)
+        twice = names[names.duplicated()].unique()
+        if len(twice):
+            raise SourceError(
+                f"{self.path.name}: {len(twice)} obs names stand for more than one cell (first: "
+                f"{', '.join(map(str, twice[:3]))}), and a label must know its cells. Call "
+                "`adata.obs_names_make_unique()` first."
+            )
+
+    def _checked_column(self, column: str | None, role: str) -> str:
+        if column is None:
+            return ""
+        if (text_codes(self._column(column))[0] < 0).all():
+            raise ColumnError(
+                f'{self.path.name}: every value of obs column "{column}" is missing; name another as `{role}`.'
+            )
+        return column
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        raise TypeError("an open AnnData stays in its process. Ingest it to work on it with a cluster.")
+
+    @functools.cached_property
+    def uuid(self) -> str:
+        """A hash of the names of its cells."""
+        return hashlib.sha256(obs_names(self.adata)).hexdigest()[:32]
+
+    @property
+    def folder(self) -> Path:
+        """None: StoreError, since nothing is written to it."""
+        raise self._read_only("written to")
+
+    # Cells
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """The AnnData's own."""
+        table: pd.DataFrame = self.adata.obs
+        return table
+
+    def _column_names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.obs.columns))
+
+    def _column_or_none(self, name: str) -> "pd.Series[Any] | None":
+        return self.obs[name].reset_index(drop=True) if name in self.obs.columns else None
+
+    @functools.cached_property
+    def total(self) -> Float64[ndarray, " cell"]:
+        """Counts of each cell, over the matrix's own genes; one number for all where there are logs, or none."""
+        if self._expression is None:
+            return np.ones(self.n_cells)
+        return self._expression.totals(self.n_cells)
+
+    @functools.cached_property
+    def mean_total(self) -> float:
+        """L of METHODS 1: the mean of `total`."""
+        return float(self.total.mean())
+
+    @functools.cached_property
+    def _splits(self) -> tuple[Int[ndarray, " cell"], tuple[str, ...]]:
+        # By the names of all cells, so that a file that is moved or renamed keeps its splits.
+        return hashed_split(name_of(self.adata), np.arange(self.n_cells), self._seed), SPLITS
+
+    @functools.cached_property
+    def kept(self) -> Bool[ndarray, " cell"]:
+        """All: whoever made the latent has chosen the cells."""
+        return np.ones(self.n_cells, bool)
+
+    @functools.cached_property
+    def kept_genes(self) -> Bool[ndarray, " gene"]:
+        """All."""
+        return np.ones(self.n_genes, bool)
+
+    @functools.cached_property
+    def labels(self) -> LabelJournal:
+        """The journal of labels given by hand."""
+        return LabelJournal(
+            self._labels_folder,
+            np.full(self.n_cells, name_of(self.adata), dtype=object),
+            np.arange(self.n_cells),
+            named(self.label, self.label_names),
+            names=np.array([str(name) for name in self.adata.obs_names], dtype=object),
+        )
+
+    def write_labels(self, column: str = "livelatent_label") -> None:
+        """Write the labels into a new column of `adata.obs`: the hand-given one, else the original; else missing.
+
+        Raises
+        ------
+        ColumnError
+            If the AnnData has a column of that name that this did not write.
+        """
+        ours = self.adata.uns.get("livelatent_columns", [])
+        if column in self.obs.columns and column not in list(map(str, ours)):
+            raise ColumnError(
+                f'{self.path.name}: obs column "{column}" came with the data and is not written over. Name another.'
+            )
+        self.adata.obs[column] = pd.Categorical(self.labels.shown())
+        self.adata.uns["livelatent_columns"] = sorted({*map(str, ours), column})
+
+    # Numbers
+
+    def obsm_rows(self, name: str) -> "HeldVectors":
+        """`obsm[name]`.
+
+        Raises
+        ------
+        ColumnError
+            If there is none of that name, or it is no table of numbers.
+        """
+        if name not in self.adata.obsm:
+            raise no_column(self.path.name, "obsm", name, map(str, self.adata.obsm))
+        return HeldVectors(f"{self.path.name}: obsm[{name!r}]", self.adata.obsm[name])
+
+    def read_rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Counts of rows `start` to `stop`."""
+        start, stop, _ = slice(start, stop).indices(self.n_cells)
+        return self.read_cells(np.arange(start, max(start, stop)))
+
+    def read_cells(self, rows: object) -> sparse.csr_matrix:
+        """Counts of any rows, sorted."""
+        chosen: Rows = as_rows(rows, self.n_cells)
+        if self._expression is None:
+            return sparse.csr_matrix((len(chosen), 0))
+        return self._expression.read(chosen)
+
+    def matrix(self, name: str = "X") -> Any:
+        """None that could be streamed: StoreError."""
+        raise self._read_only("streamed")
+
+    def to_anndata(self, rows: object | None = None) -> "AnnData":
+        """A copy of these cells."""
+        return self.adata[rows_or_all(rows, self.n_cells)].to_memory(copy=True)
+
+    def _read_only(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path.name} is an AnnData that is looked at as it is, and never {what}. Ingest it: "
+            'livelatent.ingest(adata, "NAME.zarr").'
+        )
+
+
+class HeldVectors:
+    """An obsm array in memory: an ndarray, or a table of numbers."""
+
+    def __init__(self, where: str, values: Any) -> None:
+        if hasattr(values, "toarray"):
+            raise ColumnError(f"{where} is sparse. Make it dense (`.toarray()`): a latent has no zeros to leave out.")
+        values = values.compute() if hasattr(values, "compute") else values
+        array = np.asarray(values)
+        if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiub":
+            raise ColumnError(
+                f"{where} has shape {array.shape} and type {array.dtype}; a table of numbers was wanted, a row a cell."
+            )
+        self._values = array
+        self.n_dims = int(array.shape[1])
+        """Numbers per cell."""
+
+    def read(self, start: int, stop: int) -> Float32[ndarray, "cell dim"]:
+        """Rows `start` to `stop`."""
+        return np.asarray(self._values[start:stop], np.float32)
+
+    def at(self, rows: Shaped[ndarray, " cell"]) -> Float32[ndarray, "cell dim"]:
+        """Any rows."""
+        return np.asarray(self._values[rows], np.float32)

@@ -1,0 +1,52 @@
+"""`livelatent lab`: JupyterLab with a notebook that is ready for a store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from livelatent.shell import stderr, stdout
+
+
+def lab(
+    store: Annotated[
+        Path | None, typer.Argument(help="A store, or a notebook to open; none: JupyterLab alone.", metavar="STORE")
+    ] = None,
+    write_only: Annotated[bool, typer.Option("--write-only", help="Write the notebook, and open nothing.")] = False,
+) -> None:
+    """Open JupyterLab with a notebook prepared for a store: train, watch, name what is new.
+
+    The notebook is written into the working directory under the store's name. One that is there already is yours, and
+    is opened as it is.
+    """
+    if store is None or store.suffix == ".ipynb":
+        notebook = store
+    else:
+        from livelatent.atlas.atlas import Atlas
+        from livelatent.store_notebook import write_store_notebook
+
+        notebook, is_new = write_store_notebook(Atlas.open(store), Path.cwd())
+        said = "written" if is_new else "was here already, and is opened as it is"
+        stdout.print(escape(f"{notebook}: {said}."), highlight=False, soft_wrap=True)
+    if not write_only:
+        open_lab(notebook)
+
+
+def open_lab(notebook: Path | None) -> None:
+    """Run JupyterLab until it ends, and end as it does."""
+    import importlib.util
+
+    if importlib.util.find_spec("jupyterlab") is None:
+        stderr.print('[bold red]error:[/] JupyterLab is not installed: pip install "livelatent\\[lab]"')
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "jupyter", "lab"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # In a container one is root, and Jupyter would refuse after all the work is done.
+        command.append("--allow-root")
+    raise typer.Exit(subprocess.run([*command, *([str(notebook)] if notebook else [])], check=False).returncode)

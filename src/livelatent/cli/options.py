@@ -1,0 +1,13 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(help="A model's folder made by `livelatent train`.", metavar="MODEL")]
+Epochs = Annotated[int, typer.Option(min=1, help="Most epochs of each stage: the representation, then the classifier.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

@@ -1,0 +1,58 @@
+"""How a latent without a model of ours is judged: by its own distances to the labelled cells."""
+
+import functools
+
+import numpy as np
+
+from livelatent.arrays import ndarray
+from livelatent.atlas.atlas import Atlas
+from livelatent.judge.latent_novelty import LatentReference, find_novel_in, fit_latent_reference
+from livelatent.session.flag_table import JudgedNovelty
+from livelatent.session.look import Eye, Look, Predicted
+from livelatent.session.watched import HasEye
+
+__all__ = ["LatentFinder"]
+
+
+class LatentFinder:
+    """Judges whatever shows its latent by itself."""
+
+    def __init__(self, watched: HasEye) -> None:
+        self.watched = watched
+        self._fitted: tuple[str, LatentReference, ndarray] | None = None
+
+    @functools.cached_property
+    def can_judge(self) -> bool:
+        """Whether there are types to hold cells against."""
+        atlas = self.watched.atlas
+        return all(len(atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
+
+    @property
+    def has_begun(self) -> bool:
+        """A latent that was given is there; one that is being learnt begins with its first step."""
+        status = self.watched.status
+        return status.state == "latent" or status.step > 0
+
+    def eye(self) -> Eye:
+        """How cells look now."""
+        return self.watched.eye()
+
+    def find(self, eye: Eye, query: Atlas | None, target_fpr: float) -> list[JudgedNovelty]:
+        """Scores and flags of the atlas."""
+        reference, latent = self._reference(eye)
+        return [find_novel_in(reference, self.watched.atlas, latent.__getitem__, target_fpr=target_fpr)]
+
+    def predict(self, eye: Eye, look: Look, query: Atlas | None) -> Predicted:
+        """The likeliest type of each of the panel's cells, by a regression on the latent."""
+        reference, _ = self._reference(eye)
+        code = np.asarray(reference.regression.predict(reference.scaled(look.latent)), np.int64)
+        return Predicted(names=reference.label_names, code=code)
+
+    def _reference(self, eye: Eye) -> tuple[LatentReference, ndarray]:
+        """Fitted once for each latent; and all of that latent, at once: a second answer may be of other weights."""
+        key = eye.sha256()
+        if self._fitted is None or self._fitted[0] != key:
+            atlas = self.watched.atlas
+            latent = eye.embed(atlas, np.arange(atlas.n_cells))
+            self._fitted = (key, fit_latent_reference(latent.__getitem__, atlas), latent)
+        return self._fitted[1:]

@@ -1,0 +1,206 @@
+"""A latent that is there already: all works but learning."""
+
+import os
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from livelatent.atlas.anndata_atlas import AnnDataAtlas
+from livelatent.errors import ColumnError, CountsError, SourceError, StoreError
+from livelatent.session.given import GivenLatent
+from livelatent.session.live import LiveSession
+from livelatent.widget.opening import opened
+
+HIDDEN = "NK cell"
+
+
+@pytest.fixture(scope="module")
+def adata(tiny_adatas) -> anndata.AnnData:
+    """The tiny file with a latent that tells its types apart, one of them unlabelled."""
+    made = tiny_adatas["one.h5ad"].copy()
+    random = np.random.default_rng(5)
+    kind = pd.Categorical(made.obs["cell_type"].astype(object).fillna("unassigned"))
+    centre = random.normal(size=(len(kind.categories), 6)) * 6
+    # Cells of no known type lie among the known ones, so that one cluster alone is new.
+    codes = np.where(kind == "unassigned", kind.categories.get_loc("B cell"), kind.codes)
+    made.obsm["X_scVI"] = centre[codes] + random.normal(size=(made.n_obs, 6))
+    made.obsm["X_flat"] = made.obsm["X_scVI"][:, :2].copy()
+    return made
+
+
+@pytest.fixture
+def cells(adata, tmp_path, monkeypatch) -> anndata.AnnData:
+    """A copy for one test, in a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    return adata.copy()
+
+
+@pytest.fixture(scope="module")
+def session(adata, tmp_path_factory):
+    """A session on it, up to date, its map a PCA."""
+    folder = tmp_path_factory.mktemp("given") / "labels"
+    atlas = AnnDataAtlas(
+        adata.copy(), label="cell_type", batch="donor", unlabelled=["unassigned", HIDDEN], labels=folder
+    )
+    made = LiveSession(GivenLatent(atlas, "X_scVI"))
+    made.settle(timeout_s=0.0)
+    yield made
+    made.close()
+    atlas.labels.close()
+
+
+def test_map_prototypes_and_flags_are_there_and_learning_is_empty(session, adata):
+    shown = session.latent_map()
+    assert len(shown.cell) == shown.n_total == adata.n_obs
+    assert shown.label_names == ("B cell", "T cell", "monocyte") and shown.batch_names == ("d1", "d2")
+    assert session.prototypes().names[:3] == shown.label_names
+    [flag] = session.board.flags
+    is_hidden = (adata.obs["cell_type"] == HIDDEN).to_numpy()
+    assert is_hidden[flag.rows].mean() > 0.9 and len(flag.rows) > 0.5 * is_hidden.sum()
+    curves, status = session.curves(), session.status()
+    assert curves.series == () and curves.marks == ()
+    assert (status.state, status.epoch, status.step) == ("latent", None, None)
+    assert not any([status.can.start, status.can.pause, status.can.resume, status.can.stop])
+    assert any("Nothing is trained here" in note and "X_scVI" in note for note in status.notes)
+
+
+def test_predictions_come_from_the_labels_and_the_latent_alone(session, adata):
+    shown = session.latent_map()
+    named = [shown.predicted_names[code] for code in shown.predicted]
+    truth = adata.obs["cell_type"].to_numpy()[shown.cell]
+    known = np.isin(truth.astype(str), shown.label_names)
+    assert np.mean(np.asarray(named)[known] == truth[known]) > 0.98
+
+
+def test_markers_of_a_flag_are_its_own_genes(session):
+    # Type 3 has 25 genes of twelve times the mean: GENE75 to GENE99.
+    [flag] = session.board.flags
+    assert flag.judged.higher and all(75 <= int(gene[4:]) < 100 for gene in flag.judged.higher)
+
+
+def test_a_browser_is_told_that_nothing_trains_here(session):
+    answer = session.answer("1", "start", {})
+    assert not answer.ok and "nothing to train" in answer.error
+
+
+def test_names_are_safe_on_disk_beside_a_backed_file_and_survive_it_being_opened_again(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "patient.h5ad")
+    for names in ([], ["rare", "rare"]):
+        backed = anndata.read_h5ad(tmp_path / "patient.h5ad", backed="r")
+        atlas = AnnDataAtlas(backed, label="cell_type")
+        assert list(filter(None, atlas.labels.current())) == names
+        session = LiveSession(GivenLatent(atlas, "X_scVI"))
+        assert session.status().journal == "patient.h5ad.labels"
+        if not names:
+            session.label([3, 17], "rare")
+        atlas.labels.close()
+        backed.file.close()
+    assert (tmp_path / "patient.h5ad.labels" / "journal.jsonl").exists()
+
+
+def test_backed_and_in_memory_give_the_same_counts(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "patient.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "patient.h5ad", backed="r")
+    rows = np.array([0, 5, 6, 200, 369])
+    one, other = AnnDataAtlas(backed), AnnDataAtlas(cells)
+    assert (one.read_cells(rows) != other.read_cells(rows)).nnz == 0
+    assert (one.read_cells(rows).toarray() == cells.X[rows].toarray()).all()
+    assert one.total.tolist() == np.asarray(cells.X.sum(axis=1)).ravel().tolist()
+    backed.file.close()
+
+
+def test_in_memory_names_go_to_a_folder_of_the_working_directory_named_by_its_cells(cells, tmp_path):
+    atlas = AnnDataAtlas(cells, label="cell_type")
+    session = LiveSession(GivenLatent(atlas, "X_scVI"))
+    assert os.listdir(tmp_path) == []
+    session.label([1], "x")
+    atlas.labels.close()
+    [folder] = tmp_path.iterdir()
+    assert folder.name == session.status().journal and folder.name.startswith("memory-")
+    # Another object with the same cells finds them; other cells do not.
+    assert AnnDataAtlas(cells.copy(), label="cell_type").labels.current()[1] == "x"
+    assert not any(AnnDataAtlas(cells[:100].copy(), label="cell_type").labels.current())
+
+
+def test_labels_go_into_a_new_column_and_never_over_one_that_came_with_the_data(cells, tmp_path):
+    atlas = AnnDataAtlas(cells, label="cell_type", labels=tmp_path / "hand")
+    atlas.labels.label([0, 1], "mine")
+    before = cells.obs["cell_type"].copy()
+    atlas.write_labels()
+    atlas.labels.label([2], "another")
+    atlas.write_labels()
+    assert cells.obs["livelatent_label"].tolist()[:3] == ["mine", "mine", "another"]
+    assert cells.obs["livelatent_label"].iloc[8] == before.iloc[8]
+    with pytest.raises(ColumnError, match="came with the data"):
+        atlas.write_labels("cell_type")
+    assert cells.obs["cell_type"].equals(before)
+    atlas.labels.close()
+
+
+def test_a_basis_of_two_dimensions_is_the_map_itself(cells):
+    session = LiveSession(GivenLatent(AnnDataAtlas(cells), "X_flat"))
+    session.settle(timeout_s=0.0)
+    assert np.allclose(session.latent_map().xy, cells.obsm["X_flat"])
+    assert session.status().alarms == ()
+
+
+def test_without_a_label_there_are_no_flags_and_the_view_says_so(cells):
+    session = LiveSession(GivenLatent(AnnDataAtlas(cells), "X_scVI"))
+    session.settle(timeout_s=0.0)
+    assert session.board.flags == () and session.prototypes().names == ()
+    assert any("no flags" in note for note in session.status().notes)
+
+
+def test_logs_are_taken_as_logs_and_scaled_values_as_no_expression(cells):
+    from livelatent.judge.expression import log_genes
+
+    logs = sparse.csr_matrix(np.log1p(cells.X.toarray() / 3))
+    scaled = anndata.AnnData(cells.X.toarray() - 1.0, obs=cells.obs, var=cells.var)
+    cells.X = logs
+    atlas = AnnDataAtlas(cells)
+    x = log_genes(atlas, np.arange(4), np.arange(atlas.n_genes), atlas.mean_total)
+    assert np.allclose(x.toarray(), logs[:4].toarray(), atol=1e-6)
+    assert AnnDataAtlas(scaled).n_genes == 0
+    cells.layers["counts"] = sparse.csr_matrix(np.rint(np.expm1(logs.toarray()) * 3))
+    assert AnnDataAtlas(cells).mean_total > 50
+    with pytest.raises(CountsError, match=r"no matrix 'spliced'.*counts"):
+        AnnDataAtlas(cells, counts="spliced")
+
+
+def test_each_unfit_latent_is_refused_in_one_sentence_that_says_what_to_do(cells):
+    with pytest.raises(ColumnError, match=r'obsm has no "X_scvi". Did you mean \'X_scVI\'\?'):
+        GivenLatent(AnnDataAtlas(cells), "X_scvi")
+    with pytest.raises(ColumnError, match=r"which latent is to be shown\?.*X_scVI"):
+        opened(cells, None)
+    with pytest.raises(ColumnError, match='obs has no "celltype"'):
+        AnnDataAtlas(cells, label="celltype")
+    with pytest.raises(SourceError, match="at least two cells"):
+        GivenLatent(AnnDataAtlas(cells[:1].copy()), "X_scVI")
+    with pytest.raises(SourceError, match="no cells"):
+        AnnDataAtlas(cells[:0].copy())
+    holed = cells.copy()
+    holed.obsm["X_scVI"][[4, 9], 2] = [np.nan, np.inf]
+    with pytest.raises(SourceError, match=r"2 of 370 cells.*row 4, cell4"):
+        GivenLatent(AnnDataAtlas(holed), "X_scVI")
+    twice = cells.copy()
+    twice.obs_names = [*twice.obs_names[:-1], "cell0"]
+    with pytest.raises(SourceError, match=r"1 obs names.*cell0.*obs_names_make_unique"):
+        AnnDataAtlas(twice)
+    cells.obsm["X_sparse"] = sparse.csr_matrix(cells.obsm["X_flat"])
+    with pytest.raises(ColumnError, match="sparse"):
+        GivenLatent(AnnDataAtlas(cells), "X_sparse")
+    with pytest.raises(StoreError, match="Ingest it"):
+        AnnDataAtlas(cells).matrix()
+
+
+def test_a_store_with_a_latent_in_obsm_can_be_looked_at_as_it_is(own_atlas):
+    random = np.random.default_rng(0)
+    vectors = np.eye(5)[np.maximum(own_atlas.label, 0)] * 9 + random.normal(size=(own_atlas.n_cells, 5))
+    own_atlas.write_obsm("X_mine", vectors.astype(np.float32))
+    session = LiveSession(opened(own_atlas, "X_mine"))
+    session.settle(timeout_s=0.0)
+    assert len(session.latent_map().cell) == own_atlas.n_cells
+    assert session.status().journal == "tiny.labels"

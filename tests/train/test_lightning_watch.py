@@ -1,0 +1,173 @@
+"""The view watches a real LightningModule in a real Trainer."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from livelatent.session.live import LiveSession
+from watched import until
+
+lightning = pytest.importorskip("lightning.pytorch", reason="the extra `lightning` is not installed")
+
+
+class Autoencoder(lightning.LightningModule):
+    """Five numbers a cell, by one layer in and one out."""
+
+    def __init__(self, n_genes: int) -> None:
+        super().__init__()
+        self.encoder = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(n_genes, 5))
+        self.decoder = torch.nn.Linear(5, n_genes)
+
+    def training_step(self, batch, _):
+        loss = torch.nn.functional.mse_loss(self.decoder(self.encoder(batch[0])), batch[0])
+        self.log("train_loss", loss)
+        self.log("weight_norm", self.decoder.weight.norm())
+        return loss
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", torch.nn.functional.mse_loss(self.decoder(self.encoder(batch[0])), batch[0]))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+@pytest.fixture(scope="module")
+def genes(tiny_adatas):
+    return torch.from_numpy(np.log1p(tiny_adatas["one.h5ad"].X.toarray()))
+
+
+def embed_with(genes):
+    """What a user writes: the module's latent of some rows."""
+    return lambda module, rows: module.encoder(genes[torch.from_numpy(rows)])
+
+
+@pytest.fixture
+def watch(tiny_adatas, genes, tmp_path):
+    from livelatent.train.lightning_watch import LightningWatch
+
+    return LightningWatch(
+        tiny_adatas["one.h5ad"],
+        embed_with(genes),
+        label="cell_type",
+        unlabelled=["unassigned"],
+        journal=tmp_path / "labels",
+    )
+
+
+def fit_of(watch, genes, tmp_path, epochs=3):
+    """A Trainer of so many epochs of 15 steps, and the module."""
+    module = Autoencoder(genes.shape[1])
+    cells = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(genes), batch_size=25)
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=[watch],
+        default_root_dir=tmp_path,
+        num_sanity_val_steps=1,
+        **quiet,
+    )
+
+    def fit():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning's advice about workers
+            trainer.fit(module, cells, cells)
+
+    return module, fit
+
+
+def test_losses_and_epochs_become_curves_and_the_trial_before_training_does_not(watch, genes, tmp_path):
+    _, fit = fit_of(watch, genes, tmp_path)
+    watch.start(fit)
+    status = watch.wait()
+    assert (status.state, status.epochs, status.step) == ("done", 3, 45)
+    steps, losses = watch.history.series("loss", "train")
+    assert steps.tolist() == list(range(1, 46)) and losses[-15:].mean() < losses[:15].mean()
+    assert watch.history.series("loss", "validation")[0].tolist() == [15, 30, 45]
+    assert ("weight_norm", "train") in watch.history.names()
+    assert [text for _, text in watch.history.marks] == ["epoch 1", "epoch 2", "epoch 3"]
+
+
+def test_after_the_fit_the_map_is_the_modules_own_latent_in_evaluation_mode(watch, genes, tmp_path):
+    module, fit = fit_of(watch, genes, tmp_path)
+    watch.start(fit)
+    watch.wait()
+    module.train()
+    session = LiveSession(watch)
+    session.settle(timeout_s=0.0)
+    assert module.training and module.encoder[0].training
+    module.eval()
+    want = module.encoder(genes).detach().numpy()
+    assert np.allclose(session.sight.look.latent, want, atol=1e-6)
+    assert session.board.flag_list().n_scored > 0
+    assert session.label([1, 2], "seen").n_cells == 2
+    watch.atlas.labels.close()
+    session.close()
+
+
+def test_a_view_sees_it_train_pauses_it_and_stops_it(watch, genes, tmp_path):
+    _, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    watch.start(fit)
+    until(lambda: watch.status.step > 3)
+    session = LiveSession(watch)
+    session.settle(timeout_s=0.0)
+    assert len(session.latent_map().cell) == 370 and np.isfinite(session.latent_map().xy).all()
+    assert session.answer("1", "pause", {}).result == {"state": "paused"}
+    # Whoever asks now is answered by a trainer that stands still.
+    one = watch.embed(np.arange(370))
+    before = watch.status.step
+    assert (watch.embed(np.arange(370)) == one).all() and watch.status.step == before
+    assert session.answer("2", "resume", {}).ok
+    until(lambda: watch.status.step > before + 3)
+    assert session.answer("3", "stop", {}).ok
+    assert watch.wait(timeout=120).state == "stopped"
+    session.close()
+
+
+def test_before_the_fit_the_view_says_so_and_an_error_in_it_becomes_the_state(watch, genes, tmp_path):
+    session = LiveSession(watch)
+    session.settle(timeout_s=0.0)
+    assert any("appears when the fit has begun" in alarm for alarm in session.status().alarms)
+    with pytest.raises(RuntimeError, match="nothing was given to start"):
+        watch.start()
+    watch.start(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        watch.wait()
+    assert watch.status.state == "failed" and "ZeroDivisionError" in session.status().alarms[0]
+
+
+def test_an_embedding_of_another_shape_is_refused_in_one_sentence(tiny_adatas, genes, tmp_path):
+    from livelatent.train.lightning_watch import LightningWatch
+
+    watch = LightningWatch(tiny_adatas["one.h5ad"], lambda module, rows: np.zeros(len(rows)))
+    _, fit = fit_of(watch, genes, tmp_path, epochs=1)
+    watch.start(fit)
+    watch.wait()
+    with pytest.raises(ValueError, match=r"gave shape \(370,\) for 370 rows"):
+        watch.embed(np.arange(370))
+
+
+@pytest.mark.parametrize(
+    ("name", "curve"),
+    [
+        ("val_loss", ("loss", "validation")),
+        ("train_loss_epoch", ("loss", "train")),
+        ("elbo_validation", ("elbo", "validation")),
+        ("reconstruction_loss_train", ("reconstruction_loss", "train")),
+        ("kl_local_validation", ("kl_local", "validation")),
+        ("valve_pressure", ("valve_pressure", "train")),
+        ("val", ("val", "validation")),
+        ("metrics/val/acc", ("metrics_acc", "validation")),
+    ],
+)
+def test_a_metric_goes_to_the_curve_of_its_term_and_split(name, curve):
+    from livelatent.train.lightning_watch import curve_of
+
+    assert curve_of(name) == curve

@@ -8,11 +8,22 @@ from numpy import ndarray
 from livelatent.arrays import Float, Int, Rows
 from livelatent.atlas.atlas import Atlas
 
-__all__ = ["UNIT", "gene_place", "gene_values"]
+__all__ = ["UNIT", "gene_place", "gene_values", "holds_counts", "unit_of"]
 
 UNIT = "log1p of counts scaled to the atlas's mean depth"
 SLAB_CELLS = 2048
 """Rows held at once: every gene of a row is decoded, and one is kept."""
+
+
+def holds_counts(atlas: Atlas) -> bool:
+    """Whether the first cells hold whole numbers only; an AnnData in memory may hold logs, shown as they are."""
+    data = atlas.read_rows(0, min(atlas.n_cells, 256)).data
+    return bool((data == np.floor(data)).all())
+
+
+def unit_of(atlas: Atlas) -> str:
+    """What `gene_values` gives."""
+    return UNIT if holds_counts(atlas) else "as it is stored"
 
 
 def gene_place(atlas: Atlas, gene: str) -> int | None:
@@ -31,6 +42,8 @@ def gene_values(
 ) -> Float[ndarray, " cell"]:
     r"""log1p(count * mean_total / total) of one gene; NaN where the atlas lacks it, 0 in an empty cell.
 
+    Where the atlas holds no counts, its values are given as they are.
+
     Parameters
     ----------
     rows
@@ -44,6 +57,7 @@ def gene_values(
     place = gene_place(atlas, gene)
     if place is None:
         return result
+    is_count = holds_counts(atlas)
     scale = atlas.mean_total if mean_total is None else float(mean_total)
     for start in range(0, len(rows), SLAB_CELLS):
         slab = rows[start : start + SLAB_CELLS]
@@ -52,9 +66,10 @@ def gene_values(
         own = np.zeros(len(slab))
         mine = np.flatnonzero(counts.indices == place)
         own[np.searchsorted(counts.indptr, mine, side="right") - 1] = counts.data[mine]
-        total = np.asarray(atlas.total[slab], np.float64)
-        scaled = np.divide(own * scale, total, out=np.zeros(len(slab)), where=total > 0)
-        result[start : start + len(slab)] = np.log1p(scaled)
+        if is_count:
+            total = np.asarray(atlas.total[slab], np.float64)
+            own = np.log1p(np.divide(own * scale, total, out=np.zeros(len(slab)), where=total > 0))
+        result[start : start + len(slab)] = own
         if not goes_on(start + len(slab)):
             break
     return result

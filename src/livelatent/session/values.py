@@ -18,7 +18,7 @@ from numpy import ndarray
 from livelatent.arrays import Float, Int
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import ColumnError, LivelatentError
-from livelatent.session.expression import UNIT, gene_place, gene_values
+from livelatent.session.expression import gene_place, gene_values, unit_of
 from livelatent.session.panel import Panel
 from livelatent.session.sight import Sight
 from livelatent.session.state import CellValues
@@ -213,7 +213,7 @@ class Values:
                 if all(gene_place(atlas, name) is None for atlas, _ in places):
                     raise LivelatentError(f"there is no gene {name[:80]!r}.")
                 parts = [gene_values(atlas, name, rows, goes_on=self._goes_on) for atlas, rows in places]
-                return replace(ready, values=np.concatenate(parts), unit=UNIT)
+                return replace(ready, values=np.concatenate(parts), unit=unit_of(places[0][0]))
             case "obs":
                 return replace(ready, **obs_values(name, places))
             case "prototype":

@@ -151,6 +151,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             If no label was given or taken back since the last training.
         """
         self.session.retrain(epochs)
+
     @property
     def cpu_share(self) -> float:
         """The largest share of one core that looking and layouts may take while it trains; may be set at any time."""

@@ -42,9 +42,9 @@ export function statusFrame(run, more = {}) {
   return [{
     kind: "status", seq: ++run.seq, state, message: null, store: "blood.zarr", query: null, stage: "encoder", epoch: run.epoch, epochs: 50, step: run.step,
     cells_per_s: 182_000, wait_share: 0.031, n_cells: 1_204_331, n_genes: 18_204,
-    can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused", step: state === "ready" || state === "paused" || state === "stopped" },
+    can: { start: state === "ready", pause: state === "training", resume: state === "paused", stop: state === "training" || state === "paused", step: state === "ready" || state === "paused" || state === "stopped", retrain: !run.retraining && run.undo.length > 0 },
     alarms: state === "ready" ? [] : ["7 % of the anchors had no positive in the last 100 minibatches: no other cell of their label, so they teach nothing. Balance the types (StreamConfig(balance=Balance(types=16))), or take more cells a minibatch than 1,024."], notes: [],
-    journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length,
+    journal: "blood.zarr.labels", vocabulary: [...new Set([...run.names, ...run.given_names])], n_saved: run.n_saved, n_undo: run.undo.length, n_redo: run.redo.length, n_unlearned: run.undo.length, retraining: run.retraining ?? "",
     health: state === "ready" ? null : { cells_per_s: 182_000, wait_share: 0.031, types: 15.8, batches: 7.9, lone_share: 0.07, groups_ready: 0.98, bytes_read: 4.7e9, minibatch_cells: 1024 },
     settable: state === "done" ? null : { stage: "representation", learning_rate: run.rate, learning_rate_now: run.rate * 0.42, weights: Object.entries(run.weights).map(([name, weight]) => [name, weight, weight]), n_changes: run.n_changes },
     layout_share: run.share ?? 0.15, layout_next_s: state === "training" ? 12 : null, placing: null, ...more,
@@ -131,6 +131,25 @@ export function prototypesFrame(run) {
   return [{ kind: "prototypes", seq: ++run.seq, names, counts: names.map((_, i) => 900 - 37 * (i % 20)), radii: names.map((_, i) => 0.6 + 0.07 * (i % 9)), spreads: names.map((_, i) => 0.4 + 0.05 * (i % 9)), drifts: names.map((name, i) => (name.startsWith("flag ") ? null : 0.004 + 0.003 * (i % 5))), since: "epoch 18, step 456", n_left_out: 0, n_dims, drift: 0.008, order, medoids: names.map((_, i) => `AAACATAC-${i}`) }, [distance, centroid]];
 }
 
+const MOCK_GENES = ["CD3E", "CD3D", "CD34", "CD4", "CD8A", "MS4A1", "NKG7", "LYZ", "<img src=x onerror=window.pwned=1>"];
+
+/** Matches of a search, as Python ranks them. */
+export function suggest(run, text) {
+  const wanted = text.toLowerCase();
+  const all = [["obs", "tissue"], ["obs", "n_counts"], ...MOCK_GENES.map((gene) => ["gene", gene]), ...run.names.map((name) => ["prototype", name])];
+  const matches = all.filter(([by, name]) => (wanted ? name.toLowerCase().includes(wanted) : by !== "gene")).sort((a, b) => Number(b[1].toLowerCase().startsWith(wanted)) - Number(a[1].toLowerCase().startsWith(wanted)));
+  return { matches: matches.slice(0, 20), n: wanted ? matches.length : 60_000 };
+}
+
+/** Values that follow the map, so that a picture of them makes sense: a gene rises to the right. */
+export function valuesFrame(run) {
+  const held = run.values ?? { by: "", name: "", state: "none" };
+  const is_names = held.name === "tissue";
+  const n = held.state === "ready" ? run.n : 0;
+  const values = is_names ? Uint16Array.from({ length: n }, (_, i) => (i % 11 === 0 ? NONE : i % 3)) : Float32Array.from({ length: n }, (_, i) => (i % 50 === 0 ? NaN : Math.max(0, run.x[i] / 3 + 0.5 * Math.sin(i))));
+  return [{ kind: "values", seq: ++run.seq, message: "", number: 7, panel: 1, n, unit: held.by === "gene" ? "log1p of counts scaled to the atlas's mean depth" : held.by === "prototype" ? "radii of the prototype" : "", names: is_names ? ["blood", "spleen", "<b>lymph</b>"] : null, ...held }, [values]];
+}
+
 export function makeFlags() {
   const donors = (ns) => ns.map((n, i) => [`donor ${101 + i}`, n]);
   const card = (id, n_cells, p_value, batches, nearest, higher, lower, reason) => ({ id, measures: [], phases: [], technical: [], accept: null, suggested: nearest.map(([name]) => name), is_hand_made: false, atlas: "blood.zarr", n_cells, p_value, batches: donors(batches), n_batches: 8, nearest, higher, lower, reason, state: "open", label: null, saved_at: null });
@@ -176,6 +195,6 @@ export function momentsFrame(run) {
 }
 
 export function syncMessage(run, view) {
-  const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run), momentsFrame(run)];
+  const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run), momentsFrame(run), valuesFrame(run)];
   return [{ kind: "sync", proto: 1, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
 }

@@ -102,6 +102,15 @@ const commands = {
   },
   dismiss: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "dismissed"; },
   reopen: ({ flag }) => { run.flags.find((one) => one.id === flag).state = "open"; },
+  suggest: ({ text }) => data.suggest(run, text),
+  colour: ({ by, name }) => {
+    run.values = name === "CD8A" ? { by, name, state: "failed", message: "the store could not be read" } : { by, name, state: "ready" };
+    setTimeout(() => mock.deliver(data.valuesFrame(run)), 30);
+    return { state: "fetching" };
+  },
+  cell: ({ row }) => ({ name: `AAACCTG-${row}`, nearest: run.names[1], radii: 1.25, probability: 0.875 }),
+  count: () => (run.counted = (run.counted ?? 0) + 1) < 3 ? { state: "counting", share: 0.3 * run.counted } : { state: "done", n_cells: 123_456, n_by_atlas: [123_456] },
+  retrain: () => { run.retraining = "preparing"; return { state: "preparing" }; },
   budget: ({ share }) => { run.share = share; return { share }; },
   merge: ({ flags }) => {
     const [first, ...rest] = flags.map((id) => run.flags.find((one) => one.id === id));

@@ -18,6 +18,8 @@ export class Desk {
   private readonly themeListeners = new Set<() => void>();
   private readonly voice = document.createElement("div");
   showFlag: (id: number) => void = () => {};
+  /** Colours the map by a gene, a column of obs or the distance to a prototype. */
+  colourBy: (by: "gene" | "obs" | "prototype", name: string) => void = () => {};
   /** Selects these cells on the map. */
   selectCells: (cells: readonly [number, number][]) => void = () => {};
 

@@ -13,9 +13,9 @@ export interface StatusFrame {
   message: string | null; store: string; query: string | null; stage: string | null;
   epoch: number | null; epochs: number | null; step: number | null;
   cells_per_s: number | null; wait_share: number | null; n_cells: number | null; n_genes: number | null;
-  can: { start: boolean; pause: boolean; resume: boolean; stop: boolean; step?: boolean };
+  can: { start: boolean; pause: boolean; resume: boolean; stop: boolean; step?: boolean; retrain?: boolean };
   alarms: string[]; notes: string[]; journal: string; vocabulary: string[];
-  n_saved: number; n_undo: number; n_redo: number;
+  n_saved: number; n_undo: number; n_redo: number; n_unlearned?: number; retraining?: string;
   layout_share?: number; layout_next_s?: number | null; placing?: number | null;
   health?: { cells_per_s: number; wait_share: number; types: number; batches: number; lone_share: number | null; groups_ready: number; bytes_read: number; minibatch_cells: number } | null;
   /** Of the stage that trains: name, weight in full, weight now. */
@@ -69,7 +69,13 @@ export interface Moment {
 }
 export interface MomentsFrame { kind: "moments"; seq: number; most: number; moments: Moment[] }
 
-export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame | MomentsFrame;
+/** What a person asked to colour by; `values` are of the panel's cells in their order, codes where there are `names`. */
+export interface ValuesFrame {
+  kind: "values"; seq: number; by: string; name: string; state: "none" | "fetching" | "ready" | "failed"; message: string;
+  number: number; panel: number; n: number; unit: string; names: string[] | null; values: Float32Array | Uint16Array;
+}
+
+export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame | MomentsFrame | ValuesFrame;
 export interface SyncFrame { kind: "sync"; proto: number; view: string; seq: number; frames: Frame[] }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a header is whatever JSON came; `decode` gives it its type
@@ -113,6 +119,11 @@ export function decode(header: Header, buffers: readonly Bytes[], held: MapFrame
       const moments = (header.moments as Moment[]).map((one) => ({ ...one, xy: reader.u16(2 * one.n), cell: reader.u32(one.n), is_query: reader.u8(one.n) }));
       reader.done();
       return { ...header, moments } as unknown as MomentsFrame;
+    }
+    case "values": {
+      const frame = { ...header, values: header.names ? reader.u16(header.n as number) : reader.f32(header.n as number) };
+      reader.done();
+      return frame as unknown as ValuesFrame;
     }
     default:
       return null;

@@ -1,17 +1,66 @@
-// What is known of one cell of the map.
+// What is known of one cell of the map: what the page holds at once, the rest as soon as Python has said it.
+import type { Size } from "./camera";
+import { fits, valuesName } from "./colour";
+import type { Desk } from "./desk";
 import { h } from "./dom";
-import { nameOf, type MapFrame } from "./frames";
-import { brief, count, pValue } from "./words";
+import { nameOf, type MapFrame, type ValuesFrame } from "./frames";
+import type { Point } from "./geometry";
+import { brief, count, percent, pValue, value } from "./words";
 
-export function cellFacts(held: MapFrame, i: number): HTMLElement[] {
+interface Facts { name: string; nearest: string | null; radii: number | null; probability: number | null }
+
+const REST_MS = 150;
+
+export function hoverCard(desk: Desk) {
+  const card = h("div", { class: "ll-hover", role: "tooltip", "data-testid": "ll-card", hidden: true });
+  let shown = "";
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const known = new Map<string, Facts>();
+  desk.scope.add(() => clearTimeout(timer));
+
+  const hide = () => {
+    card.hidden = true;
+    shown = "";
+    clearTimeout(timer);
+  };
+
+  const show = (frame: MapFrame, cell: number, at: Point, size: Size, values: ValuesFrame | null) => {
+    if (cell < 0) return hide();
+    card.hidden = false;
+    const key = `${frame.layout} ${frame.is_query[cell]} ${frame.cell[cell]}`;
+    const paint = () => card.replaceChildren(...cellFacts(frame, cell, values, known.get(key)));
+    paint();
+    const flip = at[0] > size.w - 230;
+    card.style.transform = `translate(${flip ? at[0] - 12 : at[0] + 12}px, ${Math.min(at[1] + 10, size.h - 170)}px)${flip ? " translateX(-100%)" : ""}`;
+    if (key === shown) return;
+    shown = key;
+    clearTimeout(timer);
+    if (!desk.ask || known.has(key)) return;
+    timer = setTimeout(() => {
+      desk.ask!<Facts>("cell", { is_query: frame.is_query[cell], row: frame.cell[cell] }).then((facts) => {
+        if (known.size > 500) known.clear();
+        known.set(key, facts);
+        if (shown === key) paint();
+      }).catch(() => { /* the card has what the page holds; a cell that has gone needs no banner */ });
+    }, REST_MS);
+  };
+  return { card, show, hide };
+}
+
+function cellFacts(frame: MapFrame, i: number, values: ValuesFrame | null, facts?: Facts): HTMLElement[] {
+  const predicted = nameOf(frame.predicted_names, frame.predicted[i]);
+  const held = fits(frame, values) ? values : null;
+  const said = !held ? null : held.names ? nameOf(held.names, held.values[i]) : Number.isNaN(held.values[i]) ? "none" : value(held.values[i]);
   const rows: [string, string | null][] = [
-    ["label", nameOf(held.label_names, held.label[i])],
-    ["predicted", nameOf(held.predicted_names, held.predicted[i])],
-    ["named here", nameOf(held.given_names, held.given[i])],
-    ["batch", nameOf(held.batch_names, held.batch[i])],
-    ["novelty", Number.isNaN(held.p_value[i]) ? null : pValue(held.p_value[i])],
-    ["flag", held.flag[i] ? String(held.flag[i]) : null],
+    ["label", nameOf(frame.label_names, frame.label[i])],
+    ["predicted", predicted && `${brief(predicted, 32)}${facts?.probability != null ? ` ${percent(facts.probability)}` : ""}`],
+    ["named here", nameOf(frame.given_names, frame.given[i])],
+    ["batch", nameOf(frame.batch_names, frame.batch[i])],
+    ["novelty", Number.isNaN(frame.p_value[i]) ? null : pValue(frame.p_value[i])],
+    ["flag", frame.flag[i] ? String(frame.flag[i]) : null],
+    [valuesName(held), said],
+    ["nearest prototype", facts?.nearest ? `${brief(facts.nearest, 28)}, ${facts.radii!.toFixed(1)} radii` : null],
   ];
-  return [h("div", { class: "ll-dim" }, `cell ${count(held.cell[i])}${held.is_query[i] ? " of the query" : ""}`),
-    ...rows.filter(([, text]) => text !== null).map(([name, text]) => h("div", {}, h("span", { class: "ll-dim" }, `${name} `), h("span", { dir: "auto" }, brief(text!, 40))))];
+  return [h("div", { class: "ll-dim" }, facts ? h("bdi", { class: "ll-name" }, brief(facts.name, 40)) : `cell ${count(frame.cell[i])}`, frame.is_query[i] ? " of the query" : ""),
+    ...rows.filter(([, text]) => text !== null).map(([name, text]) => h("div", {}, h("span", { class: "ll-dim" }, `${name} `), h("bdi", {}, brief(text!, 44))))];
 }

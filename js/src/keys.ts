@@ -1,10 +1,12 @@
 // The keys, the sheet that lists them, and the line at the foot. They work while the focus is inside the widget.
 import type { Desk } from "./desk";
 import { h } from "./dom";
+import { joinOf, type Join } from "./selection";
 
 export interface Actions {
   lasso(): void; box(): void; pan(): void; fit(): void;
   nextFlag(): void; name(): void; undo(): void; redo(): void; pauseOrResume(): void; step(): void; keep(): void; escape(): void;
+  search(): void; gate(): void; selectFlag(join: Join): void; invert(): void;
 }
 
 const SHEET: [string[], string, boolean][] = [
@@ -16,7 +18,11 @@ const SHEET: [string[], string, boolean][] = [
   [["⌥ Alt"], "subtract from the selection", false],
   [["← ↑ ↓ →"], "move the map, when it has the focus", false],
   [["+", "−"], "zoom the map", false],
+  [["C"], "colour by a gene, a column or a prototype: type, ↑ ↓, Enter", true],
+  [["G"], "gate: the threshold on the colour shown; Enter selects", true],
   [["N"], "next flag", false],
+  [["S"], "select that flag's cells; with Shift add, Alt subtract", false],
+  [["I"], "invert the selection", false],
   [["Enter"], "name the flag, or the selected cells", true],
   [["Ctrl Z"], "undo the last label", true],
   [["⇧ Ctrl Z"], "redo it", true],
@@ -77,6 +83,11 @@ export function listenKeys(desk: Desk, actions: Actions, toggleSheet: (open?: bo
       return act(event.shiftKey ? actions.redo : actions.undo);
     }
     if (types) return handled();
+    const is_select = event.code === "KeyS" && !event.ctrlKey && !event.metaKey;
+    if (is_select) {
+      handled();
+      return act(() => actions.selectFlag(joinOf(event)));
+    }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     handled();
     const is_button = target.matches("button, a, summary, [role=button]");
@@ -88,6 +99,9 @@ export function listenKeys(desk: Desk, actions: Actions, toggleSheet: (open?: bo
       case "n": case "N": return act(actions.nextFlag);
       case ".": return act(actions.step);
       case "k": case "K": return act(actions.keep);
+      case "c": case "C": return act(actions.search);
+      case "g": case "G": return act(actions.gate);
+      case "i": case "I": return act(actions.invert);
       case "?": return act(() => toggleSheet());
       case "Enter": return is_button ? undefined : act(actions.name);
       case " ": return is_button ? undefined : act(actions.pauseOrResume);

@@ -1,21 +1,32 @@
 // Naming what the lasso caught, and taking a label back.
 import type { Desk, LabelResult } from "./desk";
 import { h, say } from "./dom";
+import type { MapFrame } from "./frames";
 import { NameBox } from "./name_box";
-import { brief, plural } from "./words";
+import { retrainButton } from "./retrain";
+import { isEverywhere, type Part } from "./selection";
+import { brief, count, percent, plural } from "./words";
 
-export interface Selection { cells: [number, number][]; selector: object }
+export interface Selection { cells: [number, number][]; parts: Part[]; selector: object }
+interface Hands { clear(): void; invert(): void; onMap(): MapFrame | null }
+type Counted = { state: "counting"; share: number } | { state: "done"; n_cells: number };
+
+const COUNT_AGAIN_MS = 400;
 
 /** The bar under the map; it is there while cells are selected. */
-export function selectionBar(desk: Desk, selection: () => Selection | null, clear: () => void): { bar: HTMLElement; paint: () => void; focus: () => boolean } {
+export function selectionBar(desk: Desk, selection: () => Selection | null, hands: Hands): { bar: HTMLElement; paint: () => void; focus: () => boolean } {
   const text = h("b", { "data-testid": "ll-selected" });
   let held: { n_saved: number; seen: boolean } | null = null; // seen: a status has told of that label too
+  let counted: { of: Selection; n: number } | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const box = desk.ask === null ? null : new NameBox(desk.scope, {
     label: "name the selected cells", testid: "ll-selection", placeholder: "name these cells",
     save: (name) => {
       const chosen = selection();
       if (!chosen) return Promise.reject(new Error("nothing is selected"));
-      return desk.ask!<LabelResult>("label", { ...chosen, name });
+      if (scope.value !== "all" || scopeLabel.hidden) return desk.ask!<LabelResult>("label", { cells: chosen.cells, selector: chosen.selector, name });
+      if (counted?.of !== chosen) return Promise.reject(new Error("the cells are still being counted"));
+      return desk.ask!<LabelResult>("label", { selector: { ...chosen.selector, scope: "all" }, name });
     },
     saved: (result) => {
       held = { n_saved: result.n_saved, seen: false };
@@ -23,8 +34,47 @@ export function selectionBar(desk: Desk, selection: () => Selection | null, clea
     },
   });
   const drop = h("button", { class: "ll-button", type: "button", "aria-label": "Clear the selection" }, "Clear");
-  const bar = h("div", { class: "ll-selection", role: "group", "aria-label": "Selected cells", hidden: true }, text, box?.form ?? null, drop);
-  desk.scope.on(drop, "click", clear);
+  const invert = h("button", { class: "ll-button", type: "button", "aria-label": "Invert the selection", title: "All cells on the map that are not selected (I)", "data-testid": "ll-invert" }, "Invert");
+  const scope = h("select", { class: "ll-select", "aria-label": "Which cells are named", "data-testid": "ll-scope" }, h("option", { value: "panel" }, "on the map"), h("option", { value: "all" }, "in all cells"));
+  const scopeLabel = h("span", { hidden: true }, scope);
+  const where = h("span", { class: "ll-dim", "data-testid": "ll-where" });
+  const bar = h("div", { class: "ll-selection", role: "group", "aria-label": "Selected cells", hidden: true }, text, scopeLabel, where, box?.form ?? null, invert, drop);
+  desk.scope.on(drop, "click", hands.clear);
+  desk.scope.on(invert, "click", hands.invert);
+  desk.scope.add(() => clearTimeout(timer));
+
+  const tell = () => {
+    const chosen = selection();
+    const frame = hands.onMap();
+    if (!chosen || !frame) return;
+    const is_part = frame.n < frame.n_total;
+    scopeLabel.hidden = !is_part || !desk.ask || !isEverywhere(chosen.parts);
+    const all = scope.value === "all" && !scopeLabel.hidden;
+    say(text, all ? (counted?.of === chosen ? `${plural(counted.n, "cell")} selected` : "counting…") : `${plural(chosen.cells.length, "cell")} selected`);
+    say(where, all ? `of ${count(frame.n_total)}` : is_part && scopeLabel.hidden ? `only among the ${count(frame.n)} on the map` : "");
+    if (all && counted?.of !== chosen) countAll(chosen);
+  };
+
+  const countAll = (chosen: Selection) => {
+    clearTimeout(timer);
+    desk.ask?.<Counted>("count", { selector: { ...chosen.selector, scope: "all" } }).then((found) => {
+      if (selection() !== chosen || scope.value !== "all") return;
+      if (found.state === "done") {
+        counted = { of: chosen, n: found.n_cells };
+        tell();
+        return desk.announce(`${plural(found.n_cells, "cell")} selected in all`);
+      }
+      say(text, `counting… ${percent(found.share)}`);
+      timer = setTimeout(() => countAll(chosen), COUNT_AGAIN_MS);
+    }).catch((error: Error) => {
+      if (selection() !== chosen) return;
+      scope.value = "panel";
+      tell();
+      desk.store.setError(`count: ${error.message}`);
+    });
+  };
+  desk.scope.on(scope, "change", tell);
+
   let shown: [number, number][] | null = null;
   return {
     bar,
@@ -32,7 +82,7 @@ export function selectionBar(desk: Desk, selection: () => Selection | null, clea
       const cells = selection()?.cells ?? null;
       bar.hidden = cells === null;
       if (cells && cells !== shown) {
-        say(text, `${plural(cells.length, "cell")} selected`);
+        tell();
         box?.show(null); // "saved" was said of other cells
         desk.announce(`${plural(cells.length, "cell")} selected`);
       }
@@ -42,11 +92,12 @@ export function selectionBar(desk: Desk, selection: () => Selection | null, clea
         held = null;
         box?.show(null); // what was saved has been undone
       }
-      box?.suggest(desk.store.status?.vocabulary ?? []);
+      // Names in use come first: those given here, then the atlas's own.
+      box?.suggest([...new Set([...(desk.store.status?.vocabulary ?? []), ...(hands.onMap()?.label_names ?? [])])].filter((name) => name.length <= 120));
     },
     focus: () => {
       if (bar.hidden || !box) return false;
-      box.input.focus();
+      box.input.focus({ preventScroll: true });
       return true;
     },
   };
@@ -73,7 +124,7 @@ export function historyBar(desk: Desk): HTMLElement {
   };
   store.listen(["status"], () => desk.painter.request(paint), scope.signal);
   paint();
-  return h("span", { class: "ll-history" }, text, desk.ask ? undo : null, desk.ask ? redo : null);
+  return h("span", { class: "ll-history" }, retrainButton(desk), text, desk.ask ? undo : null, desk.ask ? redo : null);
 }
 
 export function takeBack(desk: Desk, name: "undo" | "redo"): void {

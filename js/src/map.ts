@@ -1,27 +1,28 @@
 // The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
 import { budgetLine } from "./budget";
 import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
-import { colourCells, modes, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
+import { colourCells, modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
 import { h, say, set } from "./dom";
 import { positions, type MapFrame } from "./frames";
 import { pointsInPolygon, type Point } from "./geometry";
-import { cellFacts } from "./hover_card";
+import { gateBar } from "./gate";
+import { hoverCard } from "./hover_card";
 import { selectionBar, type Selection } from "./label";
 import { makeRenderer } from "./make_renderer";
 import { mapOverlay } from "./map_overlay";
 import { hex, word } from "./palette";
 import type { PointRenderer } from "./renderer";
 import { CanvasPoints } from "./renderer_2d";
+import { searchBox } from "./search";
+import { joined, type Join, type Part } from "./selection";
 import { wantsStill } from "./theme";
-import { listenPointer, type Join, type Tool } from "./tools";
-import { count } from "./words";
+import { listenPointer, type Tool } from "./tools";
+import { brief, count } from "./words";
 
 const MOVE_MS = 800;
 const SLOW_MS = 100;
 const REACH_PX = 9;
-
-interface Part { mode: Join; polygon: Point[] }
 
 export function mapPane(desk: Desk) {
   const { store, scope } = desk;
@@ -32,17 +33,19 @@ export function mapPane(desk: Desk) {
       title: { lasso: "Draw around cells (L). Shift adds, Alt subtracts", box: "Drag a rectangle (B). Shift adds, Alt subtracts", pan: "Drag the map (P)", fit: "Show the whole map (F)" }[name] },
     name[0].toUpperCase() + name.slice(1))]);
   const over = mapOverlay(desk, (code) => setFocus(focus === code ? null : code));
-  const card = h("div", { class: "ll-hover", role: "tooltip", hidden: true });
-  const scaleBar = h("div", { class: "ll-scale", hidden: true }, h("span", {}, "fits"), h("i"), h("span", {}, "strange · p 0.001"));
+  const card = hoverCard(desk);
+  const search = desk.ask && searchBox(desk, (by, name) => desk.colourBy(by, name));
+  const gate = gateBar(desk, (join, part, inside) => choose({ ...part, mode: join }, inside));
   const hint = h("div", { class: "ll-hint", hidden: true }, "click the map, then the wheel zooms");
   const empty = h("p", { class: "ll-empty ll-over" });
   const stage = h("div", { class: "ll-stage", tabindex: 0, role: "application", "aria-label": "Map of cells", "data-testid": "ll-map", "data-cells": 0, "data-layout": 0 },
-    over.overlay, over.labels, card, scaleBar, hint, empty);
-  const bar = selectionBar(desk, () => selected, () => clearSelection());
+    over.overlay, over.labels, card.card, hint, empty);
+  const bar = selectionBar(desk, () => selected, { clear: () => clearSelection(), invert: () => choose({ mode: "invert" }, []), onMap: () => frame });
   const colourLabel = h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox);
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
-      colourLabel, h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
+      h("span", { class: "ll-toolset" }, colourLabel, search?.box ?? null), h("span", { class: "ll-toolset" }, ...tools.map(([, button]) => button))),
+    gate.bar,
     h("div", { class: "ll-stage-frame" }, stage, bar.bar), budgetLine(desk));
 
   let frame: MapFrame | null = null;
@@ -62,6 +65,8 @@ export function mapPane(desk: Desk) {
   let coloured: Coloured | null = null;
   const lookers: (() => void)[] = []; // who shows the same cells in the same colours
   let every = 1;
+  let is_drawing = false;
+  let wanted = ""; // what was asked for with the search box, shown once it has come
   let strain = 0; // paints in a row that took too long; negative: that leave room for twice the cells
   let is_visible = true;
   let dark = false;
@@ -88,6 +93,7 @@ export function mapPane(desk: Desk) {
   });
 
   const takeFrame = () => {
+    if (is_drawing) return; // what is drawn refers to the layout that is seen
     const next = store.map;
     if (next !== frame) {
       const before = frame;
@@ -124,7 +130,7 @@ export function mapPane(desk: Desk) {
   };
 
   const chooseMode = () => {
-    const held = frame ? modes(frame) : [];
+    const held = frame ? modes(frame, store.values) : [];
     if (mode === null || !held.some(([name]) => name === mode)) mode = held[0]?.[0] ?? null;
     const texts = held.map(([, text]) => text).join("\n");
     if (colourBox.dataset.held !== texts) {
@@ -135,18 +141,37 @@ export function mapPane(desk: Desk) {
     colourLabel.hidden = held.length === 0;
   };
 
+  const takeValues = () => {
+    const { values } = store;
+    const key = values ? `${values.by} ${values.name}` : "";
+    if (values?.state === "failed" && wanted === key) {
+      wanted = "";
+      store.setError(`no values: ${values.message}`);
+    }
+    if (values?.state === "ready" && wanted === key) {
+      wanted = "";
+      mode = "values";
+      focus = null;
+      over.forgetLabels();
+      desk.announce(`coloured by ${valuesName(values)}`);
+    }
+    chooseMode();
+    recolour();
+  };
+
   const recolour = () => {
     const emphasis: Emphasis = { focus, selected: mask };
-    coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks()) : null;
+    coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks(), store.values) : null;
+    const numbers = frame && numbersOf(frame, mode, store.values);
+    gate.paint(numbers && mode ? { mode, numbers, scale: coloured?.scale ?? null, values: store.values } : null, dark);
     for (const listener of lookers) listener();
     renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
     over.show({ frame, from, to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
-    scaleBar.hidden = mode !== "novelty" || !frame;
     set(stage, {
       "data-cells": frame?.n ?? 0, "data-layout": frame?.layout ?? 0,
-      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode ?? "nothing"}, ${over.count()} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
+      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode === "values" ? valuesName(store.values) : (mode ?? "nothing")}, ${over.count()} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
     });
     request();
   };
@@ -198,6 +223,7 @@ export function mapPane(desk: Desk) {
     `${count(held.n)} of ${count(held.n_total)} cells`,
     held.age_s != null && store.status?.state === "training" ? `layout ${Math.round(held.age_s)} s old` : "",
     held.moved != null ? `moved ${held.moved.toFixed(2)}` : "",
+    store.values?.state === "fetching" ? `fetching ${brief(store.values.name, 30)}…` : "",
     every > 1 ? `thinned ${every}-fold to stay quick` : "",
   ].filter(Boolean).join(" · ");
 
@@ -247,23 +273,52 @@ export function mapPane(desk: Desk) {
     desk.selectionChanged(null);
   }
 
+  /** One more part of the selection, and the cells that it takes. */
+  const choose = (part: Part, inside: readonly number[]) => {
+    if (!frame || (part.mode === "subtract" && !mask)) return;
+    const next = joined(mask, frame.n, part.mode, inside);
+    const cells: [number, number][] = [];
+    for (let i = 0; i < frame.n; i++) if (next[i]) cells.push([frame.is_query[i], frame.cell[i]]);
+    if (cells.length === 0) {
+      clearSelection();
+      return desk.announce("no cell is selected");
+    }
+    parts = part.mode === "replace" || !mask ? [part] : [...parts, part];
+    mask = next;
+    const first = parts[0];
+    // Cells that were named one by one follow from no rule, nor does what is added to them.
+    const by_name = parts.some((one) => one.kind === "cells");
+    selected = { cells, parts, selector: by_name ? { kind: "cells" } : { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts } };
+    recolour();
+    desk.selectionChanged(cells);
+  };
+
   const select = (outline: number[], join: Join) => {
     if (!frame) return;
     const polygon: Point[] = [];
     for (let i = 0; i < outline.length; i += 2) polygon.push(toLayout(camera, size, outline[i], outline[i + 1]));
-    const inside = pointsInPolygon(mix < 1 ? currentPositions() : to, polygon.flat());
-    const next = join === "replace" || !mask ? new Uint8Array(frame.n) : mask.slice();
-    if (join === "subtract" && !mask) return;
-    for (const i of inside) next[i] = join === "subtract" ? 0 : 1;
-    const by_name = join !== "replace" && mask !== null && parts.length === 0; // chosen by `selectCells`: no outline can replay it
-    if (!by_name) parts = join === "replace" ? [{ mode: join, polygon }] : [...parts, { mode: join, polygon }];
-    const cells: [number, number][] = [];
-    for (let i = 0; i < frame.n; i++) if (next[i]) cells.push([frame.is_query[i], frame.cell[i]]);
-    if (cells.length === 0) return clearSelection();
-    mask = next;
-    selected = { cells, selector: by_name ? { kind: "cells" } : { kind: "lasso", polygon: parts[0].polygon, layout: frame.layout, parts } };
-    recolour();
-    desk.selectionChanged(cells);
+    choose({ mode: join, kind: tool === "box" ? "box" : "lasso", layout: frame.layout, polygon }, pointsInPolygon(to, polygon.flat()));
+    bar.focus(); // a name is what comes next
+  };
+
+  /** While a hand draws, the cells stand still: on their way between two layouts no selection could be replayed. */
+  const draw = (outline: number[] | null) => {
+    over.sketch(outline);
+    if (is_drawing === (outline !== null)) return;
+    is_drawing = outline !== null;
+    if (is_drawing && moving?.points) {
+      mix = 1;
+      from = to;
+      moving = null;
+      request();
+    } else if (!is_drawing) desk.painter.request(takeFrame);
+  };
+
+  const selectFlag = (join: Join) => {
+    if (!frame || desk.flag === null) return desk.announce("Pick a flag first: N");
+    const inside: number[] = [];
+    for (let i = 0; i < frame.n; i++) if (frame.flag[i] === desk.flag) inside.push(i);
+    choose({ mode: join, kind: "flag", flag: desk.flag }, inside);
   };
 
   const selectCells = (wanted: readonly [number, number][]) => {
@@ -272,8 +327,8 @@ export function mapPane(desk: Desk) {
     const held = frame;
     mask = Uint8Array.from(held.cell, (row, i) => Number(keys.has(2 * row + held.is_query[i])));
     const cells = wanted.map(([is_query, row]) => [is_query, row] as [number, number]);
-    parts = [];
-    selected = { cells, selector: { kind: "cells" } };
+    parts = [{ mode: "replace", kind: "cells" }];
+    selected = { cells, parts, selector: { kind: "cells" } };
     recolour();
     desk.selectionChanged(cells);
     stage.scrollIntoView({ block: "nearest" });
@@ -295,7 +350,7 @@ export function mapPane(desk: Desk) {
   const hover = () => {
     const at = hoverAt;
     hint.hidden = true;
-    if (!at || !frame || moving) { card.hidden = true; return; }
+    if (!at || !frame || moving) return card.hide();
     const [x, y] = toLayout(camera, size, ...at);
     let best = (REACH_PX / camera.scale) ** 2;
     let cell = -1;
@@ -304,16 +359,12 @@ export function mapPane(desk: Desk) {
       const d = (to[2 * i] - x) ** 2 + (to[2 * i + 1] - y) ** 2;
       if (d < best) { best = d; cell = i; }
     }
-    card.hidden = cell < 0;
-    if (cell < 0) return;
-    card.replaceChildren(...cellFacts(frame, cell));
-    const flip = at[0] > size.w - 230;
-    card.style.transform = `translate(${flip ? at[0] - 12 : at[0] + 12}px, ${Math.min(at[1] + 10, size.h - 120)}px)${flip ? " translateX(-100%)" : ""}`;
+    card.show(frame, cell, at, size, store.values);
   };
 
   listenPointer(stage, scope, {
     tool: () => tool,
-    sketch: over.sketch,
+    sketch: draw,
     select,
     click: () => { if (focus !== null) setFocus(null); else if (mask) clearSelection(); },
     pan: (dx, dy) => moveCamera({ ...camera, x: camera.x - dx / camera.scale, y: camera.y + dy / camera.scale }),
@@ -322,7 +373,7 @@ export function mapPane(desk: Desk) {
     leave: () => { hoverAt = null; desk.painter.request(hover); },
     isActive: () => {
       const root = stage.getRootNode() as Document | ShadowRoot;
-      const active = root.activeElement !== null && stage.contains(root.activeElement);
+      const active = root.activeElement !== null && stage.parentElement!.contains(root.activeElement);
       hint.hidden = active;
       return active;
     },
@@ -334,6 +385,7 @@ export function mapPane(desk: Desk) {
   };
   scope.on(colourBox, "change", () => {
     mode = colourBox.value as Mode;
+    wanted = "";
     focus = null;
     over.forgetLabels();
     recolour();
@@ -381,6 +433,12 @@ export function mapPane(desk: Desk) {
   });
   store.listen(["map", "flags"], () => desk.painter.request(takeFrame), scope.signal);
   store.listen(["status"], () => desk.painter.request(words), scope.signal);
+  store.listen(["values"], () => desk.painter.request(takeValues), scope.signal);
+  desk.colourBy = (by, name) => {
+    wanted = `${by} ${name}`;
+    desk.try("colour", { by, name });
+    desk.announce(`fetching ${brief(name, 60)}`);
+  };
   const themed = () => {
     dark = desk.root.classList.contains("ll-dark");
     recolour();
@@ -394,9 +452,12 @@ export function mapPane(desk: Desk) {
   takeFrame();
 
   return {
-    pane, measure, fit, use,
+    pane, measure, fit, use, selectFlag,
     look: () => ({ frame, coloured }),
     onLook: (listener: () => void) => { lookers.push(listener); },
+    search: () => search?.input.focus(),
+    gate: () => { if (!gate.focus()) desk.announce("Colour by a number first: C, then a gene"); },
+    invert: () => choose({ mode: "invert" }, []),
     focusName: () => bar.focus(),
     escape: () => {
       if (mask) clearSelection();

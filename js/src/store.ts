@@ -1,5 +1,5 @@
 // What the browser knows of the run. Frames go in, panes listen; nothing here touches the page.
-import type { FlagsFrame, Frame, MapFrame, Mark, MomentsFrame, PrototypesFrame, StatusFrame, SyncFrame } from "./frames";
+import type { FlagsFrame, Frame, MapFrame, Mark, MomentsFrame, PrototypesFrame, StatusFrame, SyncFrame, ValuesFrame } from "./frames";
 import { CurveBook } from "./series";
 
 export type Topic = Frame["kind"] | "link" | "error";
@@ -13,6 +13,7 @@ export class Store {
   prototypes: PrototypesFrame | null = null;
   flags: FlagsFrame | null = null;
   moments: MomentsFrame | null = null;
+  values: ValuesFrame | null = null;
   link: Link = { state: "waiting", n_queued: 0 };
   error: string | null = null;
 
@@ -35,6 +36,7 @@ export class Store {
       case "prototypes": this.prototypes = frame; break;
       case "flags": this.flags = frame; break;
       case "moments": this.moments = frame; break;
+      case "values": this.values = frame; break;
       case "curves":
         whole = (frame.marks_start ?? 0) <= this.marks.length;
         this.marks = [...this.marks.slice(0, frame.marks_start ?? 0), ...frame.marks];
@@ -47,12 +49,12 @@ export class Store {
 
   /** A sync replaces everything that is held. */
   replace(sync: SyncFrame): void {
-    this.status = this.map = this.prototypes = this.flags = this.moments = null;
+    this.status = this.map = this.prototypes = this.flags = this.moments = this.values = null;
     this.marks = [];
     this.error = null;
     this.curves.clear();
     for (const frame of sync.frames) this.apply(frame);
-    for (const topic of ["status", "curves", "map", "prototypes", "flags", "moments", "error"] as const) this.tell(topic);
+    for (const topic of ["status", "curves", "map", "prototypes", "flags", "moments", "values", "error"] as const) this.tell(topic);
   }
 
   setLink(link: Link): void {

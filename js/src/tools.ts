@@ -1,8 +1,8 @@
 // The pointer on the map: lasso, box and pan, the wheel, and the card under the cursor.
 import type { Scope } from "./dom";
+import { joinOf, type Join } from "./selection";
 
 export type Tool = "lasso" | "box" | "pan";
-export type Join = "replace" | "add" | "subtract";
 
 export interface MapHands {
   tool(): Tool;
@@ -31,7 +31,7 @@ export function listenPointer(stage: HTMLElement, scope: Scope, hands: MapHands)
     if (event.button > 1 || (event.target as Element).closest("button, input, form, select, .ll-clickable")) return;
     const [x, y] = at(event);
     const tool = event.button === 1 ? "pan" : hands.tool();
-    drag = { id: event.pointerId, tool, join: event.shiftKey ? "add" : event.altKey ? "subtract" : "replace", path: [x, y], x, y };
+    drag = { id: event.pointerId, tool, join: joinOf(event), path: [x, y], x, y };
     stage.setPointerCapture(event.pointerId);
     stage.focus({ preventScroll: true });
     event.preventDefault();

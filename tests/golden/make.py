@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from livelatent.session.selection import quantised
 from livelatent.session.state import (
     Can,
+    CellValues,
     Curve,
     Curves,
     FlagList,
@@ -222,6 +224,27 @@ MOMENTS = Moments(
 )
 
 
+VALUES = CellValues(
+    by="gene",
+    name=HOSTILE[1],
+    state="ready",
+    number=3,
+    panel=2,
+    unit="log1p of counts",
+    values=np.array([0.0, 1.5, np.nan, 0.25, 4.0], dtype=np.float32),
+)
+
+NAMED_VALUES = CellValues(
+    by="obs",
+    name="tissue",
+    state="ready",
+    number=4,
+    panel=2,
+    names=(HOSTILE[0], "spleen"),
+    values=np.array([1, 0, -1, -1, 1]),
+)
+
+
 def _numbers(values: np.ndarray) -> list[Any]:
     return [None if value != value else value for value in values.tolist()]
 
@@ -305,9 +328,17 @@ EXPECT: dict[str, tuple[Topic, dict[str, Any]]] = {
 }
 
 
+EXPECT["values"] = (
+    VALUES,
+    {"by": "gene", "name": HOSTILE[1], "number": 3, "names": None, "values": [0.0, 1.5, None, 0.25, 4.0]},
+)
+
+
 def golden() -> dict[str, tuple[Frame, dict[str, Any]]]:
     """Every golden message by name, with what its decoding must say."""
     made = {name: (encode(topic, 11), expect) for name, (topic, expect) in EXPECT.items()}
+    codes = {"by": "obs", "names": list(NAMED_VALUES.names or ()), "values": [1, 0, 65535, 65535, 1]}
+    made["named_values"] = (encode(NAMED_VALUES, 11), codes)
     sync = encode_sync([topic for topic, _ in EXPECT.values()], view="view-1", seq=12)
     expects = {"kinds": list(EXPECT), "frames": [expect for _, expect in EXPECT.values()]}
     return {**made, "sync": (sync, expects)}
@@ -321,7 +352,39 @@ def texts() -> dict[str, bytes]:
         value = {"content": frame.content, "lengths": lengths, "expect": expect}
         files[f"{name}.json"] = (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
         files[f"{name}.bin"] = b"".join(frame.buffers)
+    files["select.json"] = (json.dumps(selections(), allow_nan=False) + "\n").encode()
     return files
+
+
+def selections() -> dict[str, Any]:
+    """Positions, polygons and gates, and what they select: the page and Python must name the same cells."""
+    from livelatent.session.selection import bounds_of, in_polygon, seen_positions, table_gate
+
+    random = np.random.default_rng(5)
+    xy = random.normal(0, [3, 1.5], (120, 2)).astype(np.float32)
+    bounds = bounds_of(xy)
+    seen = seen_positions(xy, bounds)
+    lassos = []
+    for n_corners in (3, 5, 12):
+        polygon = random.uniform(-4, 4, (n_corners, 2)).tolist()
+        lassos.append({"polygon": polygon, "inside": np.flatnonzero(in_polygon(seen, polygon)).tolist()})
+    # A corner on a cell and an edge through two: nothing but the same arithmetic decides.
+    corners = [seen[3].astype(float).tolist(), seen[8].astype(float).tolist(), [9.0, 9.0]]
+    lassos.append({"polygon": corners, "inside": np.flatnonzero(in_polygon(seen, corners)).tolist()})
+    values = np.round(random.gamma(1, 1, 40), 2).astype(np.float32)
+    values[::7] = np.nan
+    gates = []
+    for op, threshold in ((">=", float(values[1])), ("<=", round(float(values[2]), 2)), (">=", 0.1), ("<=", 0.0)):
+        inside = np.flatnonzero(table_gate(values, op, threshold)).tolist()
+        gates.append({"op": op, "threshold": threshold, "inside": inside})
+    return {
+        "xy": xy.astype(float).tolist(),
+        "bounds": bounds,
+        "quantised": quantised(xy, bounds).tolist(),
+        "lassos": lassos,
+        "values": _numbers(values),
+        "gates": gates,
+    }
 
 
 if __name__ == "__main__":

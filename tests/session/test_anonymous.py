@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from livelatent.session.anonymous import anonymised, without_paths
-from livelatent.session.state import FlagList, FlagView, LatentMap, PrototypeView, Status
+from livelatent.session.state import CellValues, FlagList, FlagView, LatentMap, PrototypeView, Status
 
 FLAG = FlagView(
     id=1, atlas="patient7.zarr", n_cells=3, p_value=0.01, batches=(("donor 107", 3),), nearest=(("B", 2.0),),
@@ -29,6 +29,13 @@ def test_an_anonymous_page_names_no_batch_file_or_cell():
     for secret in ("donor", "smith", "patient7", "AAAC"):
         assert secret not in text
     assert "batch 2" in text and "'B'" in text and "MZB1" in text
+
+
+def test_an_anonymous_page_drops_a_column_and_keeps_a_gene():
+    donors = CellValues(by="obs", name="donor", state="ready", names=("donor 107",), values=ONE)
+    gene = CellValues(by="gene", name="MZB1", state="ready", values=np.ones(1, np.float32))
+    assert anonymised([donors])[0].names is None and "donor" not in repr(anonymised([donors]))
+    assert anonymised([gene]) == [gene]
 
 
 def test_a_message_keeps_a_files_name_and_loses_its_folder():

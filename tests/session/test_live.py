@@ -48,7 +48,7 @@ def test_a_run_that_was_not_started_shows_its_cells_and_types(ready):
 def test_before_any_look_every_topic_is_there_and_empty(own_atlas, tmp_path):
     session = LiveSession(small_run(own_atlas, tmp_path / "run"))
     kinds = [type(topic).__name__ for topic in session.topics()]
-    assert kinds == ["Status", "Curves", "LatentMap", "PrototypeView", "FlagList", "Moments"]
+    assert kinds == ["Status", "Curves", "LatentMap", "PrototypeView", "FlagList", "Moments", "CellValues"]
     assert len(session.latent_map().cell) == 0 and session.latent_map().n_total == 607
 
 
@@ -96,7 +96,7 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
     until(lambda: session.board.novelties[0] is not None and session.sight.look is not None)
     until(lambda: session._looked_at == session._key())
     after = session.versions()
-    assert all(after[topic] > before[topic] for topic in before if topic != "moments")  # nobody kept one
+    assert all(after[topic] > before[topic] for topic in before if topic not in ("moments", "values"))  # nobody asked
     assert session.sight.look.step == session.run.status.step
     assert 300 <= len(session.latent_map().cell) < 607
     assert session.status().state == "done" and session.spent_s > 0

@@ -101,7 +101,7 @@ class AnnDataAtlas(Atlas):
             )
         return column
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         raise TypeError("an open AnnData stays in its process. Ingest it to work on it with a cluster.")
 
     @functools.cached_property

@@ -3,14 +3,14 @@
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 from numpy import ndarray
 from scipy import sparse
 
@@ -107,9 +107,9 @@ class Atlas(Cells):
         atlas._labels_folder = labels
         return atlas
 
-    def __reduce__(self) -> tuple[Callable[..., "Atlas"], tuple[Place, Path | None]]:
+    def __reduce__(self) -> tuple[Callable[..., "Atlas"], tuple[Any, ...], dict[str, Any]]:
         # Other processes (a Dask cluster) open the store themselves.
-        return Atlas._open, (self.path, self._labels_folder)
+        return Atlas._open, (self.path, self._labels_folder), {"given_labels": self.given_labels}
 
     @property
     def folder(self) -> Path:
@@ -320,6 +320,39 @@ class Atlas(Cells):
             if json.loads(file.read_bytes()).get("attributes", {}).get("livelatent") == "labels":
                 found.append(file.parent.name)
         return tuple(found)
+
+    def relabelled(self, codes: Int[ndarray, " cell"], names: Sequence[str]) -> "Atlas":
+        """The same store under other labels, with the same journal; nothing is written.
+
+        Parameters
+        ----------
+        codes
+            Of `names`, one per cell; -1 is "no label".
+
+        Examples
+        --------
+        >>> named = atlas.labels.shown()  # doctest: +SKIP
+        >>> names = tuple(sorted({name for name in named if name is not None}))  # doctest: +SKIP
+        >>> atlas.relabelled(codes_of(named, names), names).label_names  # doctest: +SKIP
+        """
+        codes = np.asarray(codes)
+        if codes.shape != (self.n_cells,) or (self.n_cells and not -1 <= codes.min() <= codes.max() < len(names)):
+            raise LabelError(
+                f"{self.path}: one code in -1..{len(names) - 1} for each of {self.n_cells} cells was wanted; got "
+                f"shape {codes.shape}."
+            )
+        other = type(self).__new__(type(self))
+        # What was read already is shared: the store is one and the same, and only read.
+        vars(other).update(
+            {
+                name: value
+                for name, value in vars(self).items()
+                if name not in ("_labels", "label", "label_names", "true_labels")
+            }
+        )
+        other.given_labels = (codes.astype(np.int32), tuple(names))
+        vars(other)["labels"] = self.labels
+        return other
 
     @functools.cached_property
     def labels(self) -> LabelJournal:

@@ -32,6 +32,8 @@ class Cells(ABC):
     batch_column: str
     unlabelled: tuple[str, ...]
     """Names in the label column that mean "no label"."""
+    given_labels: tuple[Int[ndarray, " cell"], tuple[str, ...]] | None = None
+    """Codes and names that stand for the label column's, see `Atlas.relabelled`."""
 
     @abstractmethod
     def _column_or_none(self, name: str) -> "pd.Series[Any] | None":
@@ -60,6 +62,8 @@ class Cells(ABC):
     @functools.cached_property
     def _labels(self) -> tuple[Int[ndarray, " cell"], tuple[str, ...]]:
         """The label column as codes and names, unlabelled names too."""
+        if self.given_labels is not None:
+            return self.given_labels
         if not self.label_column:
             return np.full(self.n_cells, -1, np.int8), ()
         return text_codes(self._column(self.label_column))

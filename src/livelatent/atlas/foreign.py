@@ -151,10 +151,10 @@ class ForeignAtlas(Atlas):
         how = "as it lies" if self.is_shuffled else "as it lies: not shuffled, so read in small blocks"
         return f"{super().__repr__()[:-1]}, {how}; ingest it to stream several times as fast)"
 
-    def __reduce__(self) -> tuple[Callable[..., "ForeignAtlas"], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., "ForeignAtlas"], tuple[Any, ...], dict[str, Any]]:
         # Other processes (a Dask cluster) open the file themselves.
         fingerprints = tuple(source.fingerprint.sha256 for source in self.sources)
-        return _opened_again, (self.path, self.asked, fingerprints)
+        return _opened_again, (self.path, self.asked, fingerprints), {"given_labels": self.given_labels}
 
     @functools.cached_property
     def uuid(self) -> str:

@@ -109,6 +109,11 @@ class LabelJournal:
         return () if self._file is None else tuple(self._file.entries)
 
     @property
+    def standing(self) -> tuple[Entry, ...]:
+        """The labels that have not been taken back, oldest first."""
+        return () if self._file is None else self._file.standing()
+
+    @property
     def n_undo(self) -> int:
         """How many labels `undo()` can take back."""
         return 0 if self._file is None else len(self._file.done)
@@ -159,7 +164,7 @@ class LabelJournal:
     def current(self) -> Shaped[ndarray, " cell"]:
         """The label given by hand to each cell, None where none was."""
         result = np.full(self._source_row.size, None, dtype=object)
-        for entry in () if self._file is None else self._file.standing():
+        for entry in self.standing:
             result[self.rows_of(entry)] = entry.new
         return result
 

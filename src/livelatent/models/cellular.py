@@ -1,5 +1,6 @@
 """CELLULAR, Models 1 to 3 of document 000: an encoder trained by three contrastive terms."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from livelatent.arrays import Float, Int, Rows
+from livelatent.arrays import Float, Int, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.centroids import centroid_distances
 from livelatent.atlas.group_sums import group_sums
@@ -112,6 +113,13 @@ class Cellular(Model):
             **(settings if prior is None else settings | prior.config_fields()),
         )
         self._build()
+        self._measure(atlas, used, genes)
+        if prior is not None:
+            prior.fill(self.encoder, atlas, genes, used)
+        self.notes = (*self._facts(), *(() if prior is None else prior.facts(len(genes))))
+
+    def _measure(self, atlas: Atlas, used: Rows, genes: Int[ndarray, " gene"]) -> None:
+        """Fill the buffers that speak of types: their sizes, their distances in the data, and what they look like."""
         label, batch = atlas.label[used], atlas.batch[used]
         self.type_count.copy_(torch.from_numpy(np.bincount(label, minlength=len(self.type_count))))
         self.batch_count.copy_(torch.from_numpy(np.bincount(batch, minlength=len(self.batch_count))))
@@ -119,13 +127,53 @@ class Cellular(Model):
         components = pca(atlas, genes, n_components, used, mean_total=self.mean_total)
         distances = centroid_distances(atlas, components, genes, used, mean_total=self.mean_total)
         self.reference.copy_(torch.from_numpy(distances.mean))
-        if prior is not None:
-            prior.fill(self.encoder, atlas, genes, used)
         if self.augmentation is not None and self.config.replace_share:
             sums, _ = group_sums(atlas, label, len(self.type_count), used, logs_of(atlas, self.mean_total))
             self.augmentation.mean.copy_(torch.from_numpy(sums.mean[:, genes]))
             self.augmentation.deviation.copy_(torch.from_numpy(np.sqrt(sums.variance[:, genes])))
-        self.notes = (*self._facts(), *(() if prior is None else prior.facts(len(genes))))
+
+    def relabelled(self, atlas: Atlas, rows: Rows | None = None) -> "Cellular":
+        """A model of these weights that knows the labels of `atlas`; see `Model.relabelled`.
+
+        Encoder and classifier go on as they are: a type of the same name keeps its row of the last layer, a new one
+        gets a fresh row. Class sizes and the distances between types in the data are taken anew.
+
+        Raises
+        ------
+        LabelError
+            If fewer than two training cells have a label, or a type has none among them.
+        """
+        used = atlas.rows("train", labelled=True)
+        if rows is not None:
+            used = np.intersect1d(used, as_rows(rows, atlas.n_cells))
+        sizes = np.bincount(atlas.label[used], minlength=len(atlas.label_names))
+        known = set(self.label_names)
+        unseen = [n for n, size in zip(atlas.label_names, sizes.tolist(), strict=True) if not size and n not in known]
+        if len(used) < 2 or unseen:
+            raise LabelError(
+                f"{atlas.path}: no training cell is named {', '.join(unseen)}: the cells that bear the name are all "
+                "set aside for calibration and validation. Name more of them."
+                if unseen
+                else f"{atlas.path}: {len(used)} training cells have a label, and two at least are needed."
+            )
+        twin = Cellular(dataclasses.replace(self.config, label_names=tuple(atlas.label_names)))
+        weights, fresh = self.state_dict(), twin.state_dict()
+        by_type = ("type_count", "reference", "augmentation.")
+        own = {name: value for name, value in weights.items() if not name.startswith(by_type)}
+        last = len(self.classifier) - 1
+        before = [place for place, name in enumerate(self.label_names) if name in atlas.label_names]
+        after = [twin.label_names.index(self.label_names[place]) for place in before]
+        for part in ("weight", "bias"):
+            row = fresh[f"classifier.{last}.{part}"].clone()
+            row[after] = weights[f"classifier.{last}.{part}"][before].to(row.device)
+            own[f"classifier.{last}.{part}"] = row
+        twin.load_state_dict(fresh | own)
+        place = {str(name): gene for gene, name in enumerate(atlas.genes)}
+        twin._measure(atlas, used, np.array([place[name] for name in self.config.genes], np.int64))
+        # What was said of types and batches at first is said anew; the rest (of gene sets) is as it was.
+        told = set(self._facts())
+        twin.notes = (*twin._facts(), *(note for note in self.notes if note not in told))
+        return twin
 
     def _build(self) -> None:
         config = self.config

@@ -1,5 +1,6 @@
 """What every model answers: stages, losses, embed, config; and what it may say besides."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from livelatent.stream.balance import Balance
 from livelatent.stream.minibatch import Minibatch, Values
 
 if TYPE_CHECKING:
+    from livelatent.arrays import Rows
+    from livelatent.atlas.atlas import Atlas
     from livelatent.train.stage import Stage
 
 
@@ -115,6 +118,21 @@ class Model(torch.nn.Module):
     def verdict(self, cells: Mapping[str, Tensor]) -> Verdict:
         """What to say, once an epoch, of the validation's `Losses.cells`, put together; not asked without any."""
         return Verdict()
+
+    def relabelled(self, atlas: "Atlas", rows: "Rows | None" = None) -> "Model":
+        """A model of these weights that knows the labels of `atlas`, for training to go on with; this one stays.
+
+        Parameters
+        ----------
+        atlas
+            The store that this model was trained on, under other labels.
+        rows
+            Cells that may be used.
+        """
+        twin: Model = type(self)(dataclasses.replace(self.config, label_names=tuple(atlas.label_names)))
+        twin.load_state_dict(self.state_dict())
+        twin.notes = self.notes
+        return twin
 
     def sha256(self) -> str:
         """Hash of config and weights: it names the model in labels and in what `judge` keeps."""

@@ -10,6 +10,7 @@ from livelatent.session.acts_control import Controlled, control_acts
 from livelatent.session.acts_flags import flag_acts
 from livelatent.session.acts_place import Placing, acts_of_place
 from livelatent.session.acts_prototypes import prototype_acts
+from livelatent.session.acts_select import Selects, label_by_parts, select_acts
 from livelatent.session.board import Board
 from livelatent.session.commands import Act, CommandError, cells, text, whole
 from livelatent.session.state import PrototypeView
@@ -20,7 +21,7 @@ Drive = Literal["start", "pause", "resume", "stop"]
 
 
 @runtime_checkable
-class Asked(Placing, Controlled, Protocol):
+class Asked(Selects, Placing, Controlled, Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 
     board: Board
@@ -62,6 +63,7 @@ def acts_of(session: Asked) -> dict[str, Act]:
         "undo": lambda _: _back(session, board.undo),
         "redo": lambda _: _back(session, board.redo),
         "find": lambda _: _find(session),
+        **select_acts(session),
         **acts_of_place(session),
         **flag_acts(board),
         **prototype_acts(session),
@@ -82,9 +84,21 @@ def _label(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
     if "flag" in args:
         saved = board.label_flag(whole(args, "flag"), name)
     else:
-        chosen = cells(args, "cells", len(board.places))
+        selector = args.get("selector")
+        by_parts = _named_parts(selector)
+        chosen = [] if by_parts and args.get("cells") is None else cells(args, "cells", len(board.places))
+        if by_parts and isinstance(selector, dict):
+            return label_by_parts(session, name, selector, chosen or None)
         saved = board.label_rows(chosen, name, _selector(session, args.get("selector")))
     return asdict(saved)
+
+
+def _named_parts(selector: object) -> bool:
+    """Whether each part says of what kind it is; pages of earlier versions drew only."""
+    parts = selector.get("parts") if isinstance(selector, dict) else None
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and ("kind" in part or part.get("mode") == "invert") for part in parts
+    )
 
 
 def _selector(session: Asked, selector: object) -> dict[str, Any]:

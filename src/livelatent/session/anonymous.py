@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from livelatent.session.state import FlagList, LatentMap, PrototypeView, Status, Topic
+from livelatent.session.state import CellValues, FlagList, LatentMap, PrototypeView, Status, Topic
 
 __all__ = ["anonymised", "without_paths"]
 
@@ -61,6 +61,9 @@ def _anonymous(topic: Topic, words: dict[str, str]) -> Topic:
             said = {name: _replaced(getattr(topic, name), words) for name in ("message", "alarms", "notes")}
             query = None if topic.query is None else "query"
             return replace(topic, **said, store="atlas", query=query, journal="atlas.labels")
+        case CellValues(by="obs"):
+            # A column of obs may name donors, and a number may tell them apart.
+            return CellValues()
     return topic
 
 

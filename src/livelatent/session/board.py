@@ -7,7 +7,7 @@ same after a restart. What is selected or dismissed is never in the history.
 
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from numpy import ndarray
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.board_flag import BoardFlag
+from livelatent.session.evidence import Arrays, evidence_sha256, save_evidence
 from livelatent.session.flag_curve import HIGHEST, FlagCurve, flag_curve
 from livelatent.session.flag_table import FlagTable, JudgedNovelty
 from livelatent.session.flag_view import view_of
@@ -60,6 +61,8 @@ class Board:
         self.target_fpr = target_fpr
         self.version = 0
         """Grows with every change that a view must show."""
+        self.judged = 0
+        """Grows with every new set of scores or flags."""
         self._lock = threading.RLock()
         self._novelty: tuple[JudgedNovelty | None, ...] = (None,) * len(self.places)
         self._table = FlagTable([place.journal for place in self.places])
@@ -76,6 +79,7 @@ class Board:
         with self._lock:
             self._novelty = tuple(novelties)
             self._model = model
+            self.judged += 1
             self._table.show(self._novelty)
             self.version += 1
 
@@ -160,11 +164,36 @@ class Board:
                 "p_value": float(flag.judged.p_value),
             }
             self._table.reopen(flag_id)
+            table = self.flag_table()
+            seen = evidence_sha256(table)
+            selector |= {
+                "scope": "flag",
+                "parts": [{"mode": "replace", "kind": "flag", "flag": flag.id, "seen": seen}],
+            }
             rows: list[ndarray] = [np.zeros(0, np.int64) for _ in self.places]
             rows[int(flag.is_query)] = flag.rows
-            return self.label_rows(rows, name, selector)
+            return self.label_rows(rows, name, selector, {seen: table})
 
-    def label_rows(self, rows: Sequence[Any], name: str | None, selector: dict[str, Any]) -> Saved:
+    def flag_table(self) -> dict[str, ndarray]:
+        """Which flag each flagged cell is in: `row_K` and `flag_K` of place K."""
+        with self._lock:
+            table: dict[str, ndarray] = {}
+            for place in range(len(self.places)):
+                own = [flag for flag in self.flags if int(flag.is_query) == place]
+                rows = [np.asarray(flag.rows, np.int64) for flag in own]
+                table[f"row_{place}"] = np.concatenate([np.zeros(0, np.int64), *rows])
+                table[f"flag_{place}"] = np.repeat(
+                    np.array([flag.id for flag in own], np.int64), [len(some) for some in rows]
+                )
+            return table
+
+    def label_rows(
+        self,
+        rows: Sequence[Any],
+        name: str | None,
+        selector: dict[str, Any],
+        evidence: Mapping[str, Arrays] | None = None,
+    ) -> Saved:
         """Name cells of each place; returns once the name is on disk.
 
         Parameters
@@ -175,6 +204,8 @@ class Board:
             None takes a name away.
         selector
             How the cells were chosen.
+        evidence
+            What the selector refers to, by sha256: it is on disk before the label is.
         """
         with self._lock:
             chosen = [np.unique(np.asarray(some, np.int64)) for some in rows]
@@ -185,6 +216,9 @@ class Board:
             if not n_cells:
                 raise LabelError("no cells were chosen, so there is nothing to name.")
             how = {**selector, "action": uuid.uuid4().hex}
+            for place, some in zip(self.places, chosen, strict=True):
+                for sha256, arrays in (evidence or {}).items() if len(some) else ():
+                    save_evidence(place.journal.folder, sha256, arrays)
             entries = [
                 place.journal.label(some, name, how=how, model=self._model)
                 for place, some in zip(self.places, chosen, strict=True)

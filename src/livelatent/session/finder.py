@@ -99,9 +99,14 @@ class Finder:
         # A find has just fitted the reference, so no encoder is trained for this.
         model = eye.model
         annotator = load_annotator(model)
-        names: list[str] = list(map(str, label_cells(annotator, model, self.atlas, look.panel.rows)["label"]))
+        tables = [label_cells(annotator, model, self.atlas, look.panel.rows)]
         if query is not None and len(look.panel.query_rows):
-            names += map(str, label_cells(annotator, model, query, look.panel.query_rows)["label"])
+            tables.append(label_cells(annotator, model, query, look.panel.query_rows))
+        names = [str(name) for table in tables for name in table["label"]]
         known = tuple(sorted(set(names)))
         code_of = {name: code for code, name in enumerate(known)}
-        return Predicted(names=known, code=np.array([code_of[name] for name in names], np.int64))
+        return Predicted(
+            names=known,
+            code=np.array([code_of[name] for name in names], np.int64),
+            probability=np.concatenate([np.asarray(table["probability"], np.float64) for table in tables]),
+        )

@@ -5,6 +5,7 @@ thread. No Jupyter here: the widget, the offline page and the tests are thin vie
 """
 
 import atexit
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,13 @@ from numpy import ndarray
 
 from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
 from livelatent.session.board import Board, Place, Saved
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, CommandError, Commands
+from livelatent.session.evidence import Arrays, evidence_sha256
 from livelatent.session.finder import Finder
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.latent_finder import LatentFinder
@@ -29,9 +32,14 @@ from livelatent.session.layout import LayoutWorker
 from livelatent.session.look import Eye, labels_of
 from livelatent.session.moments import Album, MomentError
 from livelatent.session.pace import Pace
+from livelatent.session.replay import replay
+from livelatent.session.retrainer import Retrainer
+from livelatent.session.selection import Chosen
 from livelatent.session.sight import Sight
 from livelatent.session.standing import curves_of, status_of
 from livelatent.session.state import Curves, LatentMap, Moment, PrototypeView, Status, Topic
+from livelatent.session.suggest import Catalogue
+from livelatent.session.values import Values
 from livelatent.session.watched import LASTING, HasEye, Sees
 from livelatent.train.run import Run
 from livelatent.train.settings import Settings
@@ -53,6 +61,11 @@ STEP_TIMEOUT_S = 1.0
 NO_LABELS = (
     "No label among the training cells, or none among the calibration cells: there are no flags and no predicted "
     "types. Cells can be named here all the same."
+)
+
+QUERY_LABELS = (
+    "Labels of cells in {query} are kept with it; retraining reads the cells of {atlas} only. To learn from them, "
+    "append {query} to {atlas}, or ingest both together."
 )
 
 
@@ -85,11 +98,13 @@ class LiveSession:
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
-        self.panel_cells = panel_cells
+        self.panel_cells, self._cell_cycle = panel_cells, cell_cycle
         atlases = [self.atlas] if query is None else [self.atlas, query]
         places = [Place(one.path.name, one.n_cells, one.labels) for one in atlases]
         self.board = Board(places, target_fpr=target_fpr)
         self.sight = Sight(self.atlas, query, self.board, panel_cells)
+        self.values = Values(self.sight)
+        self.retrainer = Retrainer(self)
         self.pace = Pace(cpu_share, lambda: self.run.status.state == "training", self._layout_took)
         self.sight.map.may_take_s = self._may_take_s
         self.album = Album()
@@ -129,6 +144,8 @@ class LiveSession:
         atexit.unregister(self.close)
         self._closed.set()
         self._wake.set()
+        self.retrainer.wait(30.0)
+        self.values.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=30)
         if self._worker is not None:
@@ -203,6 +220,8 @@ class LiveSession:
 
     def _work_once(self) -> None:
         """Do what is due, at most one thing."""
+        if self.retrainer.doing:
+            return  # the run that is looked at is about to be another
         key = self._key()
         is_busy = self.run.status.state in ("training", "stopping")
         asked = self._wants_find or self._wants_place
@@ -277,6 +296,7 @@ class LiveSession:
 
     def _look_now(self) -> None:
         self.sight.see(self._finder.eye(), self.run.status.epoch)
+        self.values.refresh()
         if self.run.status.state in LASTING:
             self._looked_at = self._key()
 
@@ -323,6 +343,7 @@ class LiveSession:
                 "prototypes": looks + board,
                 "flags": self.board.flags_version,
                 "moments": self.album.version,
+                "values": self.values.version,
             }
 
     def topic(self, name: str, since: Mapping[tuple[str, str], int] | None = None) -> Topic:
@@ -340,6 +361,8 @@ class LiveSession:
                 return self.board.flag_list()
             case "moments":
                 return self.album.moments()
+            case "values":
+                return self.values.held
         raise ValueError(f"there is no topic {name!r}.")
 
     def topics(self) -> list[Topic]:
@@ -356,11 +379,15 @@ class LiveSession:
         is_warming = note and worker is not None and worker.is_alive and not worker.is_ready
         if note and not is_warming and "layout" not in self._alarms:
             alarms.append(note)
-        notes = () if self._finder.can_judge else (NO_LABELS,)
+        notes: tuple[str, ...] = () if self._finder.can_judge else (NO_LABELS,)
+        if self.query is not None and self.query.labels.standing:
+            notes = (*notes, QUERY_LABELS.format(query=self.query.path.name, atlas=self.atlas.path.name))
         status = status_of(self.run, self.query, self.board, self.pace, alarms=alarms, notes=notes)
+        n_unlearned, doing = self.retrainer.n_unlearned, self.retrainer.doing
+        can = replace(status.can, retrain=bool(n_unlearned) and not doing and status.state != "failed")
         # In hundredths: a frame for each piece of a large atlas would be news without end.
-        placing = self.sight.placing
-        return status if placing is None else replace(status, placing=round(placing, 2))
+        placing = None if self.sight.placing is None else round(self.sight.placing, 2)
+        return replace(status, can=can, n_unlearned=n_unlearned, retraining=doing, placing=placing)
 
     def curves(self, since: Mapping[tuple[str, str], int] | None = None) -> Curves:
         """Loss curves from the points that are known already on."""
@@ -393,10 +420,24 @@ class LiveSession:
         if isinstance(what, int | np.integer) and not isinstance(what, bool):
             return self.board.label_flag(int(what), name)
         rows: list[Any] = [np.zeros(0, np.int64) for _ in self.board.places]
+        selector: dict[str, Any]
+        evidence: dict[str, Arrays] = {}
         if hasattr(what, "rows"):
             place = self._place_of(what)
             rows[place] = what.rows
-            selector = {"kind": "flag", "p_value": float(what.p_value), "target_fpr": self.board.target_fpr}
+            table = {
+                f"row_{place}": np.asarray(what.rows, np.int64),
+                f"flag_{place}": np.ones(len(what.rows), np.int64),
+            }
+            seen = evidence_sha256(table)
+            selector = {
+                "kind": "flag",
+                "p_value": float(what.p_value),
+                "target_fpr": self.board.target_fpr,
+                "scope": "flag",
+                "parts": [{"mode": "replace", "kind": "flag", "flag": 1, "seen": seen}],
+            }
+            evidence = {seen: table}
         else:
             place = int(query)
             if place >= len(rows):
@@ -404,7 +445,49 @@ class LiveSession:
             array = np.asarray(what)
             rows[place] = np.flatnonzero(array) if array.dtype == bool else array
             selector = {"kind": "rows"}
-        return self.board.label_rows(rows, name, selector)
+        return self.board.label_rows(rows, name, selector, evidence)
+
+    def retrain(self, epochs: int | None = None) -> None:
+        """Train on with the labels given here, in a run of its own that this session then follows; returns at once.
+
+        Raises
+        ------
+        LabelError
+            If no label is new.
+        """
+        self.retrainer.start(epochs)
+
+    def follow(self, run: Run) -> None:
+        """Look at another run on the same store from now on: its labels, its curves, its model."""
+        with self._work, self._lock:
+            self.run, self.atlas = run, run.atlas
+            self.sight.atlas = run.atlas
+            self._finder = Finder(run, self._cell_cycle)
+            self._looked_at = self._found_at = None
+            self._looks_at_find = self.sight.n_looks
+        self._wake.set()
+
+    def alarm(self, what: str, message: str | None) -> None:
+        """Show an alarm; None takes it back."""
+        with self._lock:
+            self._alarms.pop(what, None)
+            if message is not None:
+                self._alarms[what] = message
+
+    def replay(self, entry: Entry) -> Chosen:
+        """The cells of a label, found again from how it was chosen; see `replay`."""
+        places = [self.atlas] if self.query is None else [self.atlas, self.query]
+        folders = [one.labels.folder for one in places if entry in one.labels.entries]
+        if not folders:
+            raise LabelError(f"label {entry.seq} stands in no journal of this view.")
+        return replay(entry, places, folders[0])
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """Every name there is to colour by."""
+        places = [self.atlas] if self.query is None else [self.atlas, self.query]
+        genes = [str(gene) for one in places for gene in one.genes]
+        return Catalogue(genes, [str(name) for one in places for name in one.obs.columns])
 
     def _place_of(self, flag: Any) -> int:
         """Which atlas a flag's cells come from."""

@@ -61,6 +61,8 @@ class Predicted:
 
     names: tuple[str, ...]
     code: Int[ndarray, " cell"]
+    probability: Float[ndarray, " cell"] | None = None
+    """The classifier's; None where the nearest prototype predicts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,6 +35,8 @@ __all__ = ["Sight"]
 log = logging.getLogger(__name__)
 
 LAYOUTS_KEPT = 64
+LAYOUT_BYTES = 64 << 20
+"""What they may take together: a lasso refers to one of the last few."""
 PLACED_NUMBERS = 1_000_000
 """Added to a panel's number where all cells are placed: to a page these are other cells than the panel's."""
 LOOKS_KEPT = 500
@@ -70,10 +72,10 @@ class Sight:
         self._drift: list[tuple[int, float]] = []
         self._drifts: deque[tuple[int, dict[str, float]]] = deque(maxlen=LOOKS_KEPT)
         self._annotated: tuple[int, Predicted] | None = None
+        self._layouts: dict[int, Layout] = {}
         self._placed: Placed | None = None
         self.placing: float | None = None
         """Share of all cells that have been placed, while they are."""
-        self._layout_sha256: dict[int, str] = {}
         self._prototypes = PrototypeView()
         self._prototypes_key = (-1, -1)
 
@@ -102,9 +104,10 @@ class Sight:
             self._epoch = epoch
             self._look = look
             self.n_looks += 1
-            self._layout_sha256[look.layout.number] = look.layout.sha256
-            for old in sorted(self._layout_sha256)[:-LAYOUTS_KEPT]:
-                del self._layout_sha256[old]
+            self._layouts[look.layout.number] = look.layout
+            n_kept = max(2, min(LAYOUTS_KEPT, LAYOUT_BYTES // max(1, look.layout.xy.nbytes)))
+            for old in sorted(self._layouts)[:-n_kept]:
+                del self._layouts[old]
 
     def panel(self) -> Panel:
         """The panel, chosen again only when a flag has cells that it lacks."""
@@ -230,6 +233,17 @@ class Sight:
             return replace(shown, predicted=annotated[1].code, predicted_names=annotated[1].names)
         return shown
 
+    def layouts(self) -> tuple[Layout, ...]:
+        """The last layouts, the newest first."""
+        with self._lock:
+            return tuple(self._layouts[number] for number in sorted(self._layouts, reverse=True))
+
+    def predicted(self, look: Look) -> Predicted:
+        """The classifier's prediction on that look's map, or the nearest prototype."""
+        with self._lock:
+            annotated = self._annotated
+        return annotated[1] if annotated is not None and annotated[0] == look.layout.number else look.predicted
+
     def prototypes(self) -> PrototypeView:
         """Prototypes and flags, and how far they lie apart."""
         with self._lock:
@@ -244,7 +258,13 @@ class Sight:
 
     def layout_sha256(self, layout: int) -> str | None:
         """What a lasso on this layout was drawn on; None for one long gone."""
-        return self._layout_sha256.get(layout)
+        held = self.layout(layout)
+        return None if held is None else held.sha256
+
+    def layout(self, number: int) -> Layout | None:
+        """One of the last layouts; None for one long gone."""
+        with self._lock:
+            return self._layouts.get(number)
 
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""

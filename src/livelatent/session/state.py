@@ -1,4 +1,4 @@
-"""What a person sees, as plain values: five topics, ready to be encoded, drawn or printed.
+"""What a person sees, as plain values: topics, ready to be encoded, drawn or printed.
 
 Nothing here knows of Jupyter, threads or torch. `widget/frames.py` turns these into bytes,
 `session/picture.py` into a picture.
@@ -12,11 +12,13 @@ import numpy as np
 from numpy import ndarray
 
 from livelatent.arrays import Float, Int, UInt
+from livelatent.session.selection import bounds_of
 
 __all__ = [
     "MARKS",
     "NO_CODE",
     "Can",
+    "CellValues",
     "Curve",
     "Curves",
     "FlagList",
@@ -52,6 +54,7 @@ class Can:
     resume: bool = False
     stop: bool = False
     step: bool = False
+    retrain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,10 @@ class Status:
     n_saved: int = 0
     n_undo: int = 0
     n_redo: int = 0
+    n_unlearned: int = 0
+    """Labels given or taken back since the labels that the model trains with."""
+    retraining: str = ""
+    """What is being prepared for a retraining; empty when nothing is."""
     layout_share: float = 0.15
     """The largest share of one core that looking and layouts may take while something trains."""
     layout_next_s: float | None = None
@@ -179,14 +186,29 @@ class LatentMap:
     @functools.cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """x0, x1, y0, y1: never of zero width."""
-        if not len(self.xy):
-            return (0.0, 1.0, 0.0, 1.0)
-        # Column by column: over both at once a million cells take 22 ms, so 2.
-        ends = []
-        for column in self.xy.T:
-            low, high = float(column.min()), float(column.max())
-            ends += [low, high] if high > low else [low - 0.5, high + 0.5]
-        return (ends[0], ends[1], ends[2], ends[3])
+        return bounds_of(self.xy)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellValues:
+    """What a person asked to colour the panel's cells by: a gene, a column of obs, the distance to a prototype."""
+
+    by: str = ""
+    """`"gene"`, `"obs"`, `"prototype"`; empty where nothing was asked for."""
+    name: str = ""
+    state: Literal["none", "fetching", "ready", "failed"] = "none"
+    message: str = ""
+    """Why it failed."""
+    number: int = 0
+    """Counts what was fetched: gates refer to it."""
+    panel: int = 0
+    """The panel whose cells `values` are of, in its order."""
+    layout: int = 0
+    """The layout whose latent distances were taken in; 0 for values that no training moves."""
+    unit: str = ""
+    names: tuple[str, ...] | None = None
+    """What codes mean, -1 for none; None where values are numbers, NaN for none."""
+    values: Float[ndarray, " cell"] | Int[ndarray, " cell"] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -319,5 +341,5 @@ class FlagList:
     flags: tuple[FlagView, ...] = ()
 
 
-Topic = Status | Curves | LatentMap | PrototypeView | FlagList | Moments
+Topic = Status | Curves | LatentMap | PrototypeView | FlagList | Moments | CellValues
 """One of the things that are sent, each whole."""

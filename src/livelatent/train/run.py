@@ -393,9 +393,11 @@ class Run:
 
 
 def _open_run(folder: Path) -> Run:
+    from livelatent.train.retrain import labels_kept
+
     kept = read_kept(folder)
     model = load_model(folder / "model")
-    run = Run(model, kept.atlas, kept.epochs, folder, kept.stream, kept.device, rows=kept.rows)
+    run = Run(model, labels_kept(folder, kept.atlas), kept.epochs, folder, kept.stream, kept.device, rows=kept.rows)
     run._is_resumed = True
     run._state.restore(folder)
     if (folder / "history.npz").exists():

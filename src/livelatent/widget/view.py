@@ -137,6 +137,21 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         """
         return self.session.label(what, name, query=query)
 
+    def retrain(self, epochs: int | None = None) -> None:
+        """Train on with the labels given here, in a run of its own that this view then follows; returns at once.
+
+        Parameters
+        ----------
+        epochs
+            Of the longest stage; None takes a quarter of the run's, five at least.
+
+        Raises
+        ------
+        LabelError
+            If no label was given or taken back since the last training.
+        """
+        self.session.retrain(epochs)
+
     @property
     def cpu_share(self) -> float:
         """The largest share of one core that looking and layouts may take while it trains; may be set at any time."""

@@ -122,7 +122,7 @@ def test_charts_are_sharp_where_a_pixel_is_two_and_follow_the_theme(browser, add
 
 def test_a_rate_is_set_by_hand_and_marked_and_a_refusal_says_why(host):
     page = host()
-    page.locator("summary").click()
+    page.locator("[data-testid=ll-settings] summary").click()
     rate, button, saved = page.get_by_test_id("ll-set-0"), page.get_by_test_id("ll-set"), "ll-set-saved"
     expect(rate).to_have_value("0.001")
     expect(button).to_be_disabled()
@@ -139,7 +139,7 @@ def test_a_rate_is_set_by_hand_and_marked_and_a_refusal_says_why(host):
         {"learning_rate": 7, "weights": {}},
         {"learning_rate": 0.0005, "weights": {"batch loss": 0.25}},
     ]
-    expect(page.locator("summary")).to_contain_text("set 1×")
+    expect(page.locator("[data-testid=ll-settings] summary")).to_contain_text("set 1×")
     chart = page.get_by_test_id("ll-chart").first
     chart.focus()
     page.keyboard.press("End")

@@ -116,7 +116,7 @@ def test_a_column_of_names_is_named_on_the_map_and_its_html_is_text(host):
     page = host("theme=dark", width=620)
     colour_by(page, "tissue")
     for name in ("blood", "spleen", "<b>lymph</b>"):
-        expect(page.get_by_role("button", name=name)).to_be_visible()
+        expect(page.get_by_test_id("ll-map").get_by_role("button", name=name, exact=True)).to_be_visible()
     expect(page.get_by_test_id("ll-scale")).to_be_hidden()
     colour_by(page, "<img src=x")
     expect(page.get_by_test_id("ll-scale")).to_be_visible()

@@ -4,7 +4,8 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from test_mock_host import TOP_LEFT, address, browser, drag, host, next_frame, sent  # noqa: F401 - fixtures
+
+from mock_page import TOP_LEFT, drag, next_frame, sent
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +37,7 @@ def values_on_map(page: Page) -> list[list[float | int]]:
     return rows
 
 
-def test_a_gene_is_found_coloured_gated_and_named_by_keyboard_alone(host):  # noqa: F811
+def test_a_gene_is_found_coloured_gated_and_named_by_keyboard_alone(host):
     page = host()
     colour_by(page, "cd3e")
     expect(page.get_by_test_id("ll-map")).to_have_attribute("aria-label", re.compile("coloured by gene CD3E"))
@@ -62,7 +63,7 @@ def test_a_gene_is_found_coloured_gated_and_named_by_keyboard_alone(host):  # no
     assert label["selector"]["scope"] == "panel" and label["selector"]["layout"] == 1
 
 
-def test_a_gate_on_all_cells_is_counted_before_it_is_named(host):  # noqa: F811
+def test_a_gate_on_all_cells_is_counted_before_it_is_named(host):
     page = host()
     colour_by(page, "cd3e")
     page.get_by_test_id("ll-gate-replace").click()
@@ -77,7 +78,7 @@ def test_a_gate_on_all_cells_is_counted_before_it_is_named(host):  # noqa: F811
     assert label["selector"]["scope"] == "all" and "cells" not in label
 
 
-def test_after_a_lasso_one_types_the_name_at_once_and_its_cells_are_said_to_be_on_the_map(host):  # noqa: F811
+def test_after_a_lasso_one_types_the_name_at_once_and_its_cells_are_said_to_be_on_the_map(host):
     page = host()
     drag(page, TOP_LEFT)
     expect(page.get_by_test_id("ll-selection-name")).to_be_focused()
@@ -91,7 +92,7 @@ def test_after_a_lasso_one_types_the_name_at_once_and_its_cells_are_said_to_be_o
     assert {"T", "CD4 T", "NK"} <= set(names)
 
 
-def test_a_flag_is_selected_inverted_and_taken_away_by_keys(host):  # noqa: F811
+def test_a_flag_is_selected_inverted_and_taken_away_by_keys(host):
     page = host()
     n_cells = page.evaluate("() => mock.run.n")
     n_flag = page.evaluate("() => mock.run.flag.filter(f => f === 1).length")
@@ -111,11 +112,11 @@ def test_a_flag_is_selected_inverted_and_taken_away_by_keys(host):  # noqa: F811
     expect(text).to_be_hidden()
 
 
-def test_a_column_of_names_is_named_on_the_map_and_its_html_is_text(host):  # noqa: F811
+def test_a_column_of_names_is_named_on_the_map_and_its_html_is_text(host):
     page = host("theme=dark", width=620)
     colour_by(page, "tissue")
     for name in ("blood", "spleen", "<b>lymph</b>"):
-        expect(page.get_by_role("button", name=name)).to_be_visible()
+        expect(page.get_by_test_id("ll-map").get_by_role("button", name=name, exact=True)).to_be_visible()
     expect(page.get_by_test_id("ll-scale")).to_be_hidden()
     colour_by(page, "<img src=x")
     expect(page.get_by_test_id("ll-scale")).to_be_visible()
@@ -124,14 +125,14 @@ def test_a_column_of_names_is_named_on_the_map_and_its_html_is_text(host):  # no
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_values_that_can_not_be_had_are_said_and_the_colour_stays(host):  # noqa: F811
+def test_values_that_can_not_be_had_are_said_and_the_colour_stays(host):
     page = host()
     colour_by(page, "cd8a")
     expect(page.get_by_test_id("ll-banner")).to_contain_text("no values: the store could not be read")
     expect(page.get_by_test_id("ll-colour")).to_have_value("label")
 
 
-def test_what_is_drawn_refers_to_the_layout_that_is_seen(host):  # noqa: F811
+def test_what_is_drawn_refers_to_the_layout_that_is_seen(host):
     page = host(still=False)
     box = page.get_by_test_id("ll-map").bounding_box()
     assert box is not None
@@ -152,7 +153,7 @@ def test_what_is_drawn_refers_to_the_layout_that_is_seen(host):  # noqa: F811
     assert part["layout"] == 1
 
 
-def test_the_card_tells_what_only_python_knows(host):  # noqa: F811
+def test_the_card_tells_what_only_python_knows(host):
     page = host()
     box = page.get_by_test_id("ll-map").bounding_box()
     assert box is not None
@@ -173,7 +174,7 @@ def test_the_card_tells_what_only_python_knows(host):  # noqa: F811
     expect(page.get_by_test_id("ll-card")).to_contain_text("88")
 
 
-def test_retraining_is_one_click_once_there_is_something_to_learn(host):  # noqa: F811
+def test_retraining_is_one_click_once_there_is_something_to_learn(host):
     page = host()
     button = page.get_by_test_id("ll-retrain")
     expect(button).to_be_hidden()

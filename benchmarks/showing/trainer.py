@@ -46,6 +46,7 @@ def figures(args: argparse.Namespace) -> dict[str, Any]:
         "trainer": {
             "pairs": [round(ratio, 3) for ratio in apart],
             "steps": shown[0]["steps"],
+            "wall_s": round(median(one["wall_s"] for one in shown), 2),
             "cpu_ms_per_step_alone": round(1000 * median(_per_step(pair[False]) for pair in pairs), 2),
             "threads_ms_per_step": _threads(shown),
         },

@@ -1,4 +1,4 @@
-"""One thread that tells browsers what is new: the latest of each topic, at most ten times a second, credit 1.
+"""One thread that tells browsers what is new: the latest of each topic, at most five times a second, credit 1.
 
 Without credit a slow browser falls half a minute behind and clicks with it; with credit 1 it shows the latest
 state within a quarter of a second (WIDGET.md, section 2). Nothing here ever waits for a browser.
@@ -19,7 +19,9 @@ from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finit
 
 log = logging.getLogger(__name__)
 
-SHORTEST_GAP_S = 0.1
+SHORTEST_GAP_S = 0.2
+"""Each round costs the kernel more outside this thread than in it: IOPub, the shell, and the ack's way back. Ten a second
+were more than the 2 % that a view may take from training."""
 CREDIT_TIMEOUT_S = 5.0
 """A browser that does not answer for so long is closed or hidden: sending goes on, for whoever else looks."""
 
@@ -224,7 +226,7 @@ class Publisher:
                 self.tell({"kind": "error", "message": f"The view could not be brought up to date: {error}"})
             self._wake.wait(SHORTEST_GAP_S)
             self._wake.clear()
-            # Acks may wake this thread at any time; frames still leave at most ten times a second.
+            # Acks may wake this thread at any time; frames still leave at most five times a second.
             self._closed.wait(max(0.0, SHORTEST_GAP_S - (self._clock() - started)))
 
     def _command(self) -> None:

@@ -139,7 +139,7 @@ def test_prototypes_of_nothing_or_of_spoilt_cells_are_refused():
         fit_prototypes(latent, label[:20], ("a", "b"), rows)
     with pytest.raises((ValueError, TypeError), match=r"kind|centroid, median, medoid"):
         fitted.distances("mean")
-    with pytest.raises((ValueError, TypeError), match="of 10 dimensions were wanted|latent"):
+    with pytest.raises((ValueError, TypeError), match=r"of 10 dimensions were wanted|latent"):
         fitted.nearest(latent[:, :3])
     with pytest.raises(ValueError, match="every cell of the atlas"):
         fitted.facts(["x"] * 5)

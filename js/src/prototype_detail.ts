@@ -41,7 +41,7 @@ export function prototypeDetail(desk: Desk) {
       const d = frame.distance[i * k + j];
       const bar = h("i");
       bar.style.width = `${(100 * d) / most}%`;
-      return h("button", { type: "button", class: "ll-row", title: frame.names[j].slice(0, 200), "data-j": j, "aria-label": `${brief(frame.names[j], 60)}, ${d.toFixed(1)} mean radii: select its cells on the map` },
+      return h("button", { type: "button", class: "ll-row", title: `${frame.names[j].slice(0, 200)}: ${d.toFixed(1)} mean radii. Selects its cells on the map`, "data-j": j },
         h("span", { dir: "auto" }, brief(frame.names[j], 22)), h("span", { class: "ll-track" }, bar), h("span", {}, d.toFixed(1)));
     }));
     drawDrift();

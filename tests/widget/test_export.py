@@ -21,7 +21,7 @@ def _state(text):
 def hostile(finished):
     """All topics of a real session, every name of theirs replaced by one that would break out of a page."""
     finished.keep()
-    status, curves, shown, table, flags, moments = shown_topics(finished)
+    status, curves, shown, table, flags, moments, values = shown_topics(finished)
     finished.drop_moment(moments.moments[0].id)
     bad = [replace(flag, reason=HOSTILE, label=HOSTILE, state="named", atlas=HOSTILE) for flag in flags.flags]
     return [
@@ -31,6 +31,7 @@ def hostile(finished):
         replace(table, names=tuple(HOSTILE + name for name in table.names)),
         replace(flags, flags=tuple(bad)),
         replace(moments, moments=(replace(moments.moments[0], stage=HOSTILE, values=((HOSTILE, "train", 1.0),)),)),
+        replace(values, by="gene", name=HOSTILE, state="failed", message=HOSTILE),
     ]
 
 
@@ -48,7 +49,7 @@ def test_the_page_holds_the_sync_message_byte_for_byte(finished):
     topics = shown_topics(finished)
     state = _state(page(topics))
     assert [frame["kind"] for frame in state["frames"]] == [
-        "status", "curves", "map", "prototypes", "flags", "moments",
+        "status", "curves", "map", "prototypes", "flags", "moments", "values",
     ]  # fmt: skip
     assert len(state["buffers"]) == sum(frame["buffers"] for frame in state["frames"])
     n_curves = state["frames"][1]["buffers"]

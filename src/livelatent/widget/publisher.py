@@ -20,8 +20,8 @@ from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finit
 log = logging.getLogger(__name__)
 
 SHORTEST_GAP_S = 0.2
-"""Each round costs the kernel more outside this thread than in it: IOPub, the shell, and the ack's way back. Ten a second
-were more than the 2 % that a view may take from training."""
+"""Each round costs the kernel more outside this thread than in it: IOPub, the shell, and the ack's way back. Ten a
+second were more than the 2 % that a view may take from training."""
 CREDIT_TIMEOUT_S = 5.0
 """A browser that does not answer for so long is closed or hidden: sending goes on, for whoever else looks."""
 

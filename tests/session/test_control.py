@@ -6,7 +6,7 @@ from livelatent.session.health import STARVED_SHARE, health_of, settable_of, tra
 from livelatent.session.live import LiveSession
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.run import Run
-from watched import CONFIG, small_run
+from watched import CONFIG, small_run, until
 
 
 @pytest.fixture
@@ -21,10 +21,12 @@ def session(own_atlas, tmp_path):
 def test_a_page_steps_a_paused_run_and_sets_what_the_stage_weighs(session):
     assert session.status().can.step
     assert session.answer("1", "step", {}).result == {"state": "paused"}
-    assert session.run.status.step == 1
+    until(lambda: session.run.status.step == 1)  # a page is answered after a second at most
     before = session.versions()
     got = session.answer("2", "set", {"learning_rate": 0.004, "weights": {"batch": 0}})
-    assert got.ok and got.result["weights"] == {"type": 0.9, "centroid": 1.0, "batch": 0.0}
+    assert got.ok
+    until(lambda: session.run.settings.changes)
+    assert session.run.settings.weights == {"type": 0.9, "centroid": 1.0, "batch": 0.0}
     settable = session.status().settable
     assert (settable.stage, settable.learning_rate, settable.n_changes) == ("representation", 0.004, 1)
     assert ("batch", 0.0, 0.0) in settable.weights

@@ -44,7 +44,7 @@ def test_hostile_names_neither_end_the_state_nor_leave_it_changed(hostile):
 def test_the_page_holds_the_sync_message_byte_for_byte(finished):
     topics = shown_topics(finished)
     state = _state(page(topics))
-    assert [frame["kind"] for frame in state["frames"]] == ["status", "curves", "map", "prototypes", "flags"]
+    assert [frame["kind"] for frame in state["frames"]] == ["status", "curves", "map", "prototypes", "flags", "values"]
     assert len(state["buffers"]) == sum(frame["buffers"] for frame in state["frames"])
     n_curves = state["frames"][1]["buffers"]
     cells = base64.b64decode(state["buffers"][n_curves + 1])

@@ -20,7 +20,7 @@ def _state(text):
 @pytest.fixture
 def hostile(finished):
     """All topics of a real session, every name of theirs replaced by one that would break out of a page."""
-    status, curves, shown, table, flags = shown_topics(finished)
+    status, curves, shown, table, flags, values = shown_topics(finished)
     bad = [replace(flag, reason=HOSTILE, label=HOSTILE, state="named", atlas=HOSTILE) for flag in flags.flags]
     return [
         replace(status, store=HOSTILE, query=HOSTILE, alarms=(HOSTILE,), notes=(HOSTILE,), vocabulary=(HOSTILE,)),
@@ -28,6 +28,7 @@ def hostile(finished):
         replace(shown, label_names=tuple(HOSTILE + name for name in shown.label_names)),
         replace(table, names=tuple(HOSTILE + name for name in table.names)),
         replace(flags, flags=tuple(bad)),
+        replace(values, by="gene", name=HOSTILE, unit=HOSTILE, message=HOSTILE),
     ]
 
 

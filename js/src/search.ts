@@ -17,6 +17,7 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
   let found: Found = { matches: [], n: 0 };
   let at = -1;
   let asked = 0;
+  let hurries = false; // Enter came before the matches: the first of them is meant
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const show = (open: boolean) => {
@@ -41,6 +42,7 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
       if (mine !== asked || desk.root.ownerDocument.activeElement === null) return;
       found = result;
       at = result.matches.length && input.value ? 0 : -1;
+      if (hurries && at === 0) return take(0);
       paint();
     }).catch((error: Error) => desk.store.setError(`search: ${error.message}`));
   };
@@ -49,14 +51,15 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
     const match = found.matches[i];
     if (!match) return;
     asked++;
+    hurries = false;
     show(false);
     input.value = "";
     choose(match[0] as "gene", match[1]);
   };
 
-  desk.scope.on(input, "input", () => { at = -1; clearTimeout(timer); timer = setTimeout(search, REST_MS); });
+  desk.scope.on(input, "input", () => { at = -1; hurries = false; asked++; clearTimeout(timer); timer = setTimeout(search, REST_MS); });
   desk.scope.on(input, "focus", () => { if (list.hidden) search(); });
-  desk.scope.on(input, "blur", () => { clearTimeout(timer); asked++; show(false); });
+  desk.scope.on(input, "blur", () => { clearTimeout(timer); asked++; hurries = false; show(false); });
   desk.scope.on<PointerEvent>(list, "pointerdown", (event) => {
     event.preventDefault(); // the box keeps the focus, so the list stays until the click is done
     const option = (event.target as Element).closest<HTMLElement>("[data-at]");
@@ -69,6 +72,7 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
       else if (n) { at = (at + (event.key === "ArrowDown" ? 1 : -1) + n) % n; paint(); }
     } else if (event.key === "Enter") {
       if (!list.hidden && at >= 0) take(at);
+      else hurries = input.value !== "";
     } else if (event.key === "Escape" && !list.hidden) {
       show(false);
       event.stopPropagation();

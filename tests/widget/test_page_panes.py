@@ -77,7 +77,8 @@ def test_every_control_has_a_name(host):
     page = host()
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("[data-testid=ll-root] :is(button, input, select, canvas, [role])")]
-            .filter(e => e.offsetParent !== null && !e.closest("[aria-hidden=true]") && !e.parentElement.closest("[role=img]"))
+            .filter(e => e.offsetParent !== null)
+            .filter(e => !e.closest("[aria-hidden=true]") && !e.parentElement.closest("[role=img]"))
             .filter(e => e.parentElement.dataset.testid !== "ll-map")  // its canvas has the map's own name
             .filter(e => !e.getAttribute("aria-label") && !e.textContent.trim() && !e.labels?.length)
             .map(e => e.outerHTML.slice(0, 120))"""

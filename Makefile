@@ -44,7 +44,7 @@ python: setup
 	@echo "== pytest" 1>&2
 	@$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
 	@echo "== pytest in the browser" 1>&2
-	@$(BIN)/python -m pytest -m "browser and not slow" --durations=5
+	@$(BIN)/python -m pytest -m "browser and not slow" -n 2 --dist loadfile --durations=5
 
 # docs/images, of the view on real data
 screenshots: setup chromium

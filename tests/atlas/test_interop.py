@@ -63,7 +63,7 @@ def quiet_scanpy() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("by", "has_umap"),
     [
-        ("anndata.read_zarr", False),
+        pytest.param("anndata.read_zarr", False, marks=pytest.mark.slow),  # the same code a second time
         ("to_anndata", False),
         pytest.param("anndata.read_zarr", True, marks=pytest.mark.slow),  # numba compiles it for half a minute
     ],

@@ -53,7 +53,7 @@ def slow_carried(rows, label, config, epoch, number, rank, world):
     return carried
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(labelled_streams())
 def test_from_group_to_group_and_by_going_back_the_same_cells_are_carried(stream):
     rows, label, config, world = stream

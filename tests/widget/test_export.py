@@ -20,7 +20,9 @@ def _state(text):
 @pytest.fixture
 def hostile(finished):
     """All topics of a real session, every name of theirs replaced by one that would break out of a page."""
-    status, curves, shown, table, flags, values = shown_topics(finished)
+    finished.keep()
+    status, curves, shown, table, flags, moments, values = shown_topics(finished)
+    finished.drop_moment(moments.moments[0].id)
     bad = [replace(flag, reason=HOSTILE, label=HOSTILE, state="named", atlas=HOSTILE) for flag in flags.flags]
     return [
         replace(status, store=HOSTILE, query=HOSTILE, alarms=(HOSTILE,), notes=(HOSTILE,), vocabulary=(HOSTILE,)),
@@ -28,6 +30,7 @@ def hostile(finished):
         replace(shown, label_names=tuple(HOSTILE + name for name in shown.label_names)),
         replace(table, names=tuple(HOSTILE + name for name in table.names)),
         replace(flags, flags=tuple(bad)),
+        replace(moments, moments=(replace(moments.moments[0], stage=HOSTILE, values=((HOSTILE, "train", 1.0),)),)),
         replace(values, by="gene", name=HOSTILE, unit=HOSTILE, message=HOSTILE),
     ]
 
@@ -45,7 +48,9 @@ def test_hostile_names_neither_end_the_state_nor_leave_it_changed(hostile):
 def test_the_page_holds_the_sync_message_byte_for_byte(finished):
     topics = shown_topics(finished)
     state = _state(page(topics))
-    assert [frame["kind"] for frame in state["frames"]] == ["status", "curves", "map", "prototypes", "flags", "values"]
+    assert [frame["kind"] for frame in state["frames"]] == [
+        "status", "curves", "map", "prototypes", "flags", "moments", "values",
+    ]  # fmt: skip
     assert len(state["buffers"]) == sum(frame["buffers"] for frame in state["frames"])
     n_curves = state["frames"][1]["buffers"]
     cells = base64.b64decode(state["buffers"][n_curves + 1])

@@ -35,7 +35,7 @@ export class FlagCard {
     this.apart = h("button", { class: "ll-button ll-small", type: "button", hidden: true, "aria-label": `Show flag ${id} again as it was found` }, "As found");
     this.box = desk.ask === null ? null : new NameBox(scope, {
       label: `name flag ${id}`, testid: "ll-flag", placeholder: "name this cluster",
-      save: (name) => desk.ask!<LabelResult>("label", { flag: id, name }),
+      save: (name) => desk.ask!<LabelResult>("label", { flag: id, name, n_cells: this.flag?.n_cells }),
       saved: (result) => desk.announce(`saved: ${brief(result.label, 60)}, ${plural(result.n_cells, "cell")}`),
     });
     this.acts = h("div", { class: "ll-acts" }, this.offers, h("span", { class: "ll-grow" }), this.split, this.apart, h("label", { class: "ll-check" }, this.chosen, "merge"));

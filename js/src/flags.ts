@@ -97,7 +97,7 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
 
   const emptyText = (frame: FlagsFrame | null): string => {
     if (frame?.is_computing) return "Flags are being computed…";
-    if (!frame || frame.n_scored === 0) return store.status?.state === "training" ? "Flags appear once the types have settled." : "No cell was scored yet.";
+    if (!frame || frame.n_scored === 0) return store.status?.state === "training" ? "Flags appear once the types have settled; above 20,000 cells when training ends." : "No cell was scored yet.";
     return `No flags at ${percent(frame.target_fpr)}: every cluster of the ${plural(frame.n_scored, "cell")} scored fits a prototype. Allow more false alarms to look closer.`;
   };
 

@@ -41,7 +41,7 @@ WAIT = "await run"
 NOVEL_TEXT = """Clusters that fit no prototype, each with its reason. Naming one, here or in the view, writes to the
 journal beside the store before it says so."""
 
-NOVEL = """novel = ll.find_novel(run.model, atlas)
+NOVEL = """novel = ll.find_novel(view.run.model, atlas)
 novel"""
 
 NAME = """if len(novel):
@@ -53,7 +53,7 @@ WRITE_TEXT = (
 )
 
 WRITE = """atlas.write_labels()  # obs["livelatent_label"]; your own column is never touched
-run.model.save("quickstart-data/blood-model")
+view.run.model.save("quickstart-data/blood-model")
 view.to_html("quickstart-data/report.html")  # the view as a page that needs no network"""
 
 

@@ -34,7 +34,7 @@ def store_cells(atlas: Atlas) -> list[tuple[str, str]]:
     name = 'if len(novel):\n    view.label(novel[0], "a name?")  # saved when it returns'
     write = (
         'atlas.write_labels()  # obs["livelatent_label"]; your own columns are never touched\n'
-        f"run.model.save({atlas.path.name.removesuffix('.zarr') + '-model'!r})\n"
+        f"view.run.model.save({atlas.path.name.removesuffix('.zarr') + '-model'!r})\n"
         f"view.to_html({atlas.path.name.removesuffix('.zarr') + '.html'!r})  # the view as a page that needs no network"
     )
     cells = [("markdown", f"# A store, ready to be learnt\n\n{facts}."), ("code", opened), ("code", view)]

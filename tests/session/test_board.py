@@ -95,6 +95,22 @@ def test_a_name_is_in_the_journal_when_saved_is_said(board, own_atlas):
     }
 
 
+def test_a_flag_that_has_other_cells_than_were_seen_is_not_named(board, own_atlas):
+    board.show([found(range(10, 24), range(30, 36))], model="abc")
+    with pytest.raises(LabelError, match=r"flag 1 was computed again and has 14 cells now, where 10 were shown"):
+        board.label_flag(1, "plasmablast?", n_seen=10)
+    assert own_atlas.labels.entries == ()
+    assert board.label_flag(1, "plasmablast?", n_seen=14).n_cells == 14
+
+
+def test_a_merged_and_a_cut_flag_are_counted_anew(board):
+    before = board.judged
+    board.merge([1, 2])
+    merged = board.judged
+    board.split(1, [np.arange(10, 15)])
+    assert before < merged < board.judged
+
+
 def test_a_named_flag_says_so_and_undo_and_redo_move_it_both_ways(board, own_atlas):
     board.label_flag(1, "plasmablast?")
     first = board.flag_list().flags[0]

@@ -5,7 +5,8 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -221,6 +222,20 @@ class LabelJournal:
                     undoes=None,
                 )
             )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the writer of the journal, and know all that stands in it; several may be held before any is written.
+
+        Raises
+        ------
+        StoreBusyError
+            If another process is labelling this atlas.
+        LabelError
+            If the store is only read and no folder was named, or the folder can't be written.
+        """
+        with self._its_file.writing(self):
+            yield
 
     def undo(self) -> Entry | None:
         """Take the last label back; None where there is none."""

@@ -82,7 +82,8 @@ def _label(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
     board = session.board
     name = None if args.get("name") is None else text(args, "name")
     if "flag" in args:
-        saved = board.label_flag(whole(args, "flag"), name)
+        seen = whole(args, "n_cells") if "n_cells" in args else None
+        saved = board.label_flag(whole(args, "flag"), name, n_seen=seen)
     else:
         selector = args.get("selector")
         by_parts = _named_parts(selector)

@@ -7,14 +7,15 @@ same after a restart. What is selected or dismissed is never in the history.
 
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
+from livelatent.atlas.entries import Entry
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.board_flag import BoardFlag
@@ -23,7 +24,7 @@ from livelatent.session.flag_curve import HIGHEST, FlagCurve, flag_curve
 from livelatent.session.flag_table import FlagTable, JudgedNovelty
 from livelatent.session.flag_view import view_of
 from livelatent.session.state import FlagList, FlagState
-from livelatent.session.undo import History
+from livelatent.session.undo import History, Step
 
 __all__ = ["Board", "Place", "Saved"]
 
@@ -153,17 +154,32 @@ class Board:
 
     # What a person does
 
-    def label_flag(self, flag_id: int, name: str | None) -> Saved:
-        """Name a flag's cells; returns once the name is on disk."""
+    def label_flag(self, flag_id: int, name: str | None, *, n_seen: int | None = None) -> Saved:
+        """Name a flag's cells; returns once the name is on disk.
+
+        Parameters
+        ----------
+        n_seen
+            How many cells it had where it was seen: a flag keeps its id when it is computed again.
+
+        Raises
+        ------
+        LabelError
+            If there is no such flag, it has other cells by now, or the name can't be saved.
+        """
         with self._lock:
             flag = self.flag(flag_id)
+            if n_seen is not None and n_seen != len(flag.rows):
+                raise LabelError(
+                    f"flag {flag_id} was computed again and has {len(flag.rows)} cells now, where {n_seen} were shown: "
+                    "nothing was named. Look at it once more."
+                )
             selector = {
                 "kind": "flag",
                 "flag": flag.id,
                 "target_fpr": self.target_fpr,
                 "p_value": float(flag.judged.p_value),
             }
-            self._table.reopen(flag_id)
             table = self.flag_table()
             seen = evidence_sha256(table)
             selector |= {
@@ -172,7 +188,9 @@ class Board:
             }
             rows: list[ndarray] = [np.zeros(0, np.int64) for _ in self.places]
             rows[int(flag.is_query)] = flag.rows
-            return self.label_rows(rows, name, selector, {seen: table})
+            saved = self.label_rows(rows, name, selector, {seen: table})
+            self._table.reopen(flag_id)
+            return saved
 
     def flag_table(self) -> dict[str, ndarray]:
         """Which flag each flagged cell is in: `row_K` and `flag_K` of place K."""
@@ -216,14 +234,20 @@ class Board:
             if not n_cells:
                 raise LabelError("no cells were chosen, so there is nothing to name.")
             how = {**selector, "action": uuid.uuid4().hex}
-            for place, some in zip(self.places, chosen, strict=True):
-                for sha256, arrays in (evidence or {}).items() if len(some) else ():
-                    save_evidence(place.journal.folder, sha256, arrays)
-            entries = [
-                place.journal.label(some, name, how=how, model=self._model)
-                for place, some in zip(self.places, chosen, strict=True)
-                if len(some)
-            ]
+            named = [(place.journal, some) for place, some in zip(self.places, chosen, strict=True) if len(some)]
+            with _all_written(journal for journal, _ in named):
+                for journal, _ in named:
+                    for sha256, arrays in (evidence or {}).items():
+                        save_evidence(journal.folder, sha256, arrays)
+                entries: list[Entry] = []
+                try:
+                    for journal, some in named:
+                        entries.append(journal.label(some, name, how=how, model=self._model))
+                except BaseException:
+                    # "Not saved" is said of all of it, so no half may stand.
+                    for journal, _ in named[: len(entries)]:
+                        journal.undo()
+                    raise
             self.version += 1
             return Saved(
                 label=entries[-1].new, n_cells=n_cells, saved_at=entries[-1].time, n_saved=self.history.n_saved
@@ -243,7 +267,7 @@ class Board:
 
     def merge(self, flag_ids: Sequence[int]) -> int:
         """Make several flags one, in later finds and sessions too; the id that it has."""
-        with self._changing():
+        with self._changing(judged=True):
             return self._table.merge(flag_ids)
 
     def split(self, flag_id: int, rows: Sequence[Any]) -> int:
@@ -254,20 +278,22 @@ class Board:
         rows
             Store rows, one array per place; those that the flag lacks do not matter.
         """
-        with self._changing():
+        with self._changing(judged=True):
             place = int(self.flag(flag_id).is_query)
             return self._table.split(flag_id, np.unique(np.asarray(rows[place], np.int64)))
 
     def apart(self, flag_id: int) -> None:
         """Take a merge or a cut back: clusters are flags again as they were found."""
-        with self._changing():
+        with self._changing(judged=True):
             self._table.apart(flag_id)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, *, judged: bool = False) -> Iterator[None]:
+        """Change flags; `judged` where a flag has other cells afterwards, so that what was counted of it is stale."""
         with self._lock:
             yield
             self.version += 1
+            self.judged += judged
 
     def undo(self) -> str | None:
         """Take the last label back, in every journal that it went to; what it was."""
@@ -279,18 +305,30 @@ class Board:
 
     def _back(self, *, redo: bool) -> str | None:
         with self._lock:
-            history = self.history
-            steps = history.redo if redo else history.undo
-            if not steps:
+            step = self._next_back(redo)
+            if step is None:
                 return None
-            for index in sorted(steps[-1].places):
-                journal = self.places[index].journal
-                if redo:
-                    journal.redo()
-                else:
-                    journal.undo()
+            journals = [self.places[index].journal for index in sorted(step.places)]
+            with _all_written(journals):
+                # Only the writer knows what another process has written meanwhile.
+                now = self._next_back(redo)
+                if now is None or now.action != step.action:
+                    raise LabelError(
+                        f"labels were given elsewhere meanwhile, so nothing was {'redone' if redo else 'undone'}. "
+                        "Look at them, and ask again."
+                    )
+                for journal in journals:
+                    if redo:
+                        journal.redo()
+                    else:
+                        journal.undo()
             self.version += 1
-            return steps[-1].what
+            return step.what
+
+    def _next_back(self, redo: bool) -> Step | None:
+        history = self.history
+        steps = history.redo if redo else history.undo
+        return steps[-1] if steps else None
 
     # What is shown
 
@@ -306,9 +344,12 @@ class Board:
 
     @property
     def journals(self) -> str:
-        """Names of the journals that hold labels; where none does, of the one that the run's own cells go to."""
+        """Names of the journals that hold labels; where none does, of the one that the run's own cells go to.
+
+        Empty where that one needs a folder first: a store that is only read has none of its own.
+        """
         held = [place.journal for place in self.places if place.journal.entries] or [self.places[0].journal]
-        return " and ".join(journal.folder.name for journal in held)
+        return " and ".join(journal.folder.name for journal in held if not journal.is_homeless)
 
     def _read_journals(self) -> tuple[History, tuple[str, ...]]:
         """History and vocabulary, read again when a journal has grown, here or by `atlas.labels`."""
@@ -381,3 +422,12 @@ class Board:
         if len({text for _, text in told}) == 1:
             return told[0][1]
         return "; ".join(f"{name}: {text}" for name, text in told)
+
+
+@contextmanager
+def _all_written(journals: Iterable[LabelJournal]) -> Iterator[None]:
+    """Be the writer of all these journals before the first byte goes to one of them."""
+    with ExitStack() as held:
+        for journal in journals:
+            held.enter_context(journal.writing())
+        yield

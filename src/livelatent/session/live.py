@@ -385,6 +385,9 @@ class LiveSession:
         status = status_of(self.run, self.query, self.board, self.pace, alarms=alarms, notes=notes)
         n_unlearned, doing = self.retrainer.n_unlearned, self.retrainer.doing
         can = replace(status.can, retrain=bool(n_unlearned) and not doing and status.state != "failed")
+        if doing:
+            # The next run begins from this one's weights: two that train at once would be one too many.
+            can = replace(can, start=False, resume=False, step=False)
         # In hundredths: a frame for each piece of a large atlas would be news without end.
         placing = None if self.sight.placing is None else round(self.sight.placing, 2)
         return replace(status, can=can, n_unlearned=n_unlearned, retraining=doing, placing=placing)
@@ -460,6 +463,8 @@ class LiveSession:
     def follow(self, run: Run) -> None:
         """Look at another run on the same store from now on: its labels, its curves, its model."""
         with self._work, self._lock:
+            if self._closed.is_set():
+                raise LabelError(f"the view was closed meanwhile. The run is kept: Run.resume({str(run.folder)!r}).")
             self.run, self.atlas = run, run.atlas
             self.sight.atlas = run.atlas
             self._finder = Finder(run, self._cell_cycle)
@@ -500,12 +505,19 @@ class LiveSession:
 
     def drive(self, what: Drive) -> str:
         """Tell the run what to do; the state it is in then."""
+        if what in ("start", "resume"):
+            self._refuse_while_retraining()
         getattr(self.run, what)()
         self._wake.set()
         return self.run.status.state
 
+    def _refuse_while_retraining(self) -> None:
+        if self.retrainer.doing:
+            raise CommandError("a retraining is being prepared from this run's weights. It starts by itself.")
+
     def step(self) -> str:
         """Train on one minibatch; the state the run is in then. A step that takes long is not waited for."""
+        self._refuse_while_retraining()
         state = self._own_run("stepped").step(timeout=STEP_TIMEOUT_S).state
         self._wake.set()
         return state

@@ -60,8 +60,16 @@ class Retrainer:
         """
         if self._thread is not None and self._thread.is_alive():
             raise LabelError("a retraining is being prepared already.")
+        if not isinstance(self._session.run, Run):
+            raise LabelError(
+                "this view shows a latent that livelatent does not train, so it can't be retrained. Write the names "
+                "into your own data with `view.write_obs()`."
+            )
         if not self.n_unlearned:
-            raise LabelError("no label was given or taken back since the last training, so there is nothing to learn.")
+            raise LabelError(
+                "no label of the run's own atlas was given or taken back since the last training, so there is nothing "
+                "to learn. Labels of a query stay with the query: append it to the atlas to learn them."
+            )
         self.doing = "preparing: class sizes and distances between types"
         self._session.alarm("retraining", None)
         self._thread = threading.Thread(target=self._work, args=(epochs,), name="livelatent-retrain", daemon=True)

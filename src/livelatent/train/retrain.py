@@ -11,6 +11,7 @@ from livelatent import atomic
 from livelatent.arrays import Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.columns import codes_of
+from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError, ResumeError
 from livelatent.train.history import History
 from livelatent.train.run import Run
@@ -45,7 +46,12 @@ def retrain(run: Run, *, epochs: int | None = None, folder: str | Path | None = 
     if run.status.state != "ready":
         run.wait()
     atlas = run.atlas
-    named = atlas.labels.shown()
+    # Somebody may label meanwhile: what is called learned below is what was read here.
+    standing = named = None
+    while standing is None or standing != atlas.labels.standing:
+        standing = atlas.labels.standing
+        named = atlas.labels.shown()
+    assert named is not None
     names = tuple(sorted({str(name) for name in named if name is not None}))
     if not names:
         raise LabelError(f"{atlas.path}: no cell has a label, so there is nothing new to learn. Name some cells first.")
@@ -58,7 +64,7 @@ def retrain(run: Run, *, epochs: int | None = None, folder: str | Path | None = 
         # A remote store has no place for runs beside it: this one goes where the last one is.
         folder = run.folder.with_name(f"{run.folder.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     fresh = Run(model, labelled, epochs, folder, run.stream, str(run.device), rows=run.rows)
-    _keep_labels(fresh.folder, labelled, run)
+    _keep_labels(fresh.folder, labelled, standing, run)
     before = run._state
     fresh.history = _grown(run)
     fresh.history.mark(before.step, _what_is_new(run.model.label_names, labelled))
@@ -93,7 +99,7 @@ def learned(folder: Path) -> frozenset[int]:
         return frozenset()
 
 
-def _keep_labels(folder: Path, atlas: Atlas, before: Run) -> None:
+def _keep_labels(folder: Path, atlas: Atlas, standing: Sequence[Entry], before: Run) -> None:
     """Write the labels down: the journal may move on, and a run that is resumed trains on what it began with."""
     assert atlas.given_labels is not None
     codes, names = atlas.given_labels
@@ -102,7 +108,7 @@ def _keep_labels(folder: Path, atlas: Atlas, before: Run) -> None:
         "names": list(names),
         "from_run": before.folder.name,
         "from_model": before.model.sha256(),
-        "standing": [entry.seq for entry in atlas.labels.standing],
+        "standing": [entry.seq for entry in standing],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     atomic.write_json(folder / FACTS, facts)

@@ -108,6 +108,11 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         self._publisher.start()
 
     @property
+    def run(self) -> Any:
+        """What the view shows now: after `retrain()` the new run, not the one that the view was made with."""
+        return self.session.run
+
+    @property
     def session(self) -> LiveSession:
         """What the view shows, without Jupyter."""
         if self._session is None:

@@ -32,7 +32,8 @@ def test_a_flag_inside_a_types_radius_takes_its_name_with_one_click(host):
     flag(page, 3).get_by_test_id("ll-flag-accept").click()
     expect(flag(page, 3).get_by_test_id("ll-flag-saved")).to_contain_text("✓ saved")
     (command,) = sent(page, "cmd")
-    assert (command["name"], command["args"]) == ("label", {"flag": 3, "name": "CD34+"})
+    n_cells = page.evaluate("() => mock.run.flags.find(one => one.id === 3).n_cells")  # a flag is named as it was seen
+    assert (command["name"], command["args"]) == ("label", {"flag": 3, "name": "CD34+", "n_cells": n_cells})
 
 
 def test_a_suggested_name_is_written_and_not_saved(host):

@@ -18,7 +18,7 @@ def test_a_flags_name_is_pending_until_it_is_saved(host):
     saved = card.get_by_test_id("ll-flag-saved")
     expect(saved).to_have_text("pending…")
     (command,) = wait_for_sent(page, "cmd")
-    assert (command["name"], command["args"]) == ("label", {"flag": 1, "name": "plasmablast"})
+    assert (command["name"], command["args"]) == ("label", {"flag": 1, "name": "plasmablast", "n_cells": 238})
     expect(saved).to_have_text("pending…")
     # Not answered yet: the same command comes again, and is still one.
     again = wait_for_sent(page, "cmd", 2)

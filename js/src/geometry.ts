@@ -85,14 +85,16 @@ export function robustEllipse(points: ArrayLike<number>, members: readonly numbe
 }
 
 export interface Box { x: number; y: number; w: number; h: number }
-export interface Wish { x: number; y: number; w: number; h: number }
+export interface Wish { x: number; y: number; w: number; h: number; is_beside?: boolean }
+const MIDDLE = [0, 0];
+const ASIDE = [[0, -1], [0, 1], [0.55, -0.6], [-0.55, -0.6], [0.55, 0.6], [-0.55, 0.6], [0, -2], [0, 2], [0.7, 0], [-0.7, 0], [0, -3], [0, 3]];
 
-/** The middle of each wished-for box, moved aside where another is, or null where nothing is free; the first wins. */
+/** The middle of each wished-for box, moved aside where another is (or where it would hide what it names: `is_beside`), or null where nothing is free; the first wins. */
 export function placeLabels(wishes: readonly Wish[], frame: { w: number; h: number }, taken: readonly Box[] = []): (Point | null)[] {
   const boxes = [...taken];
-  return wishes.map(({ x, y, w, h }) => {
+  return wishes.map(({ x, y, w, h, is_beside }) => {
     if (!(x >= 0 && x <= frame.w && y >= 0 && y <= frame.h)) return null;
-    for (const [dx, dy] of [[0, 0], [0, -1], [0, 1], [0.55, -0.6], [-0.55, -0.6], [0.55, 0.6], [-0.55, 0.6], [0, -2], [0, 2], [0.7, 0], [-0.7, 0], [0, -3], [0, 3]]) {
+    for (const [dx, dy] of is_beside ? [...ASIDE, MIDDLE] : [MIDDLE, ...ASIDE]) {
       const cx = Math.min(Math.max(x + dx * w, w / 2 + 2), frame.w - w / 2 - 2);
       const cy = Math.min(Math.max(y + dy * (h + 1), h / 2 + 2), frame.h - h / 2 - 2);
       const box = { x: cx - w / 2, y: cy - h / 2, w, h };

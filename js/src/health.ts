@@ -19,7 +19,7 @@ export function healthLine(): { line: HTMLElement; paint: (status: StatusFrame |
       const facts: [string, string, string, boolean][] = [
         ["cells a minibatch", count(health.minibatch_cells), "", false],
         ["types", few(health.types), "Labels in a minibatch, mean of the last hundred", false],
-        ["donors", few(health.batches), "Batches in a minibatch, mean of the last hundred", false],
+        ["batches", few(health.batches), "Batches in a minibatch, mean of the last hundred", false],
         ["anchors without a positive", health.lone_share === null ? "" : percent(health.lone_share), "Cells alone with their label in a minibatch: they teach the cell-type term nothing", (health.lone_share ?? 0) > STARVED],
         ["cells/s", short(health.cells_per_s), "", false],
         ["waiting", percent(health.wait_share), "Share of the time that training waits for data", health.wait_share > WAITS],

@@ -13,6 +13,9 @@ export interface Seen { frame: MapFrame | null; from: Float32Array; to: Float32A
 /** `mix`: how far cells have come on their way. */
 export interface Sight { camera: Camera; size: Size; mix: number }
 
+/** So few would vanish under their own name. */
+const FEW_CELLS = 60;
+
 export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
   const { store, scope } = desk;
   const overlay = svg("svg", { class: "ll-overlay", "aria-hidden": "true" });
@@ -115,7 +118,7 @@ export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
     const wishes = anchors.map((anchor) => {
       const [x, y] = toScreen(camera, size, anchor.from[0] + (anchor.to[0] - anchor.from[0]) * mix, anchor.from[1] + (anchor.to[1] - anchor.from[1]) * mix);
       const text = brief(seen.coloured?.names[anchor.code] ?? "");
-      return { x, y, w: widthOf(text) + 8, h: 17, code: anchor.code };
+      return { x, y, w: widthOf(text) + 8, h: 17, code: anchor.code, is_beside: anchor.n < FEW_CELLS };
     });
     const places = placeLabels(wishes, size, taken);
     const lines: SVGElement[] = [];

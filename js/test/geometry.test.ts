@@ -60,6 +60,8 @@ describe("names on the map", () => {
     expect(edge![0]).toBeGreaterThanOrEqual(40);
     expect(edge![1]).toBeGreaterThanOrEqual(8.5);
     expect([gone, nan]).toEqual([null, null]);
+    const [beside] = placeLabels([{ x: 100, y: 100, w: 40, h: 17, is_beside: true }], { w: 300, h: 200 });
+    expect(beside).toEqual([100, 82]);
     const [moved] = placeLabels([{ x: 100, y: 100, w: 40, h: 17 }], { w: 300, h: 200 }, [{ x: 90, y: 95, w: 20, h: 10 }]);
     expect(moved).not.toBeNull();
     expect(moved).not.toEqual([100, 100]);

@@ -85,6 +85,15 @@ def sync_folder(folder: Path) -> None:
     sync_file(folder)
 
 
+def durable_folder(folder: Path) -> None:
+    """Make a folder where there is none, and its parent's entry of it durable: else a power cut takes all in it."""
+    if folder.is_dir():
+        return
+    durable_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def sync_tree(folder: Path) -> None:
     """Make every file and folder below `folder` durable."""
     for root, _, names in os.walk(folder, topdown=False):
@@ -97,7 +106,7 @@ def sync_tree(folder: Path) -> None:
 def fresh_file(target: Path) -> Iterator[Path]:
     """A path to write to that becomes `target` when the block ends well, and vanishes when it does not."""
     with refusals_named(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        durable_folder(target.parent)
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             yield aside
@@ -271,7 +280,7 @@ def only_writer(path: Path, what: str) -> Iterator[None]:
     """
     lock = FileLock(path)
     with refusals_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable_folder(path.parent)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:

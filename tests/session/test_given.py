@@ -204,3 +204,24 @@ def test_a_store_with_a_latent_in_obsm_can_be_looked_at_as_it_is(own_atlas):
     session.settle(timeout_s=0.0)
     assert len(session.latent_map().cell) == own_atlas.n_cells
     assert session.status().journal == "tiny.labels"
+
+
+def test_an_anndata_that_was_filtered_meanwhile_gives_no_other_cells_columns(tmp_path):
+    adata = anndata.AnnData(
+        np.ones((4, 2), np.float32), obs=pd.DataFrame({"donor": list("abcd")}, index=["w", "x", "y", "z"])
+    )
+    atlas = AnnDataAtlas(adata, labels=tmp_path / "labels")
+    assert list(atlas.obs["donor"]) == list("abcd")
+    adata._inplace_subset_obs([0, 2, 3])
+    with pytest.raises(StoreError, match=r"4 cells then, 3 now.*Open it anew"):
+        _ = atlas.obs
+
+
+def test_two_data_sets_of_numbered_cells_do_not_share_their_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, other = (AnnDataAtlas(anndata.AnnData(np.full((4, 2), value, np.float32))) for value in (1, 2))
+    one.labels.label([0], "mine")
+    assert other.labels.entries == () and other.labels.folder != one.labels.folder
+    again = AnnDataAtlas(anndata.AnnData(np.full((4, 2), 1, np.float32)))
+    assert again.labels.current()[0] == "mine"
+    one.labels.close()

@@ -71,6 +71,7 @@ class AnnDataAtlas(Atlas):
         file = getattr(adata, "filename", None)
         self.path = Path(name_of(adata) + _print_of(adata)) if file is None else Path(file)
         self.n_cells = int(adata.n_obs)
+        self._names = adata.obs_names
         self._check_names()
         self.label_column = self._checked_column(label, "label")
         self.batch_column = self._checked_column(batch, "batch")
@@ -120,8 +121,20 @@ class AnnDataAtlas(Atlas):
 
     @property
     def obs(self) -> pd.DataFrame:
-        """The AnnData's own."""
+        """The AnnData's own.
+
+        Raises
+        ------
+        StoreError
+            If its cells are others than when it was opened: rows would mean other cells.
+        """
         table: pd.DataFrame = self.adata.obs
+        if table.index is not self._names and not table.index.equals(self._names):
+            raise StoreError(
+                f"{self.path.name}: the AnnData was filtered or put into another order since it was opened here "
+                f"({self.n_cells:,} cells then, {len(table):,} now), so rows no longer mean the same cells. "
+                "Open it anew."
+            )
         return table
 
     def _column_names(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def test_the_whole_way_to_a_name_by_keyboard(host):
     page.keyboard.press("Space")
     commands = wait_for_sent(page, "cmd", 4)
     assert [command["name"] for command in commands] == ["label", "undo", "redo", "pause"]
-    assert commands[0]["args"] == {"flag": 2, "name": "doublet? no: lLnb"}
+    assert commands[0]["args"] == {"flag": 2, "name": "doublet? no: lLnb", "n_cells": 131}
     expect(page.get_by_test_id("ll-state")).to_have_text("paused")
     page.keyboard.press("?")
     expect(page.get_by_test_id("ll-keys")).to_be_visible()

@@ -11,6 +11,7 @@ from livelatent.arrays import Float, Int
 from livelatent.errors import LivelatentError
 from livelatent.judge.neighbors import nearest
 from livelatent.session.look import Look
+from livelatent.session.selection import bounds_of, quantised
 from livelatent.session.state import Moment, Moments
 from livelatent.train.history import History
 
@@ -139,9 +140,6 @@ def _values(history: History, step: int) -> tuple[tuple[str, str, float], ...]:
 
 
 def _packed(xy: Float[ndarray, "cell 2"]) -> tuple[ndarray, tuple[float, float, float, float]]:
-    """Positions as u16 over their own bounds, which are never of zero width."""
-    low, high = xy.min(axis=0).astype(np.float64), xy.max(axis=0).astype(np.float64)
-    flat = high <= low
-    low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
-    packed = np.rint((xy - low) / (high - low) * 65535).astype(np.uint16)
-    return packed, (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+    """Positions as u16 over their own bounds, as the map sends them."""
+    bounds = bounds_of(xy)
+    return quantised(xy, bounds), bounds

@@ -70,3 +70,18 @@ def test_what_can_not_be_learned_is_an_alarm_and_the_run_can_go_on(watched_run):
     assert session.run is run
     assert any("no training cell is named two cells" in alarm for alarm in session.status().alarms)
     session.board.undo()
+
+
+def test_a_run_that_was_stopped_for_nothing_trains_on(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run", epochs=500, patience=1000))
+    run = session.run
+    session.drive("start")
+    session.label(np.flatnonzero(session.atlas.split == "validation")[:2], "two cells")
+    session.retrain()
+    session.retrainer.wait()
+    assert session.run is run and run.status.state == "training"
+    assert any("Not retrained" in alarm for alarm in session.status().alarms)
+    session.drive("stop")
+    run.wait()
+    session.close()
+    own_atlas.labels.close()

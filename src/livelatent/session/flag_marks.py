@@ -83,7 +83,7 @@ class MarkFile:
         return tuple(marks.values())
 
     def change(self, changed: Iterable[Mark], gone: Iterable[str]) -> None:
-        """Put marks in place of those of the same uuid, and take others away; on disk when this returns, or a `problem`.
+        """Put marks in place of those of the same uuid, take others away; on disk when this returns, or a `problem`.
 
         Raises
         ------

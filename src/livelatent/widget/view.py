@@ -101,7 +101,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle
         )
         self._still = Still(lambda: thumbnail(shown_topics(self.session)))
-        self._session.on_settled = self._still.renew
+        self._session.lookout.on_settled = self._still.renew
         self._publisher = Publisher(self._to_browsers, self._session)
         self.on_msg(self._on_message)
         self._session.start()

@@ -10,10 +10,11 @@ import pytest
 
 from livelatent.atlas import Atlas
 from livelatent.errors import LabelError
-from livelatent.session.board import Board, Place
+from livelatent.session.board import Board
 from livelatent.session.board_flag import identified
 from livelatent.session.flag_marks import FILE
 from livelatent.session.flag_view import suggestions
+from livelatent.session.ledger import Place
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def test_a_dismissal_outlasts_a_new_find_and_a_restart_and_is_in_no_journal(boar
     assert shown(board) == {3: (7, "open"), 1: (20, "open"), 2: (14, "dismissed")}
     later = restarted(atlas)
     assert [state for _, state in shown(later).values()] == ["open", "open", "dismissed"]
-    assert later.history.undo == () and later.places[0].journal.entries == ()
+    assert later.ledger.history.undo == () and later.places[0].journal.entries == ()
     dismissed = next(id for id, (_, state) in shown(later).items() if state == "dismissed")
     assert later.reopen(dismissed) == "open"
     assert "dismissed" not in [state for _, state in shown(restarted(atlas)).values()]

@@ -26,7 +26,7 @@ def ready(own_atlas, tmp_path):
 def settled(finished):
     """The finished session, its labels and threshold put back afterwards."""
     yield finished
-    while finished.board.undo():
+    while finished.board.ledger.undo():
         pass
     finished.board.threshold(0.05)
 
@@ -277,7 +277,7 @@ def test_a_flag_is_cut_merged_again_and_shown_as_found_by_commands(settled):
     assert (part[1], rest) == (len(inside), [whole.id, len(whole.rows) - len(inside)])
     view = next(view for view in settled.board.flag_list().flags if view.id == part[0])
     assert view.is_hand_made and view.measures and view.reason
-    assert settled.board.history.undo == ()
+    assert settled.board.ledger.history.undo == ()
     merged = settled.answer("merge 1", "merge", {"flags": [whole.id, part[0]]})
     assert merged.result == {"flag": whole.id, "flags": [[whole.id, len(whole.rows)]]}
     assert settled.answer("apart 1", "apart", {"flag": whole.id}).ok

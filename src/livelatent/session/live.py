@@ -21,12 +21,13 @@ from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError
 from livelatent.session.acts import Drive, acts_of
 from livelatent.session.alarms import Alarms
-from livelatent.session.board import Board, Place, Saved
+from livelatent.session.board import Board
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.commands import Answer, CommandError, Commands
 from livelatent.session.finder import Finder
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.latent_finder import LatentFinder
+from livelatent.session.ledger import Place, Saved
 from livelatent.session.look import labels_of
 from livelatent.session.lookout import LAYOUT, Lookout, Scene
 from livelatent.session.meant import meant_by
@@ -240,7 +241,7 @@ class LiveSession:
         if isinstance(what, int | np.integer) and not isinstance(what, bool):
             return self.board.label_flag(int(what), name)
         rows, selector, evidence = meant_by(what, self._atlases, is_query=query, target_fpr=self.board.target_fpr)
-        return self.board.label_rows(rows, name, selector, evidence)
+        return self.board.ledger.label_rows(rows, name, selector, evidence)
 
     def retrain(self, epochs: int | None = None) -> None:
         """Train on with the labels given here, in a run of its own that this session then follows; returns at once.

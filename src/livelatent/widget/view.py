@@ -10,8 +10,8 @@ import anywidget
 import traitlets
 
 from livelatent.atlas.atlas import Atlas
-from livelatent.session.board import Saved
 from livelatent.session.board_flag import BoardFlag
+from livelatent.session.ledger import Saved
 from livelatent.session.live import LiveSession
 from livelatent.session.out import board_table
 from livelatent.session.picture import thumbnail

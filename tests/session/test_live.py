@@ -112,12 +112,12 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
 
 def test_how_far_prototypes_went_is_a_curve_with_a_point_for_each_look(own_atlas, tmp_path):
     session = LiveSession(small_run(own_atlas, tmp_path / "run"))
-    session.lookout._look_now()
+    session.lookout._looks.map()
     before = session.versions()["curves"]
     assert all(curve.name != "prototype drift" for curve in session.curves().series)
     session.run.start()
     session.run.wait()
-    session.lookout._look_now()
+    session.lookout._looks.map()
     (drift,) = [curve for curve in session.curves().series if curve.name == "prototype drift"]
     assert drift.steps.tolist() == [session.run.status.step]
     assert drift.values[0] == session.prototypes().drift > 0
@@ -125,7 +125,7 @@ def test_how_far_prototypes_went_is_a_curve_with_a_point_for_each_look(own_atlas
     (rest,) = [one for one in session.curves({("prototype drift", "train"): 1}).series if one.name == drift.name]
     assert (rest.start, len(rest.steps)) == (1, 0)
     # The same step again is no movement.
-    session.lookout._look_now()
+    session.lookout._looks.map()
     assert len(session.sight.drift) == 1
     session.close()
 
@@ -365,7 +365,7 @@ def test_all_cells_are_placed_on_request_and_the_panel_stays_where_it_was(own_at
     assert len(after.predicted) == 607 and after.predicted_names == before.predicted_names
     assert session.status().placing is None
     # The next layout is the panel's again.
-    session.lookout._look_now()
+    session.lookout._looks.map()
     assert len(session.latent_map().cell) == len(before.cell)
     session.close()
 

@@ -29,7 +29,8 @@ from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.latent_finder import LatentFinder
 from livelatent.session.ledger import Place, Saved
 from livelatent.session.look import labels_of
-from livelatent.session.lookout import LAYOUT, Lookout, Scene
+from livelatent.session.lookout import LAYOUT, Lookout
+from livelatent.session.looks import Looks, Scene
 from livelatent.session.meant import meant_by
 from livelatent.session.moments import Album, MomentError
 from livelatent.session.pace import Pace
@@ -100,10 +101,7 @@ class LiveSession:
         self._alarms = Alarms()
         self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run)
         self.lookout = Lookout(
-            Scene(run, self._finder),
-            self.sight,
-            self.values,
-            self.board,
+            Looks(Scene(run, self._finder), self.sight, self.values, self.board, self._alarms),
             self._alarms,
             is_parted=lambda: bool(self.retrainer.doing),
             cpu_share=cpu_share,

@@ -3,19 +3,16 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from livelatent.session.alarms import Alarms
-from livelatent.session.board import Board
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.layout import LayoutWorker
-from livelatent.session.look import Eye
+from livelatent.session.looks import Looks, Scene
 from livelatent.session.pace import Pace
 from livelatent.session.sight import Sight
-from livelatent.session.values import Values
-from livelatent.session.watched import LASTING, Sees, Watched
+from livelatent.session.watched import LASTING
 
-__all__ = ["LAYOUT", "Lookout", "Scene"]
+__all__ = ["LAYOUT", "Lookout"]
 
 log = logging.getLogger(__name__)
 
@@ -32,44 +29,26 @@ LAYOUT = "layout"
 """What the alarm is about that the map stays a PCA."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What is looked at, and through what."""
-
-    run: Watched
-    finder: Sees
-
-
 class Lookout:
-    """Keeps map, values and flags up to date with what is watched.
+    """Knows when a look is due, and has it done.
 
     Parameters
     ----------
+    looks
+        What is done then.
     is_parted
         Whether the run is about to be replaced by another, so that looking at it is in vain.
     cpu_share
         The largest share of one core that looking at the model, layouts included, may take while it trains.
     """
 
-    def __init__(
-        self,
-        scene: Scene,
-        sight: Sight,
-        values: Values,
-        board: Board,
-        alarms: Alarms,
-        *,
-        is_parted: Callable[[], bool],
-        cpu_share: float,
-    ) -> None:
-        self.scene = scene
-        self.pace = Pace(cpu_share, lambda: self.scene.run.status.state == "training", self._layout_took)
+    def __init__(self, looks: Looks, alarms: Alarms, *, is_parted: Callable[[], bool], cpu_share: float) -> None:
+        self.pace = Pace(cpu_share, lambda: self._state == "training", self._layout_took)
         self.worker: LayoutWorker | None = None
         self.on_settled: Callable[[], None] | None = None
         """Called by the background thread whenever nothing moves any more and all is up to date."""
-        self._sight, self._values, self._board, self._alarms = sight, values, board, alarms
-        self._is_parted = is_parted
-        sight.map.may_take_s = self._may_take_s
+        self._looks, self._alarms, self._is_parted = looks, alarms, is_parted
+        self._sight.map.may_take_s = self._may_take_s
         self._opening = threading.Lock()
         self._work = threading.Lock()
         """Held by whoever looks: the background thread, or `settle`."""
@@ -112,7 +91,7 @@ class Lookout:
     def follow(self, change: Callable[[], Scene]) -> None:
         """Look at something else from now on; `change` is called between two looks."""
         with self._work:
-            self.scene = change()
+            self._looks.scene = change()
             self.look_again()
             self._found_at = None
             self._looks_at_find = self._sight.n_looks
@@ -155,18 +134,19 @@ class Lookout:
         with self._work:
             key = self._key()
             if novelties is not None:
-                self._take(novelties)
+                self._looks.take(novelties)
+                self._look_if_stale()
                 self._found_at = key
-            elif self._is_judged_now() and self._found_at != key:
-                self._attempt("flags", self._find_now)
-            if self._looked_at != key or self._is_rough():
-                self._attempt("map", self._look_now)
-            self._annotate()
+            elif self._looks.can_be_judged and self._found_at != key:
+                self._find_now()
+            if (self._looked_at != key or self._is_rough()) and self._looks.map() and self._state in LASTING:
+                self._looked_at = self._key()
+            self._looks.annotate()
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""
         if self._thread is None:
-            self._attempt("flags", self._find_now)
+            self._find_now()
             return
         self._wants_find = True
         self.wake()
@@ -181,7 +161,7 @@ class Lookout:
         """
         if wait or self._thread is None:
             with self._work:
-                self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
+                self.pace.timed(self._looks.all_cells)
             return
         self._wants_place = True
         self.wake()
@@ -194,6 +174,16 @@ class Lookout:
     def is_up_to_date(self) -> bool:
         """Whether the last look saw the model as it stands."""
         return self._looked_at == self._key()
+
+    def _find_now(self) -> None:
+        self._looks_at_find = self._sight.n_looks
+        if self._looks.flags():
+            self._look_if_stale()
+
+    def _look_if_stale(self) -> None:
+        """Flagged cells outside the panel ask for another look."""
+        if self._sight.is_stale:
+            self.look_again()
 
     # What is due
 
@@ -222,26 +212,26 @@ class Lookout:
             return
         if self._wants_find or self._is_find_due(key):
             self._wants_find = False
-            self.pace.timed(lambda: self._attempt("flags", self._find_now))
+            self.pace.timed(self._find_now)
             self._found_at = key
         elif self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready):
-            self.pace.timed(lambda: self._attempt("map", self._look_now))
+            self.pace.timed(self._looks.map)
             self._looked_at = key
         elif self._wants_place:
             self._wants_place = False
-            self.pace.timed(lambda: self._attempt("placing of all cells", self._place_now))
+            self.pace.timed(self._looks.all_cells)
 
     def _tell_settled(self) -> None:
         key = self._key()
         if self._state not in LASTING or self._looked_at != key or self._settled_at == key:
             return
-        if self.on_settled is None or self._is_rough() or (self._is_judged_now() and self._found_at != key):
+        if self.on_settled is None or self._is_rough() or (self._looks.can_be_judged and self._found_at != key):
             return
         self._settled_at = key
         self.on_settled()
 
     def _is_find_due(self, key: tuple[object, ...]) -> bool:
-        finder, status = self.scene.finder, self.scene.run.status
+        finder, status = self._looks.scene.finder, self._looks.scene.run.status
         if self._found_at == key or not finder.can_judge:
             return False
         if status.state in (*LASTING, "ready"):
@@ -255,18 +245,17 @@ class Lookout:
             and self._sight.n_looks - self._looks_at_find >= LOOKS_BEFORE_FIND
         )
 
-    def _is_judged_now(self) -> bool:
-        """Whether nothing moves, and there is something to judge: a run that was killed and is open again as well."""
-        finder = self.scene.finder
-        return self._state in (*LASTING, "ready") and finder.has_begun and finder.can_judge
+    @property
+    def _sight(self) -> Sight:
+        return self._looks.sight
 
     @property
     def _state(self) -> str:
-        return self.scene.run.status.state
+        return self._looks.scene.run.status.state
 
     def _key(self) -> tuple[object, ...]:
         """Changes when the model has changed."""
-        status = self.scene.run.status
+        status = self._looks.scene.run.status
         return (status.step, status.state in LASTING)
 
     def _is_rough(self) -> bool:
@@ -279,55 +268,3 @@ class Lookout:
     def _layout_took(self) -> tuple[float, float]:
         worker = self.worker
         return (0.0, 0.0) if worker is None else (worker.cpu_s, worker.waited_s)
-
-    # One look
-
-    def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Do one part of a look; an error is logged and shown until the part works again."""
-        try:
-            work()
-        except Exception as error:
-            log.exception("the %s could not be brought up to date", what)
-            message = str(error) or type(error).__name__
-            self._alarms.set(what, f"The {what} could not be brought up to date: {message}")
-        else:
-            self._alarms.set(what, None)
-
-    def _look_now(self) -> None:
-        status = self.scene.run.status
-        self._sight.see(self.scene.finder.eye(), status.epoch)
-        self._values.refresh()
-        if self._state in LASTING:
-            self._looked_at = self._key()
-
-    def _find_now(self) -> None:
-        finder = self.scene.finder
-        eye = finder.eye()
-        self._looks_at_find = self._sight.n_looks
-        with self._board.computing():
-            self._take(finder.find(eye, self._sight.shown_query, self._board.target_fpr), eye)
-        self._annotate()
-
-    def _take(self, novelties: Sequence[JudgedNovelty | None], eye: Eye | None = None) -> None:
-        """Show these scores; flagged cells outside the panel ask for another look."""
-        padded = [*novelties, *[None] * (len(self._board.places) - len(novelties))]
-        scored = [novelty for novelty in padded if novelty is not None]
-        if scored:
-            self._board.target_fpr = float(scored[0].target_fpr)
-        self._board.show(padded, (self.scene.finder.eye() if eye is None else eye).sha256())
-        if self._sight.is_stale:
-            self.look_again()
-
-    def _annotate(self) -> None:
-        """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
-        look = self._sight.look
-        if look is not None and self._is_judged_now():
-            finder = self.scene.finder
-            self._sight.predict(finder.predict(finder.eye(), look, self._sight.query), look)
-
-    def _place_now(self) -> None:
-        """Place all cells on a layout of the very weights that embed them."""
-        eye = self.scene.finder.eye()
-        if self._sight.look is None or self._sight.look.step != eye.step:
-            self._sight.see(eye)
-        self._sight.place_all(eye)

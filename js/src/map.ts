@@ -149,7 +149,7 @@ export function mapPane(desk: Desk) {
     request();
   };
 
-  /** What a status changes: words only. Ten come a second, and colouring a million cells takes longer than that. */
+  /** What a status changes: words only. Several come a second, and colouring a million cells takes longer than that. */
   const words = () => {
     say(small, frame ? caption(frame) : "");
     empty.hidden = frame !== null && frame.n > 0;

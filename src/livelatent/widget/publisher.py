@@ -19,9 +19,9 @@ from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finit
 
 log = logging.getLogger(__name__)
 
-SHORTEST_GAP_S = 0.2
-"""Each round costs the kernel more outside this thread than in it: IOPub, the shell, and the ack's way back. Ten a
-second were more than the 2 % that a view may take from training."""
+SHORTEST_GAP_S = 0.4
+"""Between rounds that nobody asked for. One costs the kernel about 6 ms of CPU, most of it outside this thread: IOPub,
+the shell, the ack's way back. A view may take 2 % from training."""
 CREDIT_TIMEOUT_S = 5.0
 """A browser that does not answer for so long is closed or hidden: sending goes on, for whoever else looks."""
 
@@ -62,6 +62,8 @@ class Publisher:
         self._lock = threading.Lock()
         self._send_lock = threading.Lock()
         self._wake = threading.Event()
+        self._hurry = threading.Event()
+        """Somebody has asked for something: what came of it is shown at once."""
         self._closed = threading.Event()
         self._context: contextvars.Context | None = None
         self._seq = 0
@@ -86,7 +88,7 @@ class Publisher:
     def close(self) -> None:
         """Stop publishing; what is being sent is sent."""
         self._closed.set()
-        self._wake.set()
+        self._at_once()
         self._commands.put(None)
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -124,7 +126,7 @@ class Publisher:
             self._wants_sync = str(message.get("view", ""))[:200]
             self._has_view = True
             self._keeps = message.get("keeps") is True
-        self._wake.set()
+        self._at_once()
 
     def _on_ack(self, seq: object) -> None:
         with self._lock:
@@ -219,6 +221,8 @@ class Publisher:
     def _publish(self) -> None:
         while not self._closed.is_set():
             started = self._clock()
+            if not self._is_waiting():
+                self._hurry.clear()
             try:
                 self.step()
             except Exception as error:
@@ -226,8 +230,12 @@ class Publisher:
                 self.tell({"kind": "error", "message": f"The view could not be brought up to date: {error}"})
             self._wake.wait(SHORTEST_GAP_S)
             self._wake.clear()
-            # Acks may wake this thread at any time; frames still leave at most five times a second.
-            self._closed.wait(max(0.0, SHORTEST_GAP_S - (self._clock() - started)))
+            # Acks may wake this thread at any time; frames still keep their distance.
+            self._hurry.wait(max(0.0, SHORTEST_GAP_S - (self._clock() - started)))
+
+    def _at_once(self) -> None:
+        self._hurry.set()
+        self._wake.set()
 
     def _command(self) -> None:
         while (message := self._commands.get()) is not None:
@@ -241,4 +249,4 @@ class Publisher:
                     "result": finite(answer.result),
                 }
             )
-            self._wake.set()
+            self._at_once()

@@ -152,7 +152,7 @@ class AnnDataAtlas(Atlas):
 
     @functools.cached_property
     def mean_total(self) -> float:
-        """L of METHODS 1: the mean of `total`."""
+        """The mean of `total` (L of equation 2.3, docs/equations.md)."""
         return float(self.total.mean())
 
     @functools.cached_property

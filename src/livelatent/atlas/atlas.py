@@ -183,7 +183,7 @@ class Atlas(Cells):
 
     @property
     def mean_total(self) -> float:
-        """L of METHODS 1: mean total count of a cell."""
+        """The mean total count of a cell (L of equation 2.3, docs/equations.md)."""
         return float(self._facts["mean_total"])
 
     @property

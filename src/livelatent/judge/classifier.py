@@ -23,7 +23,7 @@ from livelatent.train.embed import embed
 __all__ = ["UNASSIGNED", "NewStudyWarning", "annotate"]
 
 UNASSIGNED = "unassigned"
-# Measured before this project (EVIDENCE.md, recipe B), on cells of studies that took no part.
+# Measured before this project, on cells of studies that took no part.
 STUDY_ERROR = 0.13
 
 
@@ -54,8 +54,8 @@ def annotate(
     threshold
         The probability that a node of the tree must reach.
     method
-        `"stack"`: the pooled regressions of recipe B. `"head"`: the model's own two-layer classifier on its latent, as
-        the document has it.
+        `"stack"`: three regressions, pooled. `"head"`: the model's own two-layer classifier on its latent
+        (Andrekson 2024, section 2.6).
 
     Returns
     -------
@@ -85,7 +85,7 @@ def annotate(
 
     Notes
     -----
-    Recipe B of EVIDENCE.md: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
+    How the annotator is made: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
     is kept. Where `fit_reference` alone was called, its regressions and quick weights answer (`load_annotator`).
     """
     check_model(model, "annotate")

@@ -38,11 +38,11 @@ class Novelty(Sequence[Flag]):
     rows: Rows
     """Store rows of the cells scored."""
     p_value: Float[ndarray, " cell"]
-    """Conformal: among known cells, at most this share looks as strange. Of the document's rule: its likelihood."""
+    """Conformal: among known cells, at most this share looks as strange. Of the thesis's rule: its likelihood."""
     score: Float[ndarray, " cell"]
     """T = - sum of log p over the method's scores; it orders cells more finely than `p_value` does."""
     target_fpr: float
-    """What a p-value is at most where a cell is flagged; of the document's rule, the threshold of its likelihood."""
+    """What a p-value is at most where a cell is flagged; of the thesis's rule, the threshold of its likelihood."""
     calibration: str
     """What the p-values were calibrated on, in words; any warning with it."""
     flags: tuple[Flag, ...]
@@ -151,11 +151,11 @@ def find_novel(
     target_fpr
         The share of known cells that may be flagged by mistake, in (0, 0.25].
     method
-        `"combined"`: neighbours in the latent, Mahalanobis distance on PCs and synthetic outliers together (recipe A).
+        `"combined"`: neighbours in the latent, Mahalanobis distance on PCs and synthetic outliers together.
         `"knn"`, `"mahalanobis"`, `"synthetic"`: one of them alone. `"expression"`: the three on PCs, without a network;
         the model may be untrained (`ll.Cellular(atlas)`). `"query_aware"`: the three and a fourth that looks for what
         the query has more of than the reference; for cells of batches that the calibration has too, and held in memory
-        (some 2 kB a cell). `"thesis"`: the document's rule, a likelihood below `threshold`.
+        (some 2 kB a cell). `"thesis"`: the rule of Andrekson (2024, section 2.7), a likelihood below `threshold`.
     threshold
         Of `method="thesis"` alone, in (0, 0.25]; `target_fpr` is then not read.
     training_atlas
@@ -179,14 +179,15 @@ def find_novel(
 
     Notes
     -----
-    Cells are scored by recipe A (three scores, conformal p-values, their combination, conformal again). Known cells
-    make false alarms, and false alarms cluster as well: at the rim of each type. So the flagged cells are clustered
-    *together with the calibration cells that the same threshold flags*. Where only known cells live, scored and
-    calibration cells fall into a cluster by their numbers; a flag is a cluster of at least five scored cells that has
-    more of them than that, and its p-value is the hypergeometric tail of the excess, times the number of clusters
-    tested, joints of linked clusters included (of nested ones the least likely is the flag). It holds where scored
-    and calibration cells are exchangeable, whatever the clusters' shapes, and it can't be small where calibration
-    cells are few against the cells scored: then a cluster could be a known population that they missed.
+    Cells are scored in three ways, each score becomes a conformal p-value, and minus the sum of their logs one more
+    (docs/methods.md has each step and its source). Known cells make false alarms, and false alarms cluster as well: at
+    the rim of each type. So the flagged cells are clustered *together with the calibration cells that the same
+    threshold flags*. Where only known cells live, scored and calibration cells fall into a cluster by their numbers; a
+    flag is a cluster of at least five scored cells that has more of them than that, and its p-value is the
+    hypergeometric tail of the excess, times the number of clusters tested, joints of linked clusters included (of
+    nested ones the least likely is the flag). It holds where scored and calibration cells are exchangeable, whatever
+    the clusters' shapes, and it can't be small where calibration cells are few against the cells scored: then a cluster
+    could be a known population that they missed.
     """
     check_model(model, "find_novel")
     check_atlas(query, "find_novel")

@@ -72,7 +72,7 @@ class MatrixWriter:
             if array.shape != (done,):
                 array.resize((done,))
         # One buffer for as long as the writer lives: fresh ones of 64 MB each shard cost the system 3 to 12 us a cell
-        # of zeroing under memory pressure (STREAM.md, 3a).
+        # of zeroing under memory pressure.
         self._held = {part: np.empty(cut.shard, kind) for part, kind in kinds.items()}
         self._n_held = 0
         for part, values in zip(self._held, held or (), strict=False):

@@ -11,7 +11,7 @@ __all__ = ["cell_cycle"]
 
 
 def cell_cycle(before: Unintegrated, after: Float[ndarray, "cell latent"]) -> float:
-    """Mean over batches of 1 - |after - before| / before, 0 at least (2.32 of document 000).
+    """Mean over batches of 1 - |after - before| / before, 0 at least (equation 2.32).
 
     Before and after are the shares of a batch's variance that S and G2/M scores explain, in principal components of
     its expression and in the latent.

@@ -8,6 +8,7 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.errors import LabelError
+from livelatent.extras import how_to_install
 from livelatent.judge.held_back import stratified_folds
 from livelatent.judge.logistic import log_softmax
 
@@ -144,7 +145,7 @@ def tune_head(
     Raises
     ------
     ImportError
-        If Optuna is not installed: `pip install "livelatent[tune]"`.
+        If Optuna, the extra `tune`, is not installed.
     LabelError
         If fewer than two types have a cell.
 
@@ -157,7 +158,7 @@ def tune_head(
         import optuna
     except ImportError as error:
         raise ImportError(
-            'Searching for a classifier\'s shape needs Optuna, which is not installed: pip install "livelatent[tune]".'
+            f"Searching for a classifier's shape needs Optuna, which is not installed: {how_to_install('tune')}"
         ) from error
 
     best: tuple[Head, HeadConfig] | None = None

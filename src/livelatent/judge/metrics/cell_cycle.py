@@ -27,7 +27,7 @@ def cell_cycle(before: Unintegrated, after: Float[ndarray, "cell latent"]) -> fl
     lie on one point after integration has lost its cycle and counts 0.
     """
     if before.cycle is None or before.cycle_batch is None or before.cycle_variance is None:
-        raise UndefinedMetricError("It needs the cycle's genes: give `before=unintegrated(..., cycle=...)`.")
+        raise UndefinedMetricError("It needs the cycle's genes: give `before=unintegrated(..., cell_cycle=...)`.")
     kept = []
     for code in np.unique(before.cycle_batch):
         share = before.cycle_variance.get(int(code), 0.0)

@@ -15,7 +15,7 @@ from livelatent.judge.label_tree import LabelTree
 from livelatent.judge.logistic import log_softmax
 from livelatent.judge.naming import SLAB_CELLS, Annotator, named
 from livelatent.judge.novelty.target import check_target
-from livelatent.judge.own_classifier import own_logits
+from livelatent.judge.own_classifier import check_classifier, own_logits
 from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
 from livelatent.train.embed import embed
@@ -95,6 +95,8 @@ def annotate(
     if target_fpr is not None:
         check_target(target_fpr)
     tree = tree if tree is None or isinstance(tree, LabelTree) else LabelTree(tree)
+    if method == "head":
+        check_classifier(model)  # not after an annotator was fitted
     annotator = load_annotator(model)
     chosen = rows_or_all(rows, atlas.n_cells)
     if method == "head":

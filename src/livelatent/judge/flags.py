@@ -19,6 +19,7 @@ from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.methods import Method, checked_method
 from livelatent.judge.novelty.target import MAX_TARGET_FPR, check_target
 from livelatent.judge.novelty.thesis import THESIS_THRESHOLD
+from livelatent.judge.own_classifier import check_classifier
 from livelatent.judge.reference import Reference, load_reference
 from livelatent.judge.scoring import scoring_for
 from livelatent.judge.shared_genes import cycle_of_shared, shared_genes
@@ -175,7 +176,8 @@ def find_novel(
     GeneMismatchError
         If more than half of the model's genes are missing from the query; fewer are read as 0, with a warning.
     ModelError
-        If nothing fitted is kept with the model, and its atlas is gone.
+        If nothing fitted is kept with the model, and its atlas is gone; or `method="thesis"` is asked of a model
+        without a classifier.
 
     Notes
     -----
@@ -195,6 +197,8 @@ def find_novel(
     target_fpr = threshold if method == "thesis" else target_fpr
     check_target(target_fpr, "threshold" if method == "thesis" else "target_fpr")
     lists = None if cell_cycle is None else cycle_lists(cell_cycle)
+    if method == "thesis":
+        check_classifier(model)  # not after a reference was fitted
     reference = load_reference(model)
     is_own = str(query.uuid) == reference.atlas_uuid
     if rows is None:

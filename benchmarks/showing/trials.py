@@ -55,7 +55,7 @@ class Trial:
         return told
 
     def _worker_s(self) -> float:
-        worker = None if self.view is None else self.view.session._worker
+        worker = None if self.view is None else self.view.session.lookout.worker
         if worker is None:
             return 0.0
         fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()

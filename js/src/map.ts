@@ -1,6 +1,7 @@
 // The map: cells in their latest layout, the camera, and what a hand does with them. `map_overlay.ts` names them.
 import { budgetLine } from "./budget";
-import { fitBounds, mixCameras, toLayout, zoomAt, type Camera, type Size } from "./camera";
+import { fitBounds, toLayout, zoomAt, type Camera } from "./camera";
+import { Chosen } from "./chosen";
 import { colourCells, modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import type { Desk } from "./desk";
 import { h, say, set } from "./dom";
@@ -8,19 +9,18 @@ import { positions, type MapFrame } from "./frames";
 import { pointsInPolygon, type Point } from "./geometry";
 import { gateBar } from "./gate";
 import { hoverCard } from "./hover_card";
-import { selectionBar, type Selection } from "./label";
+import { selectionBar } from "./label";
 import { makeRenderer } from "./make_renderer";
 import { mapOverlay } from "./map_overlay";
+import { Motion } from "./motion";
 import { hex, word } from "./palette";
 import type { PointRenderer } from "./renderer";
 import { CanvasPoints } from "./renderer_2d";
 import { searchBox } from "./search";
-import { joined, type Join, type Part } from "./selection";
-import { wantsStill } from "./theme";
+import type { Join, Part } from "./selection";
 import { listenPointer, type Tool } from "./tools";
 import { brief, count } from "./words";
 
-const MOVE_MS = 800;
 const SLOW_MS = 100;
 const REACH_PX = 9;
 
@@ -40,7 +40,7 @@ export function mapPane(desk: Desk) {
   const empty = h("p", { class: "ll-empty ll-over" });
   const stage = h("div", { class: "ll-stage", tabindex: 0, role: "application", "aria-label": "Map of cells", "data-testid": "ll-map", "data-cells": 0, "data-layout": 0 },
     over.overlay, over.labels, card.card, hint, empty);
-  const bar = selectionBar(desk, () => selected, { clear: () => clearSelection(), invert: () => choose({ mode: "invert" }, []), onMap: () => frame });
+  const bar = selectionBar(desk, () => chosen.selection, { clear: () => clearSelection(), invert: () => choose({ mode: "invert" }, []), onMap: () => frame });
   const colourLabel = h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox);
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
     h("div", { class: "ll-tools" }, h("h2", { class: "ll-grow" }, "Map ", small),
@@ -49,19 +49,11 @@ export function mapPane(desk: Desk) {
     h("div", { class: "ll-stage-frame" }, stage, bar.bar), budgetLine(desk));
 
   let frame: MapFrame | null = null;
-  let from: Float32Array = new Float32Array();
-  let to: Float32Array = new Float32Array();
-  let moving: { begin: number; length: number; cameraFrom: Camera | null; cameraTo: Camera | null; points: boolean } | null = null;
-  let mix = 1;
-  let size: Size = { w: 0, h: 0 };
-  let camera: Camera = { x: 0, y: 0, scale: 1 };
-  let is_fitted = true; // the camera follows each new layout until a person moves it
+  const motion = new Motion(() => request());
+  const chosen = new Chosen();
   let mode: Mode | null = null;
   let tool: Tool = "lasso";
   let focus: number | null = null;
-  let mask: Uint8Array | null = null;
-  let parts: Part[] = [];
-  let selected: Selection | null = null;
   let coloured: Coloured | null = null;
   const lookers: (() => void)[] = []; // who shows the same cells in the same colours
   let every = 1;
@@ -80,7 +72,7 @@ export function mapPane(desk: Desk) {
     renderer.canvas.replaceWith(canvas2d.canvas);
     renderer = canvas2d;
     set(stage, { "data-renderer": renderer.name });
-    renderer.setPositions(from, to);
+    renderer.setPositions(motion.from, motion.to);
     if (coloured) renderer.setLook(coloured.look);
     request();
   }
@@ -98,31 +90,12 @@ export function mapPane(desk: Desk) {
     if (next !== frame) {
       const before = frame;
       frame = next;
-      if (!next) {
-        from = to = new Float32Array();
-        moving = null;
-        clearSelection();
-      } else {
-        const same_cells = before !== null && before.panel === next.panel && before.n === next.n;
-        const moved = same_cells && before.layout !== next.layout;
-        const now_at = mix < 1 && moved ? currentPositions() : to;
-        const target = !same_cells || before.layout !== next.layout || !sameBounds(before.bounds, next.bounds) ? positions(next) : to;
-        if (!same_cells) clearSelection();
-        const still = !moved || wantsStill() || document.hidden;
-        if (target !== to || !same_cells) {
-          to = target;
-          from = still ? to : now_at;
-          const goal = is_fitted && size.w > 0 ? fitBounds(next.bounds, size) : null;
-          if (still) {
-            mix = 1;
-            moving = null;
-            if (goal) camera = goal;
-          } else {
-            mix = 0;
-            moving = { begin: performance.now(), length: MOVE_MS, cameraFrom: { ...camera }, cameraTo: goal, points: true };
-          }
-          renderer.setPositions(from, to);
-        }
+      const same_cells = before !== null && next !== null && before.panel === next.panel && before.n === next.n;
+      if (!same_cells) clearSelection();
+      if (!next) motion.empty();
+      else if (!same_cells || before.layout !== next.layout || !sameBounds(before.bounds, next.bounds)) {
+        motion.go(positions(next), next.bounds, same_cells && before.layout !== next.layout);
+        renderer.setPositions(motion.from, motion.to);
       }
       chooseMode();
     }
@@ -160,13 +133,13 @@ export function mapPane(desk: Desk) {
   };
 
   const recolour = () => {
-    const emphasis: Emphasis = { focus, selected: mask };
+    const emphasis: Emphasis = { focus, selected: chosen.mask };
     coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks(), store.values) : null;
     const numbers = frame && numbersOf(frame, mode, store.values);
     gate.paint(numbers && mode ? { mode, numbers, scale: coloured?.scale ?? null, values: store.values } : null, dark);
     for (const listener of lookers) listener();
     renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
-    over.show({ frame, from, to, coloured, focus });
+    over.show({ frame, from: motion.from, to: motion.to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
     set(stage, {
@@ -190,20 +163,11 @@ export function mapPane(desk: Desk) {
   const request = () => desk.painter.request(paint);
 
   const paint = () => {
-    if (size.w === 0 || !is_visible) return;
-    if (moving) {
-      const share = Math.min(1, (performance.now() - moving.begin) / moving.length);
-      const eased = share < 0.5 ? 2 * share * share : 1 - 2 * (1 - share) * (1 - share);
-      if (moving.points) mix = eased;
-      if (moving.cameraFrom && moving.cameraTo) camera = mixCameras(moving.cameraFrom, moving.cameraTo, eased);
-      if (share === 1) {
-        if (moving.points) { mix = 1; from = to; }
-        moving = null;
-      } else request();
-    }
+    if (motion.size.w === 0 || !is_visible) return;
+    motion.step();
+    const { camera, size, mix } = motion;
     const began = performance.now();
-    const zoom = frame ? camera.scale / fitBounds(frame.bounds, size).scale : 1;
-    const point_px = Math.max(1.3, 7.4 - 1.15 * Math.log10(Math.max(10, frame?.n ?? 10))) * Math.min(2, Math.max(0.8, zoom ** 0.35));
+    const point_px = Math.max(1.3, 7.4 - 1.15 * Math.log10(Math.max(10, frame?.n ?? 10))) * Math.min(2, Math.max(0.8, motion.zoom ** 0.35));
     renderer.draw({ camera, size, dpr: devicePixelRatio || 1, mix, point_px, background: word(hex(desk.ink("--ll-bg"))), every });
     const took = performance.now() - began;
     strain = took > SLOW_MS ? Math.max(strain, 0) + 1 : every > 1 && took < SLOW_MS / 3 ? Math.min(strain, 0) - 1 : 0;
@@ -227,36 +191,7 @@ export function mapPane(desk: Desk) {
     every > 1 ? `thinned ${every}-fold to stay quick` : "",
   ].filter(Boolean).join(" · ");
 
-  const currentPositions = (): Float32Array<ArrayBuffer> => {
-    const out = new Float32Array(to.length);
-    for (let i = 0; i < out.length; i++) out[i] = from[i] + (to[i] - from[i]) * mix;
-    return out;
-  };
-
   // ---- hands ------------------------------------------------------------------------------------------------
-
-  const moveCamera = (next: Camera) => {
-    if (moving) moving.cameraTo = null;
-    is_fitted = false;
-    camera = next;
-    request();
-  };
-
-  const flyTo = (goal: Camera) => {
-    if (wantsStill() || document.hidden) {
-      camera = goal;
-      if (moving) moving.cameraTo = null;
-    } else if (moving?.points) {
-      moving.cameraFrom = { ...camera };
-      moving.cameraTo = goal;
-    } else moving = { begin: performance.now(), length: 420, cameraFrom: { ...camera }, cameraTo: goal, points: false };
-    request();
-  };
-
-  const fit = () => {
-    is_fitted = true;
-    if (frame) flyTo(fitBounds(frame.bounds, size));
-  };
 
   const use = (next: Tool) => {
     tool = next;
@@ -266,38 +201,26 @@ export function mapPane(desk: Desk) {
   };
 
   function clearSelection(): void {
-    mask = null;
-    parts = [];
-    selected = null;
+    chosen.clear();
     recolour();
     desk.selectionChanged(null);
   }
 
-  /** One more part of the selection, and the cells that it takes. */
   const choose = (part: Part, inside: readonly number[]) => {
-    if (!frame || (part.mode === "subtract" && !mask)) return;
-    const next = joined(mask, frame.n, part.mode, inside);
-    const cells: [number, number][] = [];
-    for (let i = 0; i < frame.n; i++) if (next[i]) cells.push([frame.is_query[i], frame.cell[i]]);
-    if (cells.length === 0) {
+    if (!frame || (part.mode === "subtract" && !chosen.mask)) return;
+    if (!chosen.take(frame, part, inside)) {
       clearSelection();
       return desk.announce("no cell is selected");
     }
-    parts = part.mode === "replace" || !mask ? [part] : [...parts, part];
-    mask = next;
-    const first = parts[0];
-    // Cells that were named one by one follow from no rule, nor does what is added to them.
-    const by_name = parts.some((one) => one.kind === "cells");
-    selected = { cells, parts, selector: by_name ? { kind: "cells" } : { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts } };
     recolour();
-    desk.selectionChanged(cells);
+    desk.selectionChanged(chosen.selection!.cells);
   };
 
   const select = (outline: number[], join: Join) => {
     if (!frame) return;
     const polygon: Point[] = [];
-    for (let i = 0; i < outline.length; i += 2) polygon.push(toLayout(camera, size, outline[i], outline[i + 1]));
-    choose({ mode: join, kind: tool === "box" ? "box" : "lasso", layout: frame.layout, polygon }, pointsInPolygon(to, polygon.flat()));
+    for (let i = 0; i < outline.length; i += 2) polygon.push(toLayout(motion.camera, motion.size, outline[i], outline[i + 1]));
+    choose({ mode: join, kind: tool === "box" ? "box" : "lasso", layout: frame.layout, polygon }, pointsInPolygon(motion.to, polygon.flat()));
     bar.focus(); // a name is what comes next
   };
 
@@ -306,12 +229,8 @@ export function mapPane(desk: Desk) {
     over.sketch(outline);
     if (is_drawing === (outline !== null)) return;
     is_drawing = outline !== null;
-    if (is_drawing && moving?.points) {
-      mix = 1;
-      from = to;
-      moving = null;
-      request();
-    } else if (!is_drawing) desk.painter.request(takeFrame);
+    if (is_drawing) motion.halt();
+    else desk.painter.request(takeFrame);
   };
 
   const selectFlag = (join: Join) => {
@@ -323,14 +242,9 @@ export function mapPane(desk: Desk) {
 
   const selectCells = (wanted: readonly [number, number][]) => {
     if (!frame) return;
-    const keys = new Set(wanted.map(([is_query, row]) => 2 * row + is_query));
-    const held = frame;
-    mask = Uint8Array.from(held.cell, (row, i) => Number(keys.has(2 * row + held.is_query[i])));
-    const cells = wanted.map(([is_query, row]) => [is_query, row] as [number, number]);
-    parts = [{ mode: "replace", kind: "cells" }];
-    selected = { cells, parts, selector: { kind: "cells" } };
+    chosen.name(frame, wanted);
     recolour();
-    desk.selectionChanged(cells);
+    desk.selectionChanged(chosen.selection!.cells);
     stage.scrollIntoView({ block: "nearest" });
   };
 
@@ -339,10 +253,10 @@ export function mapPane(desk: Desk) {
     const ellipse = over.ring(id);
     if (!ellipse) return desk.announce(`Flag ${id} is not among the cells on the map.`);
     const reach = Math.max(ellipse.rx, ellipse.ry, 1e-6) * 3.2;
-    is_fitted = false;
+    const { size } = motion;
     const goal = fitBounds([ellipse.x - reach, ellipse.x + reach, ellipse.y - reach, ellipse.y + reach], size);
     const most = frame ? fitBounds(frame.bounds, size).scale * 8 : goal.scale;
-    flyTo({ ...goal, scale: Math.min(goal.scale, most) });
+    motion.flyTo({ ...goal, scale: Math.min(goal.scale, most) });
     stage.scrollIntoView({ block: "nearest" });
   };
 
@@ -350,7 +264,8 @@ export function mapPane(desk: Desk) {
   const hover = () => {
     const at = hoverAt;
     hint.hidden = true;
-    if (!at || !frame || moving) return card.hide();
+    if (!at || !frame || motion.is_moving) return card.hide();
+    const { camera, size, to } = motion;
     const [x, y] = toLayout(camera, size, ...at);
     let best = (REACH_PX / camera.scale) ** 2;
     let cell = -1;
@@ -366,9 +281,9 @@ export function mapPane(desk: Desk) {
     tool: () => tool,
     sketch: draw,
     select,
-    click: () => { if (focus !== null) setFocus(null); else if (mask) clearSelection(); },
-    pan: (dx, dy) => moveCamera({ ...camera, x: camera.x - dx / camera.scale, y: camera.y + dy / camera.scale }),
-    zoom: (px, py, factor) => moveCamera(zoomAt(camera, size, px, py, factor)),
+    click: () => { if (focus !== null) setFocus(null); else if (chosen.mask) clearSelection(); },
+    pan: (dx, dy) => motion.hold({ ...motion.camera, x: motion.camera.x - dx / motion.camera.scale, y: motion.camera.y + dy / motion.camera.scale }),
+    zoom: (px, py, factor) => motion.hold(zoomAt(motion.camera, motion.size, px, py, factor)),
     hover: (px, py) => { hoverAt = [px, py]; desk.painter.request(hover); },
     leave: () => { hoverAt = null; desk.painter.request(hover); },
     isActive: () => {
@@ -390,9 +305,10 @@ export function mapPane(desk: Desk) {
     over.forgetLabels();
     recolour();
   });
-  for (const [name, button] of tools) scope.on(button, "click", () => (name === "fit" ? fit() : use(name)));
+  for (const [name, button] of tools) scope.on(button, "click", () => (name === "fit" ? motion.fit() : use(name)));
   scope.on<KeyboardEvent>(stage, "keydown", (event) => {
     if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { camera, size } = motion;
     const step = 60 / camera.scale;
     const middle: Point = [size.w / 2, size.h / 2];
     const move: Record<string, () => Camera> = {
@@ -403,20 +319,14 @@ export function mapPane(desk: Desk) {
     if (!move[event.key]) return;
     event.preventDefault();
     event.stopPropagation();
-    moveCamera(move[event.key]());
+    motion.hold(move[event.key]());
   });
 
   // ---- size, sight, theme -----------------------------------------------------------------------------------
 
   const measure = () => {
     const next = { w: stage.clientWidth, h: stage.clientHeight };
-    if (next.w === size.w && next.h === size.h) return;
-    size = next;
-    if (frame && is_fitted && size.w > 0) {
-      if (moving) moving.cameraTo = fitBounds(frame.bounds, size);
-      else camera = fitBounds(frame.bounds, size);
-    }
-    request();
+    if (next.w !== motion.size.w || next.h !== motion.size.h) motion.resize(next);
   };
   const resize = new ResizeObserver(() => { measure(); request(); });
   resize.observe(stage);
@@ -452,7 +362,8 @@ export function mapPane(desk: Desk) {
   takeFrame();
 
   return {
-    pane, measure, fit, use, selectFlag,
+    pane, measure, use, selectFlag,
+    fit: () => motion.fit(),
     look: () => ({ frame, coloured }),
     onLook: (listener: () => void) => { lookers.push(listener); },
     search: () => search?.input.focus(),
@@ -460,7 +371,7 @@ export function mapPane(desk: Desk) {
     invert: () => choose({ mode: "invert" }, []),
     focusName: () => bar.focus(),
     escape: () => {
-      if (mask) clearSelection();
+      if (chosen.mask) clearSelection();
       else if (focus !== null) setFocus(null);
       else desk.pickFlag(null);
     },

@@ -20,7 +20,7 @@ RID = map(str, itertools.count(1_000))
 @pytest.fixture
 def session(finished):
     yield finished
-    while finished.board.undo():
+    while finished.board.ledger.undo():
         pass
     finished.board.threshold(0.05)
     finished.values.fetch("", "")
@@ -289,7 +289,7 @@ def test_cells_of_atlas_and_query_are_selected_and_replayed_together(finished_ru
         # Labels of the query are kept, and not yet learned from: the view says so.
         assert any("retraining reads the cells of" in note for note in session.status().notes)
     finally:
-        session.board.undo()
+        session.board.ledger.undo()
         session.close()
         query.labels.close()
 

@@ -7,7 +7,8 @@ import pytest
 
 from livelatent.atlas import Atlas
 from livelatent.errors import LabelError
-from livelatent.session.board import Board, Place
+from livelatent.session.board import Board
+from livelatent.session.ledger import Place
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,13 @@ def test_a_named_flag_says_so_and_undo_and_redo_move_it_both_ways(board, own_atl
     board.label_flag(1, "plasmablast?")
     first = board.flag_list().flags[0]
     assert (first.state, first.label) == ("named", "plasmablast?") and first.saved_at
-    assert board.undo() == "10 cells: plasmablast?"
+    assert board.ledger.undo() == "10 cells: plasmablast?"
     assert board.flag_list().flags[0].state == "open"
     assert own_atlas.labels.current()[10] is None
-    assert board.undo() is None
-    board.redo()
+    assert board.ledger.undo() is None
+    board.ledger.redo()
     assert board.flag_list().flags[0].label == "plasmablast?"
-    assert board.redo() is None
+    assert board.ledger.redo() is None
 
 
 def test_undo_reaches_back_beyond_a_restart(board, own_atlas):
@@ -130,40 +131,40 @@ def test_undo_reaches_back_beyond_a_restart(board, own_atlas):
     own_atlas.labels.close()
     reopened = Atlas.open(own_atlas.path)
     fresh = Board([Place("tiny.zarr", reopened.n_cells, reopened.labels)])
-    assert fresh.history.n_saved == 2
-    assert fresh.undo() == "6 cells: two"
-    assert fresh.undo() == "10 cells: one"
+    assert fresh.ledger.history.n_saved == 2
+    assert fresh.ledger.undo() == "6 cells: two"
+    assert fresh.ledger.undo() == "10 cells: one"
     reopened.labels.close()
 
 
 def test_a_label_on_cells_of_both_atlases_is_one_step_back_and_one_forth(two_boards):
     atlas, query = (place.journal for place in two_boards.places)
-    saved = two_boards.label_rows([[1, 2], [3]], "both", {"kind": "lasso"})
+    saved = two_boards.ledger.label_rows([[1, 2], [3]], "both", {"kind": "lasso"})
     assert saved.n_cells == 3
-    two_boards.label_rows([[], [7]], "query only", {"kind": "lasso"})
-    assert two_boards.undo() == "1 cells: query only"
-    two_boards.undo()
+    two_boards.ledger.label_rows([[], [7]], "query only", {"kind": "lasso"})
+    assert two_boards.ledger.undo() == "1 cells: query only"
+    two_boards.ledger.undo()
     assert atlas.current()[1] is None and query.current()[3] is None
-    assert two_boards.history.n_saved == 0
-    two_boards.redo()
+    assert two_boards.ledger.history.n_saved == 0
+    two_boards.ledger.redo()
     assert atlas.current()[2] == "both" and query.current()[3] == "both" and query.current()[7] is None
 
 
 def test_a_new_label_ends_redo_in_the_other_atlas_too(two_boards):
-    two_boards.label_rows([[1], []], "first", {})
-    two_boards.undo()
-    two_boards.label_rows([[], [1]], "second", {})
-    assert two_boards.redo() is None
+    two_boards.ledger.label_rows([[1], []], "first", {})
+    two_boards.ledger.undo()
+    two_boards.ledger.label_rows([[], [1]], "second", {})
+    assert two_boards.ledger.redo() is None
 
 
 def test_the_order_of_labels_holds_on_a_disk_that_syncs_at_once(two_boards, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     for _ in range(20):
-        two_boards.label_rows([[1], [2]], "both", {})
-        two_boards.label_rows([[], [3]], "query only", {})
-        assert two_boards.undo() == "1 cells: query only"
-        two_boards.label_rows([[4], []], "atlas only", {})
-        assert two_boards.redo() is None
+        two_boards.ledger.label_rows([[1], [2]], "both", {})
+        two_boards.ledger.label_rows([[], [3]], "query only", {})
+        assert two_boards.ledger.undo() == "1 cells: query only"
+        two_boards.ledger.label_rows([[4], []], "atlas only", {})
+        assert two_boards.ledger.redo() is None
 
 
 def test_flags_keep_their_id_where_their_cells_largely_overlap(board):
@@ -198,7 +199,7 @@ def test_the_same_rows_of_the_query_are_another_flag(two_boards):
 def test_a_dismissed_flag_can_be_reopened_and_history_does_not_know(board):
     assert board.dismiss(1) == "dismissed"
     assert board.reopen(1) == "open"
-    assert board.history.undo == ()
+    assert board.ledger.history.undo == ()
 
 
 def test_another_threshold_flags_other_cells_with_the_same_scores(own_atlas):
@@ -235,9 +236,9 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_written(board, own_atlas,
 
 def test_cells_outside_the_atlas_and_no_cells_at_all_are_refused(board):
     with pytest.raises(LabelError, match=r"cells 0\.\.606"):
-        board.label_rows([[607]], "x", {})
+        board.ledger.label_rows([[607]], "x", {})
     with pytest.raises(LabelError, match="nothing to name"):
-        board.label_rows([[]], "x", {})
+        board.ledger.label_rows([[]], "x", {})
     with pytest.raises(LabelError, match="flag 9 is gone"):
         board.label_flag(9, "x")
 
@@ -245,7 +246,7 @@ def test_cells_outside_the_atlas_and_no_cells_at_all_are_refused(board):
 def test_a_label_given_past_the_view_is_seen_by_it(board, own_atlas):
     before = board.version
     own_atlas.labels.label(np.arange(10, 20), "by hand")
-    assert board.vocabulary == ("by hand",)
+    assert board.ledger.vocabulary == ("by hand",)
     assert board.version > before
     assert board.flag_list().flags[0].label == "by hand"
 
@@ -256,8 +257,8 @@ def test_two_places_say_which_calibration_is_whose_and_which_journals_hold_label
     assert two_boards.flag_list().calibration == "70 calibration cells"
     two_boards.show([same, replace(same, calibration="9 others")])
     assert two_boards.flag_list().calibration == "tiny.zarr: 70 calibration cells; query.zarr: 9 others"
-    assert two_boards.journals == "tiny.labels"
-    two_boards.label_rows([[], [7]], "query only", {"kind": "lasso"})
-    assert two_boards.journals == "query.labels"
-    two_boards.label_rows([[1], [7]], "both", {"kind": "lasso"})
-    assert two_boards.journals == "tiny.labels and query.labels"
+    assert two_boards.ledger.journals == "tiny.labels"
+    two_boards.ledger.label_rows([[], [7]], "query only", {"kind": "lasso"})
+    assert two_boards.ledger.journals == "query.labels"
+    two_boards.ledger.label_rows([[1], [7]], "both", {"kind": "lasso"})
+    assert two_boards.ledger.journals == "tiny.labels and query.labels"

@@ -7,7 +7,8 @@ import pytest
 
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError, StoreBusyError
-from livelatent.session.board import Board, Place
+from livelatent.session.board import Board
+from livelatent.session.ledger import Place
 
 
 def journal(folder, n_cells=20):
@@ -44,10 +45,10 @@ def query_is_held(tmp_path):
 
 def test_where_one_journal_is_held_by_another_process_neither_is_written(board, query_is_held):
     with pytest.raises(StoreBusyError):
-        board.label_rows([[1, 2], [3]], "new type", {"kind": "cells"})
+        board.ledger.label_rows([[1, 2], [3]], "new type", {"kind": "cells"})
     assert board.places[0].journal.entries == ()
-    assert board.history.n_saved == 0
-    board.label_rows([[1, 2], []], "new type", {"kind": "cells"})
+    assert board.ledger.history.n_saved == 0
+    board.ledger.label_rows([[1, 2], []], "new type", {"kind": "cells"})
     assert [entry.new for entry in board.places[0].journal.entries] == ["new type"]
 
 
@@ -57,22 +58,22 @@ def test_where_the_second_journal_refuses_the_first_half_is_taken_back(board, mo
 
     monkeypatch.setattr(board.places[1].journal, "label", refuse)
     with pytest.raises(LabelError, match="disk is full"):
-        board.label_rows([[1, 2], [3]], "new type", {"kind": "cells"})
+        board.ledger.label_rows([[1, 2], [3]], "new type", {"kind": "cells"})
     assert (board.places[0].journal.current() == None).all()  # noqa: E711 - of every cell
-    assert board.history.n_saved == 0
+    assert board.ledger.history.n_saved == 0
 
 
 def test_undo_takes_back_no_label_that_another_process_gave_meanwhile(tmp_path, board):
-    board.label_rows([[1, 2], []], "mine", {"kind": "cells"})
+    board.ledger.label_rows([[1, 2], []], "mine", {"kind": "cells"})
     own = board.places[0].journal
     own.close()
     later = Board([Place("atlas", 20, journal(tmp_path / "atlas.labels"))])
-    assert later.history.undo[-1].what.endswith("mine")
+    assert later.ledger.history.undo[-1].what.endswith("mine")
     _label_elsewhere(tmp_path / "atlas.labels", "theirs")
     with pytest.raises(LabelError, match="elsewhere meanwhile, so nothing was undone"):
-        later.undo()
+        later.ledger.undo()
     assert later.places[0].journal.current()[5] == "theirs"
-    assert later.undo().endswith("theirs")
+    assert later.ledger.undo().endswith("theirs")
 
 
 def _label_elsewhere(folder, name):
@@ -93,6 +94,6 @@ def test_a_store_without_a_place_for_labels_is_still_shown():
     names = np.array([f"cell {row}" for row in range(3)], object)
     homeless = LabelJournal(None, np.full(3, "a.h5ad", object), np.arange(3), np.full(3, None), names=names)
     board = Board([Place("remote", 3, homeless)])
-    assert board.journals == ""
+    assert board.ledger.journals == ""
     with pytest.raises(LabelError, match="journal="):
-        board.label_rows([[0]], "a", {"kind": "cells"})
+        board.ledger.label_rows([[0]], "a", {"kind": "cells"})

@@ -10,10 +10,11 @@ import pytest
 
 from livelatent.atlas import Atlas
 from livelatent.errors import LabelError
-from livelatent.session.board import Board, Place
+from livelatent.session.board import Board
 from livelatent.session.board_flag import identified
 from livelatent.session.flag_marks import FILE
 from livelatent.session.flag_view import suggestions
+from livelatent.session.ledger import Place
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def test_a_dismissal_outlasts_a_new_find_and_a_restart_and_is_in_no_journal(boar
     assert shown(board) == {3: (7, "open"), 1: (20, "open"), 2: (14, "dismissed")}
     later = restarted(atlas)
     assert [state for _, state in shown(later).values()] == ["open", "open", "dismissed"]
-    assert later.history.undo == () and later.places[0].journal.entries == ()
+    assert later.ledger.history.undo == () and later.places[0].journal.entries == ()
     dismissed = next(id for id, (_, state) in shown(later).items() if state == "dismissed")
     assert later.reopen(dismissed) == "open"
     assert "dismissed" not in [state for _, state in shown(restarted(atlas)).values()]
@@ -187,13 +188,109 @@ def test_two_views_of_one_store_add_to_what_the_other_has_written(board, atlas):
     assert sorted(state for _, state in shown(restarted(atlas)).values()) == ["dismissed", "dismissed", "open"]
 
 
+def test_two_views_that_count_alike_never_write_into_each_others_mark(board, atlas):
+    other = board_of(atlas)
+    other.show(found(range(200, 230), range(300, 305)))
+    board.dismiss(1)
+    other.dismiss(1)  # flag 1 there is another cluster
+    other.merge([1, 2])
+    other.apart(1)
+    later = board_of(atlas)
+    later.show(found(range(10, 30), range(200, 230), range(300, 305)))
+    assert sorted(shown(later).values()) == [(5, "open"), (20, "dismissed"), (30, "open")]
+
+
+def test_a_cluster_that_two_views_dismissed_is_taken_up_again_at_once(board, atlas):
+    other = board_of(atlas)
+    other.show(FIRST)
+    board.dismiss(1)
+    other.dismiss(1)
+    later = board_of(atlas)
+    later.show(AGAIN)
+    [dismissed] = [id for id, (_, state) in shown(later).items() if state == "dismissed"]
+    later.reopen(dismissed)
+    assert {state for _, state in shown(restarted(atlas)).values()} == {"open"}
+
+
+def test_cells_that_two_views_merged_go_with_the_later_merge(board, atlas):
+    other = board_of(atlas)
+    other.show(FIRST)
+    board.merge([1, 2])
+    other.merge([2, 3])
+    assert sorted(n for n, _ in shown(restarted(atlas)).values()) == [20, 21]
+
+
+def test_the_query_s_marks_are_its_own_where_both_atlases_count_alike(atlas, tmp_path):
+    import shutil
+
+    shutil.copytree(atlas.path, tmp_path / "query" / atlas.path.name)
+    query = Atlas.open(tmp_path / "query" / atlas.path.name)
+    for alone, cluster in ((atlas, range(5)), (query, range(90, 99))):
+        board = board_of(alone)
+        board.show(found(cluster))
+        board.dismiss(1)
+    both = Board([Place("a", 607, atlas.labels), Place("b", 607, query.labels)])
+    both.show([*found(range(5)), *found(range(90, 99))])
+    assert sorted(shown(both).values()) == [(5, "dismissed"), (9, "dismissed")]
+    for flag in both.flags:
+        both.reopen(flag.id)
+    for alone, cluster in ((atlas, range(5)), (query, range(90, 99))):
+        board = board_of(alone)
+        board.show(found(cluster))
+        assert [state for _, state in shown(board).values()] == ["open"]
+        alone.labels.close()
+
+
+FORMAT_1 = """{
+ "format": 1,
+ "flags": [
+  {
+   "id": 1,
+   "dismissed": true,
+   "hand_made": false,
+   "n_cells": 20,
+   "cells": {
+    "one.h5ad": "eJzTZ4AAFigtA6WLoDQzlBaG0nJQWgVKK0BpMSjNCaUBSDABWQ==",
+    "two.h5ad": "eJwTYoAAcSjNBqWloTQ7lOaD0sxoNCeUBgAVEABv"
+   }
+  },
+  {
+   "id": 2,
+   "dismissed": false,
+   "hand_made": true,
+   "n_cells": 19,
+   "cells": {
+    "one.h5ad": "eJyzZYAAESitDKUFoLQ1lFaH0nJQmgtKK0FpADOwATE=",
+    "two.h5ad": "eJxjY4AAdyjNCqVlobQalGaE0jxofGYozQ6lAScIAK4="
+   }
+  }
+ ],
+ "crc": "df70d38c"
+}
+"""
+"""As the version before marks had a uuid wrote it: flag 1 dismissed, flags 2 and 3 merged."""
+
+
+def test_a_file_of_format_1_is_read_and_two_views_call_its_marks_the_same(atlas):
+    atlas.labels.folder.mkdir(exist_ok=True)
+    (atlas.labels.folder / FILE).write_text(FORMAT_1)
+    one, other = board_of(atlas), board_of(atlas)
+    for board in (one, other):
+        board.show(FIRST)
+        assert shown(board) == {1: (20, "dismissed"), 2: (19, "open")}
+    one.reopen(1)
+    other.dismiss(2)
+    assert sorted(shown(restarted(atlas)).values()) == [(20, "open"), (21, "dismissed")]
+    assert json.loads((atlas.labels.folder / FILE).read_text())["format"] == 2
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda text: text[:-20],
         lambda text: text.replace('"id":1', '"id":7').replace('"id": 1', '"id": 7'),
         lambda text: "[]",
-        lambda text: json.dumps({**json.loads(text), "format": 2}),
+        lambda text: json.dumps({**json.loads(text), "format": 3}),
         lambda text: "\x00",
     ],
 )

@@ -13,8 +13,8 @@ from livelatent.session.pipes import receive, send
 @pytest.fixture(scope="session")
 def worker(finished):
     """The finished session's, warm already."""
-    assert finished._worker.is_ready
-    return finished._worker
+    assert finished.lookout.worker.is_ready
+    return finished.lookout.worker
 
 
 def _two_clumps(n=60):

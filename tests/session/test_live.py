@@ -26,7 +26,7 @@ def ready(own_atlas, tmp_path):
 def settled(finished):
     """The finished session, its labels and threshold put back afterwards."""
     yield finished
-    while finished.board.undo():
+    while finished.board.ledger.undo():
         pass
     finished.board.threshold(0.05)
 
@@ -94,13 +94,13 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
     assert session.answer("1", "start", {}).result["state"] in ("training", "done")
     session.run.wait()
     until(lambda: session.board.novelties[0] is not None and session.sight.look is not None)
-    until(lambda: session._looked_at == session._key())
+    until(lambda: session.lookout.is_up_to_date)
     after = session.versions()
     assert all(after[topic] > before[topic] for topic in before if topic not in ("moments", "values"))  # nobody asked
     assert session.sight.look.step == session.run.status.step
     assert 300 <= len(session.latent_map().cell) < 607
     assert session.status().state == "done" and session.spent_s > 0
-    pid = session._worker.pid
+    pid = session.lookout.worker.pid
     session.close()
     assert {thread.name for thread in set(threading.enumerate()) - threads} & {
         "livelatent-session",
@@ -112,12 +112,12 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
 
 def test_how_far_prototypes_went_is_a_curve_with_a_point_for_each_look(own_atlas, tmp_path):
     session = LiveSession(small_run(own_atlas, tmp_path / "run"))
-    session._look_now()
+    session.lookout._looks.map()
     before = session.versions()["curves"]
     assert all(curve.name != "prototype drift" for curve in session.curves().series)
     session.run.start()
     session.run.wait()
-    session._look_now()
+    session.lookout._looks.map()
     (drift,) = [curve for curve in session.curves().series if curve.name == "prototype drift"]
     assert drift.steps.tolist() == [session.run.status.step]
     assert drift.values[0] == session.prototypes().drift > 0
@@ -125,7 +125,7 @@ def test_how_far_prototypes_went_is_a_curve_with_a_point_for_each_look(own_atlas
     (rest,) = [one for one in session.curves({("prototype drift", "train"): 1}).series if one.name == drift.name]
     assert (rest.start, len(rest.steps)) == (1, 0)
     # The same step again is no movement.
-    session._look_now()
+    session.lookout._looks.map()
     assert len(session.sight.drift) == 1
     session.close()
 
@@ -163,9 +163,9 @@ def test_the_journal_shown_is_the_one_written_also_for_a_store_of_another_name(o
 
 
 def test_a_killed_layout_process_leaves_a_pca_and_says_so(ready, caplog):
-    ready._open_worker()
-    os.kill(ready._worker.pid, signal.SIGKILL)
-    until(lambda: not ready._worker.is_alive)
+    ready.lookout.open_worker()
+    os.kill(ready.lookout.worker.pid, signal.SIGKILL)
+    until(lambda: not ready.lookout.worker.is_alive)
     ready.settle(timeout_s=0.0)
     [alarm] = ready.status().alarms
     assert "PCA" in alarm and "died" in alarm
@@ -178,11 +178,11 @@ def test_an_error_in_a_look_becomes_an_alarm_until_it_works_again(ready, caplog,
 
     with monkeypatch.context() as patch:
         patch.setattr(ready.run, "snapshot", broken)
-        ready._looked_at = None
+        ready.lookout.look_again()
         ready.settle(timeout_s=0.0)
     assert "The map could not be brought up to date: the disk went away" in ready.status().alarms
     assert "could not be brought up to date" in caplog.text
-    ready._looked_at = None
+    ready.lookout.look_again()
     ready.settle(timeout_s=0.0)
     assert not any("brought up to date" in alarm for alarm in ready.status().alarms)
 
@@ -277,7 +277,7 @@ def test_a_flag_is_cut_merged_again_and_shown_as_found_by_commands(settled):
     assert (part[1], rest) == (len(inside), [whole.id, len(whole.rows) - len(inside)])
     view = next(view for view in settled.board.flag_list().flags if view.id == part[0])
     assert view.is_hand_made and view.measures and view.reason
-    assert settled.board.history.undo == ()
+    assert settled.board.ledger.history.undo == ()
     merged = settled.answer("merge 1", "merge", {"flags": [whole.id, part[0]]})
     assert merged.result == {"flag": whole.id, "flags": [[whole.id, len(whole.rows)]]}
     assert settled.answer("apart 1", "apart", {"flag": whole.id}).ok
@@ -365,7 +365,7 @@ def test_all_cells_are_placed_on_request_and_the_panel_stays_where_it_was(own_at
     assert len(after.predicted) == 607 and after.predicted_names == before.predicted_names
     assert session.status().placing is None
     # The next layout is the panel's again.
-    session._look_now()
+    session.lookout._looks.map()
     assert len(session.latent_map().cell) == len(before.cell)
     session.close()
 

@@ -54,9 +54,9 @@ def test_a_map_is_kept_once_and_what_was_dropped_makes_room(session):
     assert not refused.ok and "kept already" in refused.error
     while len(session.album.moments().moments) < MOST:
         session.sight.n_looks += 1
-        session._look_now()
+        session.lookout._looks.map()
         session.keep()
-    session._look_now()
+    session.lookout._looks.map()
     assert "drop one first" in session.answer("3", "keep", {}).error
     first = session.album.moments().moments[0]
     assert session.answer("4", "drop_moment", {"moment": first.id}).ok

@@ -53,9 +53,9 @@ def test_one_click_teaches_the_model_the_new_type_and_the_session_follows(watche
     status = session.status()
     assert status.n_unlearned == 0 and not status.can.retrain and status.retraining == ""
     # Taking the label back is something to learn again; the label itself is as safe as before.
-    session.board.undo()
+    session.board.ledger.undo()
     assert session.status().n_unlearned == 1
-    session.board.redo()
+    session.board.ledger.redo()
     with pytest.raises(LabelError, match="nothing to learn"):
         session.retrain()
 
@@ -69,4 +69,19 @@ def test_what_can_not_be_learned_is_an_alarm_and_the_run_can_go_on(watched_run):
     session.retrainer.wait()
     assert session.run is run
     assert any("no training cell is named two cells" in alarm for alarm in session.status().alarms)
-    session.board.undo()
+    session.board.ledger.undo()
+
+
+def test_a_run_that_was_stopped_for_nothing_trains_on(own_atlas, tmp_path):
+    session = LiveSession(small_run(own_atlas, tmp_path / "run", epochs=500, patience=1000))
+    run = session.run
+    session.drive("start")
+    session.label(np.flatnonzero(session.atlas.split == "validation")[:2], "two cells")
+    session.retrain()
+    session.retrainer.wait()
+    assert session.run is run and run.status.state == "training"
+    assert any("Not retrained" in alarm for alarm in session.status().alarms)
+    session.drive("stop")
+    run.wait()
+    session.close()
+    own_atlas.labels.close()

@@ -77,7 +77,7 @@ def test_a_killed_kernel_loses_no_label_that_was_acknowledged_and_undo_goes_on(o
 
     atlas = Atlas.open(own_atlas.path)
     session = LiveSession(small_run(atlas, tmp_path / "another"))
-    held = [step.what.partition(": ")[2] for step in session.board.history.undo]
+    held = [step.what.partition(": ")[2] for step in session.board.ledger.history.undo]
     # One more may have reached the disk than was told.
     assert held in [standing_after(len(acknowledged) + more) for more in (0, 1)]
     n_before = session.status().n_undo

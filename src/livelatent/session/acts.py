@@ -60,8 +60,8 @@ def acts_of(session: Asked) -> dict[str, Act]:
         "resume": lambda _: _drive(session, "resume"),
         "stop": lambda _: _drive(session, "stop"),
         "label": lambda args: _label(session, args),
-        "undo": lambda _: _back(session, board.undo),
-        "redo": lambda _: _back(session, board.redo),
+        "undo": lambda _: _back(session, board.ledger.undo),
+        "redo": lambda _: _back(session, board.ledger.redo),
         "find": lambda _: _find(session),
         **select_acts(session),
         **acts_of_place(session),
@@ -90,7 +90,7 @@ def _label(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
         chosen = [] if by_parts and args.get("cells") is None else cells(args, "cells", len(board.places))
         if by_parts and isinstance(selector, dict):
             return label_by_parts(session, name, selector, chosen or None)
-        saved = board.label_rows(chosen, name, _selector(session, args.get("selector")))
+        saved = board.ledger.label_rows(chosen, name, _selector(session, args.get("selector")))
     return asdict(saved)
 
 
@@ -141,7 +141,7 @@ def _parts(parts: object) -> list[dict[str, Any]]:
 
 
 def _back(session: Asked, step: Callable[[], str | None]) -> dict[str, Any]:
-    what, history = step(), session.board.history
+    what, history = step(), session.board.ledger.history
     return {"n_undo": len(history.undo), "n_redo": len(history.redo), "what": what}
 
 

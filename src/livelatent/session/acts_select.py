@@ -7,9 +7,10 @@ import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
-from livelatent.session.board import Board, Saved
+from livelatent.session.board import Board
 from livelatent.session.choice import Resolved, Resolver, checked_parts, everywhere
 from livelatent.session.commands import Act, CommandError, text, whole
+from livelatent.session.ledger import Saved
 from livelatent.session.sight import Sight
 from livelatent.session.suggest import Catalogue
 from livelatent.session.values import Values
@@ -140,7 +141,7 @@ def _labelled(
         layout = first["layout"]
         sha256 = session.sight.layout_sha256(layout)
         how |= {"polygon": first["polygon"], "layout": layout, "layout_sha256": sha256}
-    return session.board.label_rows(rows, name, {**how, **found.how}, found.evidence)
+    return session.board.ledger.label_rows(rows, name, {**how, **found.how}, found.evidence)
 
 
 def _retrain(session: Selects, args: dict[str, Any]) -> dict[str, Any]:

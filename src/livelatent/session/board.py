@@ -1,51 +1,27 @@
-"""Flags, threshold, labels and undo: what a person does, as a state machine without Jupyter.
+"""Flags and their threshold: what a person does with them, as a state machine without Jupyter.
 
-Labels live in the journals of the atlases that the cells come from, synced before this module says "saved".
-What is shown of them (a flag's name, what can be undone) is read back from the journals, so that it is the
-same after a restart. What is selected or dismissed is never in the history.
+Names go to the `Ledger`, and are read back from it: so a flag shows the same after an undo, a lasso and a restart.
+What is dismissed, merged or cut is never in the history of labels.
 """
 
 import threading
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from livelatent.atlas.entries import Entry
-from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.board_flag import BoardFlag
-from livelatent.session.evidence import Arrays, evidence_sha256, save_evidence
+from livelatent.session.evidence import evidence_sha256
 from livelatent.session.flag_curve import HIGHEST, FlagCurve, flag_curve
 from livelatent.session.flag_table import FlagTable, JudgedNovelty
 from livelatent.session.flag_view import view_of
+from livelatent.session.ledger import Ledger, Place, Saved
 from livelatent.session.state import FlagList, FlagState
-from livelatent.session.undo import History, Step
 
-__all__ = ["Board", "Place", "Saved"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """An atlas that cells come from: its name and its journal."""
-
-    name: str
-    n_cells: int
-    journal: LabelJournal
-
-
-@dataclass(frozen=True, kw_only=True)
-class Saved:
-    """A label that is on disk."""
-
-    label: str | None
-    n_cells: int
-    saved_at: str
-    n_saved: int
+__all__ = ["Board"]
 
 
 class Board:
@@ -58,10 +34,11 @@ class Board:
     """
 
     def __init__(self, places: Sequence[Place], *, target_fpr: float = 0.05) -> None:
-        self.places = tuple(places)
+        self.ledger = Ledger(places)
+        """Labels, and what can be undone."""
+        self.places = self.ledger.places
         self.target_fpr = target_fpr
-        self.version = 0
-        """Grows with every change that a view must show."""
+        self._n_changes = 0
         self.judged = 0
         """Grows with every new set of scores or flags."""
         self._lock = threading.RLock()
@@ -69,9 +46,6 @@ class Board:
         self._table = FlagTable([place.journal for place in self.places])
         self._computing = self._n_told = 0
         self._curve_seen: tuple[object, tuple[int, ...], FlagCurve] | None = None
-        self._model: str | None = None
-        self._read: tuple[tuple[int, ...], History, tuple[str, ...]] | None = None
-        self._read_journals()
 
     # What was found
 
@@ -79,10 +53,10 @@ class Board:
         """Take new scores; flags that largely overlap an earlier one keep its id, name and state."""
         with self._lock:
             self._novelty = tuple(novelties)
-            self._model = model
+            self.ledger.model = model
             self.judged += 1
             self._table.show(self._novelty)
-            self.version += 1
+            self._n_changes += 1
 
     def threshold(self, target_fpr: float) -> int:
         """Flag at another expected share of false alarms; the number of cells flagged."""
@@ -100,7 +74,7 @@ class Board:
                 with self._lock:
                     if self._novelty is before:
                         self.target_fpr = float(target_fpr)
-                        self.show(at, self._model)
+                        self.show(at, self.ledger.model)
                         return self.n_flagged
 
     @contextmanager
@@ -116,6 +90,11 @@ class Board:
         with self._lock:
             self._computing += change
             self._n_told += 1
+
+    @property
+    def version(self) -> int:
+        """Grows with every change that a view must show."""
+        return self._n_changes + self.ledger.version
 
     @property
     def flags_version(self) -> int:
@@ -188,7 +167,7 @@ class Board:
             }
             rows: list[ndarray] = [np.zeros(0, np.int64) for _ in self.places]
             rows[int(flag.is_query)] = flag.rows
-            saved = self.label_rows(rows, name, selector, {seen: table})
+            saved = self.ledger.label_rows(rows, name, selector, {seen: table})
             self._table.reopen(flag_id)
             return saved
 
@@ -204,54 +183,6 @@ class Board:
                     np.array([flag.id for flag in own], np.int64), [len(some) for some in rows]
                 )
             return table
-
-    def label_rows(
-        self,
-        rows: Sequence[Any],
-        name: str | None,
-        selector: dict[str, Any],
-        evidence: Mapping[str, Arrays] | None = None,
-    ) -> Saved:
-        """Name cells of each place; returns once the name is on disk.
-
-        Parameters
-        ----------
-        rows
-            Store rows, one array per place; empty where none is meant.
-        name
-            None takes a name away.
-        selector
-            How the cells were chosen.
-        evidence
-            What the selector refers to, by sha256: it is on disk before the label is.
-        """
-        with self._lock:
-            chosen = [np.unique(np.asarray(some, np.int64)) for some in rows]
-            for place, some in zip(self.places, chosen, strict=True):
-                if len(some) and not (0 <= some[0] and some[-1] < place.n_cells):
-                    raise LabelError(f"{place.name} has cells 0..{place.n_cells - 1}; got {some[0]}..{some[-1]}.")
-            n_cells = sum(map(len, chosen))
-            if not n_cells:
-                raise LabelError("no cells were chosen, so there is nothing to name.")
-            how = {**selector, "action": uuid.uuid4().hex}
-            named = [(place.journal, some) for place, some in zip(self.places, chosen, strict=True) if len(some)]
-            with _all_written(journal for journal, _ in named):
-                for journal, _ in named:
-                    for sha256, arrays in (evidence or {}).items():
-                        save_evidence(journal.folder, sha256, arrays)
-                entries: list[Entry] = []
-                try:
-                    for journal, some in named:
-                        entries.append(journal.label(some, name, how=how, model=self._model))
-                except BaseException:
-                    # "Not saved" is said of all of it, so no half may stand.
-                    for journal, _ in named[: len(entries)]:
-                        journal.undo()
-                    raise
-            self.version += 1
-            return Saved(
-                label=entries[-1].new, n_cells=n_cells, saved_at=entries[-1].time, n_saved=self.history.n_saved
-            )
 
     def dismiss(self, flag_id: int) -> FlagState:
         """Put a flag aside, for later sessions too; its state."""
@@ -292,79 +223,10 @@ class Board:
         """Change flags; `judged` where a flag has other cells afterwards, so that what was counted of it is stale."""
         with self._lock:
             yield
-            self.version += 1
+            self._n_changes += 1
             self.judged += judged
 
-    def undo(self) -> str | None:
-        """Take the last label back, in every journal that it went to; what it was."""
-        return self._back(redo=False)
-
-    def redo(self) -> str | None:
-        """Give the last label taken back again; what it was."""
-        return self._back(redo=True)
-
-    def _back(self, *, redo: bool) -> str | None:
-        with self._lock:
-            step = self._next_back(redo)
-            if step is None:
-                return None
-            journals = [self.places[index].journal for index in sorted(step.places)]
-            with _all_written(journals):
-                # Only the writer knows what another process has written meanwhile.
-                now = self._next_back(redo)
-                if now is None or now.action != step.action:
-                    raise LabelError(
-                        f"labels were given elsewhere meanwhile, so nothing was {'redone' if redo else 'undone'}. "
-                        "Look at them, and ask again."
-                    )
-                for journal in journals:
-                    if redo:
-                        journal.redo()
-                    else:
-                        journal.undo()
-            self.version += 1
-            return step.what
-
-    def _next_back(self, redo: bool) -> Step | None:
-        history = self.history
-        steps = history.redo if redo else history.undo
-        return steps[-1] if steps else None
-
     # What is shown
-
-    @property
-    def history(self) -> History:
-        """What can be undone and redone, read from the journals."""
-        return self._read_journals()[0]
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """Every name that any place's journal knows."""
-        return self._read_journals()[1]
-
-    @property
-    def journals(self) -> str:
-        """Names of the journals that hold labels; where none does, of the one that the run's own cells go to.
-
-        Empty where that one needs a folder first: a store that is only read has none of its own.
-        """
-        held = [place.journal for place in self.places if place.journal.entries] or [self.places[0].journal]
-        return " and ".join(journal.folder.name for journal in held if not journal.is_homeless)
-
-    def _read_journals(self) -> tuple[History, tuple[str, ...]]:
-        """History and vocabulary, read again when a journal has grown, here or by `atlas.labels`."""
-        with self._lock:
-            lengths = tuple(len(place.journal.entries) for place in self.places)
-            if self._read is None or self._read[0] != lengths:
-                names = dict.fromkeys(name for place in self.places for name in place.journal.vocabulary)
-                if self._read is not None:
-                    self.version += 1
-                self._read = (lengths, History.read([place.journal for place in self.places]), tuple(names))
-            return self._read[1:]
-
-    def given(self) -> tuple[ndarray, ...]:
-        """The label given by hand to each cell of each place; None where none."""
-        return tuple(place.journal.current() for place in self.places)
 
     def state_of(self, flag_id: int) -> FlagState:
         """Whether a flag is open, named or dismissed."""
@@ -373,7 +235,7 @@ class Board:
     def flag_list(self) -> FlagList:
         """Everything about flags that a view shows."""
         with self._lock:
-            flags, given = self.flags, self.given()
+            flags, given = self.flags, self.ledger.given()
             scored = [novelty for novelty in self._novelty if novelty is not None]
             curve = self._curve()
             warnings = dict.fromkeys(text for novelty in scored for text in getattr(novelty, "warnings", ()))
@@ -422,12 +284,3 @@ class Board:
         if len({text for _, text in told}) == 1:
             return told[0][1]
         return "; ".join(f"{name}: {text}" for name, text in told)
-
-
-@contextmanager
-def _all_written(journals: Iterable[LabelJournal]) -> Iterator[None]:
-    """Be the writer of all these journals before the first byte goes to one of them."""
-    with ExitStack() as held:
-        for journal in journals:
-            held.enter_context(journal.writing())
-        yield

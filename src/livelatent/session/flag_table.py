@@ -56,9 +56,11 @@ class FlagTable:
         self._marks: dict[int, tuple[int, Mark]] = {}
         """Which atlas's flag it is, and what was done with it."""
         for place, file in enumerate(self._files):
-            for mark in file.read().values():
-                # Two atlases' files may name the same number: the later one's is changed when it is next written.
+            for mark in file.read():
+                # Two views, or two atlases' files, may have counted alike.
                 number = mark.id if mark.id not in self._known else self._free_id()
+                for other in self._without(place, mark, {number}):
+                    self._marks[other.id] = (place, other)
                 self._remember(place, replace(mark, id=number))
 
     @property
@@ -127,7 +129,16 @@ class FlagTable:
         flag, mark = self.flag(number), self._mark(number)
         if mark.is_dismissed:
             kept = [replace(mark, is_dismissed=False)] if mark.is_hand_made else []
-            self._change(flag.is_query, kept, [] if kept else [number])
+            # Another view may have dismissed the same cells.
+            gone = [
+                other
+                for other, (place, one) in self._marks.items()
+                if place == int(flag.is_query)
+                and one.is_dismissed
+                and not one.is_hand_made
+                and 2 * len(np.intersect1d(one.rows, flag.rows)) >= min(len(one.rows), len(flag.rows))
+            ]
+            self._change(flag.is_query, kept, gone)
 
     def merge(self, numbers: Sequence[int]) -> int:
         """Make several flags one, under the first one's id; that id. Those merged already stay so.
@@ -147,7 +158,7 @@ class FlagTable:
             raise LabelError("these flags are of two atlases: cells of the run's atlas and of the query stay apart.")
         keeps = flags[0]
         rows = np.unique(np.concatenate([self._extent(flag) for flag in flags]))
-        joined = Mark(id=keeps.id, rows=rows, is_hand_made=True)
+        joined = replace(self._mark(keeps.id), rows=rows, is_dismissed=False, is_hand_made=True)
         self._change(keeps.is_query, [joined], [flag.id for flag in flags[1:]])
         self.show(self._novelties)
         return keeps.id
@@ -170,7 +181,7 @@ class FlagTable:
             )
         inside = flag.rows[is_inside]
         rest = replace(self._mark(number), rows=np.setdiff1d(self._extent(flag), inside), is_hand_made=True)
-        part = replace(rest, id=self._free_id(), rows=inside)
+        part = Mark(id=self._free_id(), rows=inside, is_dismissed=rest.is_dismissed, is_hand_made=True)
         self._change(flag.is_query, [rest, part])
         self.show(self._novelties)
         return part.id
@@ -221,15 +232,23 @@ class FlagTable:
         place, changed, gone = int(is_query), list(changed), list(gone)
         own = {mark.id for mark in changed} | set(gone)
         for mark in [mark for mark in changed if mark.is_hand_made]:
-            for number, rows in self._hand_made(place).items():
-                if number not in own and np.isin(rows, mark.rows).any():
-                    own.add(number)
-                    changed.append(replace(self._mark(number), rows=np.setdiff1d(rows, mark.rows)))
-        self._files[place].change(changed, gone)
+            changed += self._without(place, mark, own)
+            own |= {one.id for one in changed}
+        self._files[place].change(changed, [self._mark(number).uuid for number in gone])
         for number in gone:
             self._marks.pop(number, None)
         for mark in changed:
             self._remember(place, mark)
+
+    def _without(self, place: int, mark: Mark, own: set[int]) -> list[Mark]:
+        """Hand-made flags, but for these, as they are without the cells that this one has now."""
+        if not mark.is_hand_made:
+            return []
+        return [
+            replace(self._mark(number), rows=np.setdiff1d(rows, mark.rows))
+            for number, rows in self._hand_made(place).items()
+            if number not in own and np.isin(rows, mark.rows).any()
+        ]
 
     def _remember(self, place: int, mark: Mark) -> None:
         self._marks[mark.id] = (place, mark)

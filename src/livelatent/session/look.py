@@ -119,7 +119,7 @@ def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> L
     panel, places = look.panel, _places(look, atlas, query)
     label, label_names = _merged([(one.label[rows], tuple(one.label_names)) for one, rows in places])
     batch, batch_names = _merged([(one.batch[rows], tuple(one.batch_names)) for one, rows in places])
-    given = board.given()
+    given = board.ledger.given()
     given_names = tuple(sorted({str(name) for hand in given for name in hand if name is not None}))
     code_of = {name: code for code, name in enumerate(given_names)}
     p_value = np.full(len(panel), np.nan, np.float32)

@@ -70,7 +70,7 @@ class Pace:
         """Look no more for so long."""
         self._not_before = time.monotonic() + pause_s
 
-    def timed(self, work: Callable[[], None]) -> None:
+    def timed(self, work: Callable[[], object]) -> None:
         """Do some work, and let the trainer have its share of time before the next."""
         # What began before training did takes nothing from it: the first look imports and compiles for seconds.
         was_training = self._is_training()

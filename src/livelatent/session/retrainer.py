@@ -81,10 +81,16 @@ class Retrainer:
             self._thread.join(timeout_s)
 
     def _work(self, epochs: int | None) -> None:
+        before = self._session.run
+        assert isinstance(before, Run)  # else nothing would have been new to it
+        was_training = before.status.state == "training"
         try:
-            before = self._session.run
-            assert isinstance(before, Run)  # else nothing would have been new to it
-            run = retrain(before, epochs=epochs)
+            try:
+                run = retrain(before, epochs=epochs)
+            except Exception:
+                if was_training and before.status.state == "stopped":
+                    before.start()  # it was stopped for nothing
+                raise
             self._session.follow(run)
             run.start()
         except Exception as error:

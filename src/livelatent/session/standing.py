@@ -35,7 +35,7 @@ def status_of(
     alarms, notes
         What the session adds to the run's own.
     """
-    status, history, next_s = run.status, board.history, pace.next_s
+    status, history, next_s = run.status, board.ledger.history, pace.next_s
     state = status.state
     # A latent that was given was never trained: a step 0 would say that it is about to be.
     trains = state != "latent"
@@ -62,8 +62,8 @@ def status_of(
         ),
         alarms=(*failure, *training_alarms(run), *status.alarms, *alarms),
         notes=(*run.notes, *notes),
-        journal=board.journals,
-        vocabulary=board.vocabulary,
+        journal=board.ledger.journals,
+        vocabulary=board.ledger.vocabulary,
         n_saved=history.n_saved,
         n_undo=len(history.undo),
         n_redo=len(history.redo),

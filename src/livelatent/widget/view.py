@@ -12,8 +12,8 @@ import traitlets
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.shown_cells import named_arguments
 from livelatent.errors import NothingToSeeError
-from livelatent.session.board import Saved
 from livelatent.session.board_flag import BoardFlag
+from livelatent.session.ledger import Saved
 from livelatent.session.live import LiveSession
 from livelatent.session.out import board_table
 from livelatent.session.picture import thumbnail
@@ -112,7 +112,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle
         )
         self._still = Still(lambda: thumbnail(shown_topics(self.session)))
-        self._session.on_settled = self._still.renew
+        self._session.lookout.on_settled = self._still.renew
         self._publisher = Publisher(self._to_browsers, self._session)
         self.on_msg(self._on_message)
         self._session.start()

@@ -2,10 +2,11 @@
 
 import importlib.util
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,8 @@ def _quiet(tools: Any, seed: int) -> Iterator[None]:
     """Seeded, without what Lightning and scvi-tools advise at every call."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric")]
     before = [logger.level for logger in loggers]
-    with warnings.catch_warnings(action="ignore"):
+    # scvi-tools prints why it stops early: a caller's stdout may hold one JSON object and nothing else.
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(sys.stderr):
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         tools.settings.seed = seed

@@ -1,0 +1,42 @@
+// The cells chosen on the map, part by part: a label says how they were chosen, so that it can be replayed.
+import type { MapFrame } from "./frames";
+import type { Selection } from "./label";
+import { joined, type Part } from "./selection";
+
+export class Chosen {
+  mask: Uint8Array | null = null;
+  selection: Selection | null = null;
+  private parts: Part[] = [];
+
+  clear(): void {
+    this.mask = this.selection = null;
+    this.parts = [];
+  }
+
+  /** One more part, and the cells that it takes; whether any cell is chosen then. */
+  take(frame: MapFrame, part: Part, inside: readonly number[]): boolean {
+    const mask = joined(this.mask, frame.n, part.mode, inside);
+    const cells: [number, number][] = [];
+    for (let i = 0; i < frame.n; i++) if (mask[i]) cells.push([frame.is_query[i], frame.cell[i]]);
+    if (cells.length === 0) {
+      this.clear();
+      return false;
+    }
+    const parts = (this.parts = part.mode === "replace" || !this.mask ? [part] : [...this.parts, part]);
+    this.mask = mask;
+    const [first] = parts;
+    // Cells that were named one by one follow from no rule, nor does what is added to them.
+    const by_name = parts.some((one) => one.kind === "cells");
+    const selector = by_name ? { kind: "cells" } : { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts };
+    this.selection = { cells, parts, selector };
+    return true;
+  }
+
+  /** These very cells, as [is_query, row]. */
+  name(frame: MapFrame, wanted: readonly [number, number][]): void {
+    const keys = new Set(wanted.map(([is_query, row]) => 2 * row + is_query));
+    this.mask = Uint8Array.from(frame.cell, (row, i) => Number(keys.has(2 * row + frame.is_query[i])));
+    this.parts = [{ mode: "replace", kind: "cells" }];
+    this.selection = { cells: wanted.map(([is_query, row]) => [is_query, row]), parts: this.parts, selector: { kind: "cells" } };
+  }
+}

@@ -50,7 +50,7 @@ def main():
         atlas = ll.ingest(args.data, Path(folder) / "atlas.zarr", label=args.label, batch=args.batch, progress=False)
         rows = atlas.rows(labelled=True)
         start = time.process_time()
-        before = unintegrated(atlas, rows, cycle=args.cycle)
+        before = unintegrated(atlas, rows, cell_cycle=args.cycle)
         cpu = {"unintegrated": time.process_time() - start}
         label, batch = np.array(atlas.label_names, object)[atlas.label[rows]], atlas.batch[rows]
         start = time.process_time()

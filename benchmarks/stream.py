@@ -3,7 +3,7 @@
 Atlases are simulated (`benchmarks/ingest.py`) and stored once per work folder, by ingest and by annbatch. Each
 measurement is a fresh process that imports, warms up, and then does one thing; runs are interleaved over rounds, in an
 order of their own in each, and files are in the page cache. How each figure is counted: `docs/decisions.md`. Peers:
-`pip install 'livelatent[bench]'`.
+`pip install '.[bench]'`.
 """
 
 import argparse

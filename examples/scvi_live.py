@@ -1,6 +1,6 @@
 """Watch an scvi-tools model learn: its losses, its latent, and which cells fit no known type.
 
-    pip install "livelatent[lightning]" scvi-tools
+    pip install ".[lightning]" scvi-tools           # in the folder of livelatent
     python examples/scvi_live.py                      # 700 blood cells that ship inside scanpy; writes scvi_live.html
 
 In a notebook, the last lines are instead:

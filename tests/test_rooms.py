@@ -1,6 +1,7 @@
 """The rooms' arrows, read from the imports (docs/contracts.md): nothing points back."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import livelatent
 
 ROOT = Path(livelatent.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"arrays", "atomic", "compiled", "errors", "paths", "progress", "threads", "__version__"}
+GROUND = {"arrays", "atomic", "compiled", "errors", "extras", "paths", "progress", "threads", "__version__"}
 MAY_IMPORT = {
     "atlas": set(),
     "stream": {"atlas"},
@@ -98,3 +99,11 @@ def test_files_are_written_through_atomic_only():
             if opens or writes:
                 found.append(f"{where}:{node.lineno} {called}")
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted({name for path in FILES for name in re.findall(r"[\w/.]+\.md\b", path.read_text())})
+)
+def test_a_page_that_the_code_cites_is_one_that_a_reader_has(page):
+    # In the repository, or a placeholder for a file of the user's own.
+    assert (ROOT.parents[1] / page).is_file() or page == ".md"

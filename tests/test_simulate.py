@@ -290,12 +290,6 @@ def test_too_little_memory_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_words_of_before_still_work(tmp_path):
-    adata = anndata.read_h5ad(ll.simulate_h5ad(tmp_path / "a.h5ad", 1_000, 100, 4, 2, 0, rare=[3], mean_total=500))
-    assert adata.shape == (1_000, 100) and 350 < adata.X.sum() / 1_000 < 650
-    assert (adata.obs["true_label"] == "type 3").sum() < 40
-
-
 def test_the_shell_writes_both_assays_of_the_same_cells(tmp_path):
     program = Path(sys.executable).with_name("livelatent")
     words = ["simulate", "a.h5ad", "--cells", "700", "--genes", "100", "--peaks", "300", "--rare", "7=0.01", "--json"]

@@ -1,4 +1,4 @@
-"""What a model learns from the stream, beside one that sees all cells fully shuffled (EVIDENCE.md, lesson 7)."""
+"""What a model learns from the stream, beside one that sees all cells fully shuffled."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext

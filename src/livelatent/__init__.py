@@ -17,7 +17,6 @@ _HOME = {
     "append": "livelatent.atlas.append",
     "open_foreign": "livelatent.atlas.foreign",
     "simulate": "livelatent.simulated.simulate",
-    "simulate_h5ad": "livelatent.simulated.simulate",
     "Stream": "livelatent.stream.stream",
     "StreamConfig": "livelatent.stream.plan",
     # Not in __all__: a star import must not need Lightning.
@@ -80,7 +79,6 @@ __all__ = [
     "rank_genes",
     "score_latent",
     "simulate",
-    "simulate_h5ad",
     "threshold_curve",
     "write_example",
 ]
@@ -110,7 +108,7 @@ if TYPE_CHECKING:
     from livelatent.models.beta_vae import BetaVAE
     from livelatent.models.cellular import Cellular
     from livelatent.models.weights import load_model
-    from livelatent.simulated.simulate import simulate, simulate_h5ad
+    from livelatent.simulated.simulate import simulate
     from livelatent.stream.balance import Balance
     from livelatent.stream.lightning_data import StreamDataModule as StreamDataModule
     from livelatent.stream.plan import StreamConfig

@@ -207,13 +207,7 @@ def fresh_folder(target: Path) -> Iterator[Path]:
             yield aside
             sync_tree(aside)
             if target.exists():
-                old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-                os.rename(target, old)
-                try:
-                    os.rename(aside, target)
-                except BaseException:
-                    os.rename(old, target)
-                    raise
+                old = _renamed_over(aside, target)
                 sync_folder(target.parent)
                 remove_tree(old)
             else:
@@ -241,6 +235,18 @@ def exchange(one: Path, other: Path) -> bool:
     return bool(failed == 0)
 
 
+def _renamed_over(aside: Path, target: Path) -> Path:
+    """Make `aside` the folder at `target`; where the one that stood there lies now. Fails with nothing moved."""
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    os.rename(target, old)
+    try:
+        os.rename(aside, target)
+    except BaseException:
+        os.rename(old, target)
+        raise
+    return old
+
+
 def put_in_place(aside: Path, target: Path) -> None:
     """Make the finished folder `aside` the one at `target`; what stood there lies at `aside` then, or nowhere."""
     with refusals_named(target):
@@ -248,14 +254,7 @@ def put_in_place(aside: Path, target: Path) -> None:
         if not target.exists():
             os.rename(aside, target)
         elif not exchange(aside, target):
-            old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-            os.rename(target, old)
-            try:
-                os.rename(aside, target)
-            except BaseException:
-                os.rename(old, target)
-                raise
-            os.rename(old, aside)
+            os.rename(_renamed_over(aside, target), aside)
         sync_folder(target.parent)
 
 

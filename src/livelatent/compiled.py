@@ -9,7 +9,7 @@ from typing import Any
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code that frees the GIL; made at its first use, since numba takes a second to import.
 
-    Not `parallel`: numba's workqueue aborts the process when two threads enter it (DESIGN, decision 4).
+    Not `parallel`: numba's workqueue aborts the process when two threads enter it.
     """
     import numba
 

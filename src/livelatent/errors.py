@@ -72,6 +72,10 @@ class LabelError(LivelatentError, ValueError):
     """A label or prototype can't be used as asked: too few cells, or a name that is none."""
 
 
+class NothingToSeeError(LivelatentError, TypeError):
+    """A view was asked for of something that it can't show, or was told what is not its to be told."""
+
+
 class UndefinedMetricError(LivelatentError, ValueError):
     """A metric has no value here: it compares batches, labels or methods, and there are not two of them."""
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import anndata
@@ -19,6 +20,7 @@ from damage import flip
 from livelatent.atlas import Atlas, append, ingest, manifest
 from livelatent.atlas.elements import consolidate
 from livelatent.atlas.layout import Layout
+from livelatent.atlas.on_zarrs import on_zarrs
 from livelatent.errors import ColumnError, StoreError
 from livelatent.stream.stream import Stream
 
@@ -93,6 +95,32 @@ def test_the_matrix_decodes_on_zarrs_without_a_global_change(tiny_atlas: Atlas) 
     assert zarr.config.get("codec_pipeline.path") == before
     assert type(arrays.data._async_array.codec_pipeline).__name__ == "ZarrsCodecPipeline"
     assert arrays.indices.dtype == np.uint16 and arrays.indptr.dtype == np.int64
+
+
+def test_what_another_thread_opens_meanwhile_is_as_the_process_has_set_it(tiny_atlas: Atlas) -> None:
+    data = zarr.open_group(tiny_atlas.path, mode="r")["X/data"]
+    wanted = np.asarray(data[:])
+    setting, plain = zarr.config.get("codec_pipeline.path"), type(data.async_array.codec_pipeline).__name__
+    seen: set[tuple[str, str]] = set()
+    done = threading.Event()
+
+    def opens_others() -> None:
+        while not done.is_set():
+            other = zarr.open_array(tiny_atlas.path / "X/data", mode="r")
+            seen.add((zarr.config.get("codec_pipeline.path"), type(other.async_array.codec_pipeline).__name__))
+
+    others = threading.Thread(target=opens_others)
+    others.start()
+    try:
+        for in_order in (True, False) * 50:
+            coded = on_zarrs(data, in_order=in_order)
+            assert type(coded.async_array.codec_pipeline).__name__ == "ZarrsCodecPipeline" != plain
+        assert (np.asarray(coded[:]) == wanted).all()
+    finally:
+        done.set()
+        others.join()
+    assert seen == {(setting, plain)}
+    assert type(data.async_array.codec_pipeline).__name__ == plain
 
 
 def test_an_atlas_travels_to_another_process(tiny_atlas: Atlas) -> None:
@@ -179,6 +207,7 @@ def test_our_consolidated_metadata_is_zarrs_own(own_atlas: Atlas) -> None:
 
 WRITER = """
 import sys
+import threading
 from livelatent.atlas import Atlas
 atlas = Atlas.open(sys.argv[1])
 k = 0

@@ -436,12 +436,12 @@ def is_link(fd: str) -> bool:
 
 
 def test_labels_by_hand_go_to_a_folder_that_was_named(sound: Path, tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=r"open_foreign\(file, labels="):
+    with pytest.raises(LabelError, match=r"open_foreign\(file, journal="):
         opened(sound).labels.label([3], "mine")
-    atlas = opened(sound, labels=tmp_path / "labels")
+    atlas = opened(sound, journal=tmp_path / "labels")
     atlas.labels.label([3, 9], "mine")
     atlas.labels.close()
-    again = opened(sound, labels=tmp_path / "labels")
+    again = opened(sound, journal=tmp_path / "labels")
     assert np.flatnonzero(again.labels.current() == "mine").tolist() == [3, 9]
     with pytest.raises(StoreError, match="Ingest it"):
         again.write_labels()

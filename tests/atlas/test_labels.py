@@ -185,7 +185,7 @@ def test_what_json_cannot_hold_is_refused_and_writes_nothing(journal: LabelJourn
 def test_where_nothing_can_be_written_a_folder_is_asked_for(tmp_path: Path) -> None:
     journal = open_journal(Path("/sys/livelatent.labels"))
     assert journal.current().tolist() == [None] * 6
-    with pytest.raises(LabelError, match=r'Name a folder of your own: Atlas\.open\(store, labels="my-labels"\)'):
+    with pytest.raises(LabelError, match=r'Name a folder of your own: Atlas\.open\(store, journal="my-labels"\)'):
         journal.label([0], "x")
 
 

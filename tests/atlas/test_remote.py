@@ -171,10 +171,10 @@ def test_a_remote_store_is_labelled_in_a_folder_that_is_named(remote: Atlas, tmp
     assert remote.labels.entries == () and set(remote.labels.current()) == {None}
     assert remote.labels.vocabulary == () and remote.labels.undo() is None
     for write in (lambda: remote.labels.label([1], "x"), lambda: remote.labels.add_name("x")):
-        with pytest.raises(LabelError, match=r"Atlas\.open\(address, labels="):
+        with pytest.raises(LabelError, match=r"Atlas\.open\(address, journal="):
             write()
     address = remote.path
-    named = Atlas.open(address, labels=tmp_path / "mine")
+    named = Atlas.open(address, journal=tmp_path / "mine")
     named.labels.label([1, 2], "here")
     named.labels.close()
     again = pickle.loads(pickle.dumps(named))
@@ -407,7 +407,7 @@ def test_no_credential_comes_out_anywhere(
     logging.getLogger("botocore").setLevel(logging.WARNING)
     said = []
     for address, options in ((signed(http), None), (bucket, s3.options)):
-        atlas = Atlas.open(address, labels=tmp_path / "mine", storage_options=options)
+        atlas = Atlas.open(address, journal=tmp_path / "mine", storage_options=options)
         atlas.labels.label([3], "T", how={"kind": "rows"})
         atlas.labels.close()
         place = atlas.path

@@ -133,6 +133,15 @@ def test_benchmark_looks_at_where_it_will_write_before_it_begins(tiny_h5ad, tmp_
         assert option in ended.stderr and "no/where" in ended.stderr
 
 
+def test_benchmark_looks_for_the_column_to_hold_out_by_before_it_ingests(tiny_h5ad, tmp_path):
+    ended = livelatent(
+        "benchmark", tiny_h5ad[0], "--label", "cell_type", "--by", "donors", "--memory", "1KB", folder=tmp_path
+    )
+    # Ingest would have refused the memory.
+    assert ended.returncode == 1
+    assert "obs has no \"donors\". Did you mean 'donor'?" in " ".join(ended.stderr.split())
+
+
 def test_novel_scores_the_cells_that_training_has_not_seen(home):
     facts = answer("novel", home / "tiny.zarr", home / "model", "--out", home / "flags.csv")
     info = answer("info", home / "tiny.zarr")

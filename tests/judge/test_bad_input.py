@@ -15,6 +15,7 @@ from livelatent.judge.metrics.compare import compare_latents
 from livelatent.judge.metrics.integration import score_latent
 from livelatent.judge.prototypes import fit_prototypes
 from livelatent.models.beta_vae import BetaVAE
+from livelatent.models.weights import load_model
 from livelatent.train.embed import embed
 
 
@@ -37,10 +38,16 @@ def test_ways_that_do_not_exist_are_refused_by_name(trained, hidden_atlas):
         annotate(trained, hidden_atlas, tree={"T cell": "x", "x": "T cell"})
 
 
-def test_a_model_without_a_classifier_says_what_else_there_is(hidden_atlas):
+def test_a_model_without_a_classifier_says_what_else_there_is_before_anything_is_fitted(hidden_atlas, tmp_path):
     bare = BetaVAE(hidden_atlas, n_genes=20, n_latent=3)
+    bare.save(tmp_path / "bare")
+    bare = load_model(tmp_path / "bare")  # what is fitted for it is kept in its folder
+    before = sorted(path.name for path in (tmp_path / "bare").rglob("*"))
     with pytest.raises(ModelError, match="BetaVAE has no classifier of its own"):
         annotate(bare, hidden_atlas, hidden_atlas.rows("validation"), target_fpr=None, method="head")
+    with pytest.raises(ModelError, match='"combined" of `find_novel`'):
+        find_novel(bare, hidden_atlas, method="thesis")
+    assert sorted(path.name for path in (tmp_path / "bare").rglob("*")) == before
 
 
 @pytest.mark.parametrize(

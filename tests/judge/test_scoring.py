@@ -37,7 +37,7 @@ def auroc(novelty, atlas):
 def test_every_method_ranks_a_hidden_type_first(trained, hidden_atlas, method):
     novelty = find_novel(trained, hidden_atlas, method=method)
     assert novelty.method == method
-    # Of three known types few mixtures can be made, and the document's rule is the weak one (EVIDENCE, lesson 5).
+    # Of three known types few mixtures can be made, and the thesis's rule is the weak one.
     assert auroc(novelty, hidden_atlas) > (0.6 if method in ("thesis", "synthetic") else 0.75)
     assert set(novelty.p_value <= novelty.target_fpr) == {True, False} or method == "thesis"
 

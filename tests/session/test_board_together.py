@@ -95,5 +95,5 @@ def test_a_store_without_a_place_for_labels_is_still_shown():
     homeless = LabelJournal(None, np.full(3, "a.h5ad", object), np.arange(3), np.full(3, None), names=names)
     board = Board([Place("remote", 3, homeless)])
     assert board.ledger.journals == ""
-    with pytest.raises(LabelError, match="labels="):
+    with pytest.raises(LabelError, match="journal="):
         board.ledger.label_rows([[0]], "a", {"kind": "cells"})

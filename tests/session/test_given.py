@@ -9,10 +9,12 @@ import pytest
 from scipy import sparse
 
 from livelatent.atlas.anndata_atlas import AnnDataAtlas
-from livelatent.errors import ColumnError, CountsError, SourceError, StoreError
+from livelatent.atlas.shown_cells import shown_cells
+from livelatent.errors import ColumnError, CountsError, NothingToSeeError, SourceError, StoreError
 from livelatent.session.given import GivenLatent
 from livelatent.session.live import LiveSession
 from livelatent.widget.opening import opened
+from livelatent.widget.view import LiveView
 
 HIDDEN = "NK cell"
 
@@ -43,7 +45,7 @@ def session(adata, tmp_path_factory):
     """A session on it, up to date, its map a PCA."""
     folder = tmp_path_factory.mktemp("given") / "labels"
     atlas = AnnDataAtlas(
-        adata.copy(), label="cell_type", batch="donor", unlabelled=["unassigned", HIDDEN], labels=folder
+        adata.copy(), label="cell_type", batch="donor", unlabelled=["unassigned", HIDDEN], journal=folder
     )
     made = LiveSession(GivenLatent(atlas, "X_scVI"))
     made.settle(timeout_s=0.0)
@@ -126,7 +128,7 @@ def test_in_memory_names_go_to_a_folder_of_the_working_directory_named_by_its_ce
 
 
 def test_labels_go_into_a_new_column_and_never_over_one_that_came_with_the_data(cells, tmp_path):
-    atlas = AnnDataAtlas(cells, label="cell_type", labels=tmp_path / "hand")
+    atlas = AnnDataAtlas(cells, label="cell_type", journal=tmp_path / "hand")
     atlas.labels.label([0, 1], "mine")
     before = cells.obs["cell_type"].copy()
     atlas.write_labels()
@@ -170,6 +172,20 @@ def test_logs_are_taken_as_logs_and_scaled_values_as_no_expression(cells):
         AnnDataAtlas(cells, counts="spliced")
 
 
+def test_an_argument_that_is_not_for_what_is_shown_is_named(cells, own_atlas):
+    latent = GivenLatent(AnnDataAtlas(cells), "X_scVI")
+    with pytest.raises(NothingToSeeError, match=r"^`basis`, `unlabelled`: .* A GivenLatent knows its own"):
+        opened(latent, "X_scVI", unlabelled=["unassigned"])
+    for said in ({"label": "cell_type"}, {"unlabelled": ["x"]}, {"counts": "X"}, {"batch": "d", "journal": "here"}):
+        named = ", ".join(f"`{name}`" for name in said)
+        with pytest.raises(NothingToSeeError, match=rf"^{named}: for an AnnData only\. An Atlas has"):
+            opened(own_atlas, "X_mine", **said)
+    with pytest.raises(NothingToSeeError, match=r"^`query`, `cell_cycle`: for a Run only"):
+        LiveView(cells, query=own_atlas, basis="X_scVI", cell_cycle={"S": ["a"], "G2M": ["b"]})
+    with pytest.raises(NothingToSeeError, match=r"an AnnData or an Atlas can be shown; got DataFrame"):
+        shown_cells(cells.obs)
+
+
 def test_each_unfit_latent_is_refused_in_one_sentence_that_says_what_to_do(cells):
     with pytest.raises(ColumnError, match=r'obsm has no "X_scvi". Did you mean \'X_scVI\'\?'):
         GivenLatent(AnnDataAtlas(cells), "X_scvi")
@@ -210,7 +226,7 @@ def test_an_anndata_that_was_filtered_meanwhile_gives_no_other_cells_columns(tmp
     adata = anndata.AnnData(
         np.ones((4, 2), np.float32), obs=pd.DataFrame({"donor": list("abcd")}, index=["w", "x", "y", "z"])
     )
-    atlas = AnnDataAtlas(adata, labels=tmp_path / "labels")
+    atlas = AnnDataAtlas(adata, journal=tmp_path / "labels")
     assert list(atlas.obs["donor"]) == list("abcd")
     adata._inplace_subset_obs([0, 2, 3])
     with pytest.raises(StoreError, match=r"4 cells then, 3 now.*Open it anew"):

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,7 +206,7 @@ def test_without_lightning_the_error_names_the_extra():
     assert done.stdout == "so far\n"
     assert done.stderr.splitlines()[-1] == (
         "ImportError: livelatent.StreamDataModule needs Lightning, which is not installed: "
-        'pip install "livelatent[lightning]"'
+        f'pip install "{Path(__file__).parents[2]}[lightning]"'
     )
 
 

@@ -11,7 +11,7 @@ import zarr
 
 from livelatent.atlas.foreign import open_foreign
 from livelatent.errors import GeneMismatchError, StoreError
-from livelatent.simulated.simulate import simulate_h5ad
+from livelatent.simulated.simulate import simulate
 from livelatent.stream import slots
 from livelatent.stream.balance import Balance
 from livelatent.stream.plan import SMALL_BLOCK_CELLS, StreamConfig, plan_epoch
@@ -227,7 +227,7 @@ def test_a_sparse_minibatch_holds_no_more_than_is_stored(uneven):
 
 
 def test_a_file_that_nobody_shuffled_is_read_in_small_blocks(tiny_atlas, tmp_path):
-    source = simulate_h5ad(tmp_path / "other.h5ad", 300, 40, n_labels=3, seed=2)
+    source = simulate(tmp_path / "other.h5ad", 300, 40, n_types=3, seed=2)
     foreign = open_foreign(source, label="cell_type", progress=False)
     assert "not shuffled" in repr(foreign)
     assert Stream(foreign).config.block_cells == SMALL_BLOCK_CELLS

@@ -24,7 +24,7 @@ def test_rows_come_in_ascending_order_whatever_the_minibatch(model, tiny_atlas):
     wanted = model.embed(minibatch).detach().numpy()
     small = StreamConfig(minibatch_cells=2, block_cells=8, buffer_cells=8)
     for config in (None, small):
-        np.testing.assert_allclose(embed(model, tiny_atlas, rows, "cpu", stream=config), wanted, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(embed(model, tiny_atlas, rows, "cpu", config=config), wanted, rtol=1e-4, atol=1e-6)
     whole = embed(model, tiny_atlas, device="cpu")
     assert (whole.dtype, whole.shape) == (np.float32, (tiny_atlas.n_cells, 6))
     np.testing.assert_allclose(whole[rows], wanted, rtol=1e-4, atol=1e-6)
@@ -52,12 +52,12 @@ def test_a_query_without_the_models_genes_is_refused(tiny_atlas, model, own_atla
 def test_latents_streamed_into_the_store_are_those_of_embed(model, own_atlas):
     seen = []
     small = StreamConfig(minibatch_cells=100, block_cells=8, buffer_cells=64)
-    facts = embed_into(model, own_atlas, "X_mine", "cpu", stream=small, progress=lambda *at: seen.append(at))
+    facts = embed_into(model, own_atlas, "X_mine", "cpu", config=small, progress=lambda *at: seen.append(at))
     assert facts == (607, 6)
     assert seen[0] == (100, 607, "embedding") and seen[-1] == (607, 607, "embedding")
     got = anndata.read_zarr(own_atlas.path).obsm["X_mine"]
     assert got.dtype == np.float32
-    np.testing.assert_array_equal(got, embed(model, own_atlas, device="cpu", stream=small))
+    np.testing.assert_array_equal(got, embed(model, own_atlas, device="cpu", config=small))
 
 
 def test_a_failed_embedding_leaves_the_earlier_one(model, own_atlas):

@@ -1,11 +1,13 @@
 """The view watches a real LightningModule in a real Trainer."""
 
+import asyncio
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
+from livelatent.errors import NothingToSeeError
 from livelatent.session.live import LiveSession
 from watched import until
 
@@ -129,6 +131,32 @@ def test_a_view_sees_it_train_pauses_it_and_stops_it(watch, genes, tmp_path):
     assert session.answer("3", "stop", {}).ok
     assert watch.wait(timeout=120).state == "stopped"
     session.close()
+
+
+def test_awaiting_it_leaves_the_loop_free_and_cancelling_stops_the_fit(watch, genes, tmp_path):
+    _, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+
+    async def cell() -> None:
+        watch.start(fit)
+        waiting = asyncio.ensure_future(watch)
+        while watch.status.step < 3:  # what else a kernel does
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert (await watch).state == "stopped"
+
+    asyncio.run(cell())
+
+
+@pytest.mark.parametrize("said", [{"label": "cell_type"}, {"unlabelled": ["x"]}, {"counts": "X"}, {"journal": "here"}])
+def test_what_is_an_anndatas_to_be_told_is_refused_of_an_atlas(tiny_atlas, genes, said):
+    from livelatent.train.lightning_watch import LightningWatch
+
+    [name] = said
+    with pytest.raises(NothingToSeeError, match=rf"^`{name}`: for an AnnData only. An Atlas has its"):
+        LightningWatch(tiny_atlas, embed_with(genes), **said)
+    assert LightningWatch(tiny_atlas, embed_with(genes)).atlas is tiny_atlas
 
 
 def test_before_the_fit_the_view_says_so_and_an_error_in_it_becomes_the_state(watch, genes, tmp_path):

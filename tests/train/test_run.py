@@ -13,7 +13,7 @@ from livelatent.atlas.foreign import open_foreign
 from livelatent.errors import ResumeError, StoreBusyError
 from livelatent.models.cellular import Cellular
 from livelatent.models.weights import load_model
-from livelatent.simulated.simulate import simulate_h5ad
+from livelatent.simulated.simulate import simulate
 from livelatent.stream.plan import StreamConfig
 from livelatent.train.run import Run, RunStatus
 from watched import until
@@ -272,7 +272,7 @@ def test_a_status_is_a_line_for_people():
 
 
 def test_a_run_on_a_file_that_was_not_ingested_is_resumed_on_it(tmp_path):
-    source = simulate_h5ad(tmp_path / "other.h5ad", 400, 60, n_labels=3, n_batches=2, seed=4)
+    source = simulate(tmp_path / "other.h5ad", 400, 60, n_types=3, n_batches=2, seed=4)
     atlas = open_foreign(source, label="cell_type", batch="batch", progress=False)
     run = Run(Cellular(atlas, n_genes=40, n_latent=4), atlas, epochs=1, folder=tmp_path / "run")
     run.start()

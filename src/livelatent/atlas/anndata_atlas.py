@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Float64, Int, Shaped
+from jaxtyping import Float32, Float64, Int, Shaped
 from numpy import ndarray
 from scipy import sparse
 
@@ -40,7 +40,7 @@ class AnnDataAtlas(Atlas):
         Obs columns with cell types and with the technical batch.
     unlabelled
         Names in the label column that mean "no label".
-    labels
+    journal
         Folder for labels given by hand. None: beside the file of a backed AnnData, else `NAME.labels` in the working
         directory, NAME being a hash of the cells' names. It is made at the first label.
     counts
@@ -55,6 +55,7 @@ class AnnDataAtlas(Atlas):
     """
 
     path: Path
+    has_masks = False
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class AnnDataAtlas(Atlas):
         label: str | None = None,
         batch: str | None = None,
         unlabelled: Sequence[str] = (),
-        labels: Path | None = None,
+        journal: Path | None = None,
         counts: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -81,7 +82,7 @@ class AnnDataAtlas(Atlas):
         self._expression: Expression | None = expression_of(adata, counts)
         self.genes = np.zeros(0, object) if self._expression is None else self._expression.genes
         home = beside(self.path.absolute() if file else Path.cwd() / self.path.name, "labels")
-        self._labels_folder = home if labels is None else labels
+        self._labels_folder = home if journal is None else journal
 
     def _check_names(self) -> None:
         if self.n_cells == 0:
@@ -152,23 +153,13 @@ class AnnDataAtlas(Atlas):
 
     @functools.cached_property
     def mean_total(self) -> float:
-        """L of METHODS 1: the mean of `total`."""
+        """The mean of `total` (L of equation 2.3, docs/equations.md)."""
         return float(self.total.mean())
 
     @functools.cached_property
     def _splits(self) -> tuple[Int[ndarray, " cell"], tuple[str, ...]]:
         # By the names of all cells, so that a file that is moved or renamed keeps its splits.
         return hashed_split(name_of(self.adata), np.arange(self.n_cells), self._seed), SPLITS
-
-    @functools.cached_property
-    def kept(self) -> Bool[ndarray, " cell"]:
-        """All: whoever made the latent has chosen the cells."""
-        return np.ones(self.n_cells, bool)
-
-    @functools.cached_property
-    def kept_genes(self) -> Bool[ndarray, " gene"]:
-        """All."""
-        return np.ones(self.n_genes, bool)
 
     @functools.cached_property
     def labels(self) -> LabelJournal:

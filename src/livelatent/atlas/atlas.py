@@ -71,7 +71,7 @@ class Atlas(Cells):
         cls,
         path: "str | os.PathLike[str] | Address",
         *,
-        labels: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> "Atlas":
         """Open a store that `ingest` wrote.
@@ -80,7 +80,7 @@ class Atlas(Cells):
         ----------
         path
             A folder, or an address: `s3://bucket/blood.zarr`, `gs://...`, `https://...`.
-        labels
+        journal
             Folder for labels given by hand; beside the store by default. A remote or read-only store needs one.
         storage_options
             For an address: `endpoint`, `region`, `anonymous`, `headers`, `timeout_s`, `retries`, and obstore's own
@@ -93,10 +93,12 @@ class Atlas(Cells):
         NoPermissionError
             If the server or the system does not let us read it.
         """
-        return cls._open(store_place(path, storage_options), None if labels is None else local_path(labels, LabelError))
+        return cls._open(
+            store_place(path, storage_options), None if journal is None else local_path(journal, LabelError)
+        )
 
     @classmethod
-    def _open(cls, path: Place, labels: Path | None) -> "Atlas":
+    def _open(cls, path: Place, journal: Path | None) -> "Atlas":
         root, facts = open_root(path)
         manifest.verify(path, str(facts["uuid"]))
         with damage_named(path):
@@ -104,7 +106,7 @@ class Atlas(Cells):
             n_cells, var = int(array_in(root, "obs/_index").shape[0]), read_element(root["var"])
         genes = np.array([str(name) for name in var.index], dtype=object)
         atlas = cls(path, facts, n_cells, genes)
-        atlas._labels_folder = labels
+        atlas._labels_folder = journal
         return atlas
 
     def __reduce__(self) -> tuple[Callable[..., "Atlas"], tuple[Any, ...], dict[str, Any]]:
@@ -183,7 +185,7 @@ class Atlas(Cells):
 
     @property
     def mean_total(self) -> float:
-        """L of METHODS 1: mean total count of a cell."""
+        """The mean total count of a cell (L of equation 2.3, docs/equations.md)."""
         return float(self._facts["mean_total"])
 
     @property
@@ -194,6 +196,8 @@ class Atlas(Cells):
     @functools.cached_property
     def kept_genes(self) -> Bool[ndarray, " gene"]:
         """Whether QC keeps each gene; all where `qc` has written no mask."""
+        if not self.has_masks:
+            return np.ones(self.n_genes, bool)
         root, _ = open_root(self.path)
         if f"var/{KEPT}" not in root:
             return np.ones(self.n_genes, bool)
@@ -356,7 +360,7 @@ class Atlas(Cells):
 
     @functools.cached_property
     def labels(self) -> LabelJournal:
-        """The journal of labels given by hand: beside the store, or in the folder that `open(labels=...)` named."""
+        """The journal of labels given by hand: beside the store, or in the folder that `open(journal=...)` named."""
         beside_it = beside(self.path, "labels") if isinstance(self.path, Path) else None
         return LabelJournal(
             self._labels_folder or beside_it,

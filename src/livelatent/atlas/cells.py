@@ -34,6 +34,9 @@ class Cells(ABC):
     """Names in the label column that mean "no label"."""
     given_labels: tuple[Int[ndarray, " cell"], tuple[str, ...]] | None = None
     """Codes and names that stand for the label column's, see `Atlas.relabelled`."""
+    has_masks = True
+    """Whether `qc` may have masked cells and genes. False where nothing of ours was written: then all are kept, even
+    where a file has a column of the mask's name, since a mask stays with the store that it was made for."""
 
     @abstractmethod
     def _column_or_none(self, name: str) -> "pd.Series[Any] | None":
@@ -122,7 +125,7 @@ class Cells(ABC):
     @functools.cached_property
     def kept(self) -> Bool[ndarray, " cell"]:
         """Whether QC keeps each cell; all where `qc` has written no mask."""
-        mask = self._column_or_none(KEPT)
+        mask = self._column_or_none(KEPT) if self.has_masks else None
         return np.ones(self.n_cells, bool) if mask is None else np.array(mask, dtype=bool)
 
     def rows(self, split: str | None = None, *, labelled: bool | None = None) -> Rows:

@@ -53,7 +53,7 @@ class CentroidDistances:
         return table.sort_values("cv", ascending=False, na_position="last", kind="stable", ignore_index=True)
 
     def figure(self) -> "Figure":
-        """Two heat maps, as figure 3.3 of document 000: mean distances, and their coefficient of variation."""
+        """Two heat maps, as figure 3.3 of Andrekson (2024): mean distances, and their coefficient of variation."""
         from livelatent.atlas.centroid_figure import centroid_figure
 
         return centroid_figure(self)
@@ -90,7 +90,7 @@ def centroid_distances(
 
     Notes
     -----
-    Algorithm 1 of document 000 (METHODS.md, 2.16): the Euclidean distance between two types' centroids within each
+    Algorithm 1 of Andrekson (2024; docs/equations.md): the Euclidean distance between two types' centroids within each
     batch that holds both, averaged over these batches, divided by the maximum. The coefficient of variation is its
     equation 3.1, of the same distances, with the standard deviation of these batches (n, not n - 1). A low one says
     that batches differ by a shift; small types make it large by chance.

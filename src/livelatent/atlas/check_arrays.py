@@ -14,7 +14,8 @@ from numpy import ndarray
 
 from livelatent.atlas.findings import Finding, at_most, damage
 from livelatent.atlas.layout import N_GENES, TOTAL
-from livelatent.atlas.opening import array_in, group_in, on_zarrs
+from livelatent.atlas.on_zarrs import on_zarrs
+from livelatent.atlas.opening import array_in, group_in
 from livelatent.atlas.sources.matrices import pieces
 from livelatent.atlas.stored_matrix import shards_between
 from livelatent.progress import CellProgress
@@ -72,9 +73,8 @@ def check_matrix(
 ) -> Iterator[Finding]:
     """Decode a matrix and check all that readers rely on, in blocks of rows."""
     try:
-        with on_zarrs():
-            group = group_in(zarr.open_group(store, mode="r", zarr_format=3), name)
-            data, indices, pointers = (array_in(group, part) for part in ("data", "indices", "indptr"))
+        group = group_in(zarr.open_group(store, mode="r", zarr_format=3), name)
+        data, indices, pointers = (on_zarrs(array_in(group, part)) for part in ("data", "indices", "indptr"))
         shape: Any = group.attrs["shape"]
         n_cells, n_genes = (int(size) for size in shape)
         indptr = np.asarray(pointers[:]).astype(np.int64)

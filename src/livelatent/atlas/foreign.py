@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Float64, Int
 from numpy import ndarray
 
 from livelatent.arrays import rows_or_all
@@ -44,7 +44,7 @@ def open_foreign(
     batch: str | None = None,
     unlabelled: Sequence[str] = (),
     gene_names: str | None = None,
-    labels: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: CellProgress | bool | None = None,
 ) -> "ForeignAtlas":
@@ -62,7 +62,7 @@ def open_foreign(
         Names in the label column that mean "no label".
     gene_names
         The var column that names the genes; the index by default.
-    labels
+    journal
         Folder for labels given by hand; without one none can be given.
     seed
         Of the split, which is a hash of what each cell is.
@@ -90,7 +90,7 @@ def open_foreign(
         label=label,
         batch=batch,
         unlabelled=unlabelled,
-        labels=None if labels is None else local_path(labels, LabelError).absolute(),
+        journal=None if journal is None else local_path(journal, LabelError).absolute(),
         seed=seed,
         progress=progress,
         counts=counts,
@@ -106,6 +106,7 @@ class ForeignAtlas(Atlas):
     """
 
     path: Path
+    has_masks = False
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class ForeignAtlas(Atlas):
         label: str | None,
         batch: str | None,
         unlabelled: Sequence[str],
-        labels: Path | None,
+        journal: Path | None,
         seed: int,
         progress: CellProgress | bool | None,
         **asked: Any,
@@ -134,7 +135,7 @@ class ForeignAtlas(Atlas):
         self.label_column = resolved_column(self._joined, label, "label")
         self.batch_column = resolved_column(self._joined, batch, "batch")
         self._facts = {"sources": sources_json(sources)}
-        self._labels_folder = labels
+        self._labels_folder = journal
         self._counts = ForeignMatrix(path, sources, progress)
         self._obsm_rows: dict[str, ForeignObsm] = {}
         self.asked = {
@@ -142,7 +143,7 @@ class ForeignAtlas(Atlas):
             "label": label,
             "batch": batch,
             "unlabelled": list(self.unlabelled),
-            "labels": None if labels is None else str(labels),
+            "journal": None if journal is None else str(journal),
             "seed": seed,
         }
         """What `open_foreign` takes, besides the path, to open it again; plain JSON."""
@@ -198,7 +199,7 @@ class ForeignAtlas(Atlas):
 
     @functools.cached_property
     def mean_total(self) -> float:
-        """L of METHODS 1: the mean of `total`."""
+        """The mean of `total` (L of equation 2.3, docs/equations.md)."""
         return float(self.total.mean())
 
     @functools.cached_property
@@ -211,18 +212,8 @@ class ForeignAtlas(Atlas):
         return codes, SPLITS
 
     @functools.cached_property
-    def kept(self) -> Bool[ndarray, " cell"]:
-        """All: a mask stays with the store that `qc` wrote it to."""
-        return np.ones(self.n_cells, bool)
-
-    @functools.cached_property
-    def kept_genes(self) -> Bool[ndarray, " gene"]:
-        """All."""
-        return np.ones(self.n_genes, bool)
-
-    @functools.cached_property
     def labels(self) -> LabelJournal:
-        """The journal of labels given by hand, in the folder that `open_foreign(labels=...)` named."""
+        """The journal of labels given by hand, in the folder that `open_foreign(journal=...)` named."""
         source, row = self._joined.identity()
         return LabelJournal(
             self._labels_folder,

@@ -156,7 +156,7 @@ class JournalFile:
                 except NoPermissionError as error:
                     raise LabelError(
                         f"labels can't be kept in {self.folder}: it can't be written. Name a folder of your own: "
-                        'Atlas.open(store, labels="my-labels").'
+                        'Atlas.open(store, journal="my-labels").'
                     ) from error
                 self._holds_lock = True
                 self._read()

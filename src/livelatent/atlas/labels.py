@@ -90,7 +90,7 @@ class LabelJournal:
         if self._file is None:
             raise LabelError(
                 "a store that is only read (remote, or not ingested) keeps no labels, so a folder of this machine is "
-                'to be named first: Atlas.open(address, labels="my-labels"), or open_foreign(file, labels=...).'
+                'to be named first: Atlas.open(address, journal="my-labels"), or open_foreign(file, journal=...).'
             )
         return self._file
 

@@ -29,7 +29,7 @@ SMALLEST_CHUNK = 8_192
 """Values, where the number of cells per chunk is not given: each chunk has a header, a checksum and an entry."""
 
 Compression = Literal["local", "cloud"]
-"""lz4, read fastest from a disk; or zstd, a quarter smaller and half as dear again to decode (STREAM.md, section 2)."""
+"""lz4, read fastest from a disk; or zstd, a quarter smaller and half as dear again to decode."""
 
 
 @dataclass(frozen=True, kw_only=True)

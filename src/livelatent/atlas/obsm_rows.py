@@ -10,7 +10,8 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 from livelatent.atlas.columns import no_column
-from livelatent.atlas.opening import damage_named, group_in, on_zarrs, zarr_of
+from livelatent.atlas.on_zarrs import on_zarrs
+from livelatent.atlas.opening import damage_named, group_in, zarr_of
 from livelatent.atlas.stored_matrix import Standing
 from livelatent.errors import ColumnError, StoreError
 
@@ -80,7 +81,7 @@ class ObsmRows:
         if not self._standing.is_as_opened():
             self._standing.check()
         folder = self._folder()
-        with damage_named(place, lambda: f"obsm/{self.name}"), on_zarrs(place):
+        with damage_named(place, lambda: f"obsm/{self.name}"):
             root = zarr.open_group(zarr_of(place), mode="r", zarr_format=3)
             names = sorted(group_in(root, "obsm").keys()) if "obsm" in root else []
             array: Any = root[f"obsm/{self.name}"] if self.name in names else None
@@ -93,7 +94,7 @@ class ObsmRows:
                 f"{place}: obsm/{self.name} has {array.shape[0]} rows for {self.n_cells} cells. Write it again with "
                 "`atlas.write_obsm`."
             )
-        return array, folder, store
+        return on_zarrs(array, place), folder, store
 
     def _folder(self) -> Inode:
         """What a folder keeps for as long as it is not exchanged; None where it is remote, and never written over."""

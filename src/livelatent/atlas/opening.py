@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,26 +70,6 @@ class damage_named:
                 f"{self.path}: {place} is damaged or unreadable ({error}). Copy the store again, or ingest its "
                 "sources again."
             ) from error
-
-
-def on_zarrs(place: Place | None = None, *, in_order: bool = False) -> AbstractContextManager[Any]:
-    """Arrays opened or made inside the block are coded by zarrs, in threads, for as long as they live.
-
-    Not those of a remote place: zarrs reads folders only, so Zarr's own pipeline reads there.
-
-    Parameters
-    ----------
-    in_order
-        Write the chunks of a shard one after another: threads leave them in the order in which they happen to end,
-        so that equal stores differ in their bytes. (32 M u16 values: 0.12 s of CPU either way.)
-    """
-    if place is not None and not isinstance(place, Path):
-        return contextlib.nullcontext()
-    one_worker = {"threading.max_workers": 1} if in_order else {}
-    setting: AbstractContextManager[Any] = zarr.config.set(
-        {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", **one_worker}
-    )
-    return setting
 
 
 def open_root(path: Place) -> tuple[zarr.Group, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Whole-atlas passes, chunk by chunk on Dask: any function over cells, and the moments of each gene.
 
-All work on x = log1p(count * mean_total / total) (METHODS.md, section 1). Chunks are combined in row order, so
+All work on x = log1p(count * mean_total / total) (docs/equations.md, 2.3 to 2.5). Chunks are combined in row order, so
 that a pass gives the same bits however many threads it ran on.
 """
 

@@ -161,10 +161,11 @@ def qc(
 
     Notes
     -----
-    Section 2.2.1 of document 000 (METHODS.md, 1): log1p(number of genes), log1p(total counts), percentage of counts
-    in mitochondrial genes and in the cell's own 20 highest genes. The MAD is the median distance from the median,
-    without the factor that makes a standard deviation of it. Where it is 0, the criterion is skipped and `notes` says
-    so. All are of the genes that the store holds. An empty cell has no percentages, and is judged by the other two.
+    Section 2.2.1 of Andrekson (2024; docs/equations.md), equations 2.1 and 2.2: log1p(number of genes), log1p(total
+    counts), percentage of counts in mitochondrial genes and in the cell's own 20 highest genes. The MAD is the median
+    distance from the median, without the factor that makes a standard deviation of it. Where it is 0, the criterion is
+    skipped and `notes` says so. All are of the genes that the store holds. An empty cell has no percentages, and is
+    judged by the other two.
     """
     limits = _limits(n_mads)
     is_mito = np.array([str(gene).startswith(tuple(mitochondrial)) for gene in atlas.genes], dtype=bool)

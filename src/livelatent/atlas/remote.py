@@ -15,6 +15,7 @@ from livelatent.atlas.remote_errors import refusal
 from livelatent.atlas.remote_zarr import RemoteStore
 from livelatent.atomic import write_pieces
 from livelatent.errors import LivelatentError, StoreError
+from livelatent.extras import how_to_install
 from livelatent.paths import shown
 
 AT_ONCE = 16
@@ -89,7 +90,7 @@ class Address:
             from obstore.store import GCSStore, HTTPStore, S3Store
         except ImportError:
             raise StoreError(
-                f'{self}: reading remote stores needs obstore, which is not installed: pip install "livelatent[remote]"'
+                f"{self}: reading remote stores needs obstore, which is not installed: {how_to_install('remote')}"
             ) from None
         rest: dict[str, Any] = dict(self._options)
         timeout = timedelta(seconds=float(rest.pop("timeout_s", 30)))

@@ -14,7 +14,8 @@ from scipy import sparse
 
 from livelatent.arrays import as_rows
 from livelatent.atlas.array_reader import ReadStretches, array_reader
-from livelatent.atlas.opening import Place, array_in, damage_named, group_in, on_zarrs, open_root, zarr_of
+from livelatent.atlas.on_zarrs import on_zarrs
+from livelatent.atlas.opening import Place, array_in, damage_named, group_in, open_root, zarr_of
 from livelatent.atlas.seen import Seen
 from livelatent.atlas.stretches import Stretches
 from livelatent.errors import StoreError
@@ -118,9 +119,10 @@ class StoredMatrix:
         self._opened_in = self._standing.now()
         if not self._standing.is_as_opened():
             self._standing.check()
-        with damage_named(place), on_zarrs(place):
+        with damage_named(place):
             group = group_in(zarr.open_group(zarr_of(place), mode="r", zarr_format=3), self.name)
-            data, indices, pointers = (array_in(group, name) for name in ("data", "indices", "indptr"))
+            parts = (array_in(group, part) for part in ("data", "indices", "indptr"))
+            data, indices, pointers = (on_zarrs(array, place) for array in parts)
             indptr = np.asarray(pointers[:]).astype(np.int64)
         if (
             not self._standing.fits(indptr.size - 1, self.n_cells)

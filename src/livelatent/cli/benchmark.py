@@ -68,7 +68,7 @@ def benchmark(
     if not set(names) <= set(MODELS):
         raise typer.BadParameter(f"models are {', '.join(MODELS)}; got {', '.join(names)}", param_hint="--models")
     with bar() as progress, tempfile.TemporaryDirectory(prefix="livelatent-benchmark-") as folder:
-        atlas = opened(data, Path(folder), label, batch, unlabelled or [], counts, memory, progress)
+        atlas = opened(data, Path(folder), label, batch, unlabelled or [], by, counts, memory, progress)
         found = compare(
             atlas,
             by=by,
@@ -98,6 +98,7 @@ def opened(
     label: str | None,
     batch: str | None,
     unlabelled: list[str],
+    by: str | None,
     counts: str,
     memory: str,
     progress: Any,
@@ -107,7 +108,7 @@ def opened(
     Raises
     ------
     ColumnError
-        If no label column was named.
+        If no label column was named, or there is none to hold out by.
     """
     from livelatent.atlas.atlas import Atlas
     from livelatent.atlas.ingest import ingest
@@ -117,6 +118,8 @@ def opened(
         return Atlas.open(data)
     if label is None:
         raise ColumnError(f"{data}: which obs column holds the cell types? Say so with --label COLUMN.")
+    if by is not None:
+        check_groups(data, by, counts)
     return ingest(
         [data],
         folder / "cells.zarr",
@@ -127,3 +130,14 @@ def opened(
         memory=memory,
         progress=lambda done, total, what: progress(what, done / max(total, 1)),
     )
+
+
+def check_groups(data: Any, by: str, counts: str) -> None:
+    """Raise ColumnError where no source has a column of that name: not after all counts were ingested."""
+    from livelatent.atlas.columns import no_column
+    from livelatent.atlas.layout import RESERVED
+    from livelatent.atlas.sources.opening import open_sources
+
+    columns = [column for source in open_sources(data, counts=counts) for column in source.obs.columns]
+    if by not in (*columns, *RESERVED):
+        raise no_column(data, "obs", by, dict.fromkeys(columns))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from livelatent.extras import how_to_install
 from livelatent.shell import stderr, stdout
 
 
@@ -43,7 +44,7 @@ def open_lab(notebook: Path | None) -> None:
     import importlib.util
 
     if importlib.util.find_spec("jupyterlab") is None:
-        stderr.print('[bold red]error:[/] JupyterLab is not installed: pip install "livelatent\\[lab]"')
+        stderr.print(f"[bold red]error:[/] JupyterLab is not installed: {escape(how_to_install('lab'))}")
         raise typer.Exit(1)
     command = [sys.executable, "-m", "jupyter", "lab"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:

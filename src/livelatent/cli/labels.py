@@ -103,14 +103,16 @@ def labels_export(
         typer.Option(help="The copy, or a .csv of names and labels [default: NAME.labelled.h5ad beside the store]."),
     ] = None,
     column: Annotated[str, typer.Option(help="The new obs column.")] = "livelatent_label",
-    labels: Annotated[Path | None, typer.Option(help="Folder of the labels, where it is not beside the store.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Folder of the labels, where it is not beside the store.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace what an earlier export wrote there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write the labels into a copy of your own file, in its row order."""
     from livelatent.atlas.atlas import Atlas
 
-    done = Atlas.open(store, labels=labels).labels.export(file, out, column=column, overwrite=overwrite)
+    done = Atlas.open(store, journal=journal).labels.export(file, out, column=column, overwrite=overwrite)
     facts = {**asdict(done), "path": str(done.path), "store": str(store), "column": column}
 
     def table() -> None:

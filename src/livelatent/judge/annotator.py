@@ -1,4 +1,4 @@
-"""Fitting, keeping and loading what names cells (recipe B)."""
+"""Fitting, keeping and loading what names cells (docs/methods.md)."""
 
 import threading
 from pathlib import Path
@@ -40,7 +40,7 @@ def fit_annotator(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Annotator:
-    """Fit what names cells: recipe B of EVIDENCE.md.
+    """Fit what names cells: regressions on genes, components and the latent, pooled (docs/methods.md).
 
     Parameters
     ----------

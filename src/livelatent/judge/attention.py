@@ -1,4 +1,4 @@
-"""What the class token attends to, by cell type (2.3.5 of document 000)."""
+"""What the class token attends to, by cell type (section 2.3.5 of Andrekson 2024)."""
 
 from collections.abc import Sequence
 
@@ -40,8 +40,8 @@ def class_row(layers: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, "cell to
 
     Notes
     -----
-    Section 2.3.5 of document 000: the mean A over heads, plus the identity, rows divided by their sums (which are 2:
-    those of A are 1), the layers' matrices multiplied, the class token's row. Only that row goes through the
+    Section 2.3.5 of Andrekson (2024): the mean A over heads, plus the identity, rows divided by their sums (which are
+    2: those of A are 1), the layers' matrices multiplied, the class token's row. Only that row goes through the
     product, :math:`e^T \tilde A_L \cdots \tilde A_1` from the left, so a layer costs a product of a row with a matrix
     and no matrix is whole in memory; the products of matrices would cost n times as much for n tokens.
     """

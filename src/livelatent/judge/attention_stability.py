@@ -1,4 +1,4 @@
-"""How far attention holds from one seed to the next: document 000 found it partly random (4.3.2)."""
+"""How far attention holds from one seed to the next: Andrekson (2024, 4.3.2) found it partly random."""
 
 import itertools
 from collections.abc import Sequence

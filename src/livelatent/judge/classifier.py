@@ -15,7 +15,7 @@ from livelatent.judge.label_tree import LabelTree
 from livelatent.judge.logistic import log_softmax
 from livelatent.judge.naming import SLAB_CELLS, Annotator, named
 from livelatent.judge.novelty.target import check_target
-from livelatent.judge.own_classifier import own_logits
+from livelatent.judge.own_classifier import check_classifier, own_logits
 from livelatent.models.given import check_atlas, check_model
 from livelatent.models.model import Model
 from livelatent.train.embed import embed
@@ -23,7 +23,7 @@ from livelatent.train.embed import embed
 __all__ = ["UNASSIGNED", "NewStudyWarning", "annotate"]
 
 UNASSIGNED = "unassigned"
-# Measured before this project (EVIDENCE.md, recipe B), on cells of studies that took no part.
+# Measured before this project, on cells of studies that took no part.
 STUDY_ERROR = 0.13
 
 
@@ -54,8 +54,8 @@ def annotate(
     threshold
         The probability that a node of the tree must reach.
     method
-        `"stack"`: the pooled regressions of recipe B. `"head"`: the model's own two-layer classifier on its latent, as
-        the document has it.
+        `"stack"`: three regressions, pooled. `"head"`: the model's own two-layer classifier on its latent
+        (Andrekson 2024, section 2.6).
 
     Returns
     -------
@@ -85,7 +85,7 @@ def annotate(
 
     Notes
     -----
-    Recipe B of EVIDENCE.md: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
+    How the annotator is made: see `fit_annotator`, which the command `train` calls, and this at first use where nothing
     is kept. Where `fit_reference` alone was called, its regressions and quick weights answer (`load_annotator`).
     """
     check_model(model, "annotate")
@@ -95,6 +95,8 @@ def annotate(
     if target_fpr is not None:
         check_target(target_fpr)
     tree = tree if tree is None or isinstance(tree, LabelTree) else LabelTree(tree)
+    if method == "head":
+        check_classifier(model)  # not after an annotator was fitted
     annotator = load_annotator(model)
     chosen = rows_or_all(rows, atlas.n_cells)
     if method == "head":

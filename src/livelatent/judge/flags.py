@@ -19,6 +19,7 @@ from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.methods import Method, checked_method
 from livelatent.judge.novelty.target import MAX_TARGET_FPR, check_target
 from livelatent.judge.novelty.thesis import THESIS_THRESHOLD
+from livelatent.judge.own_classifier import check_classifier
 from livelatent.judge.reference import Reference, load_reference
 from livelatent.judge.scoring import scoring_for
 from livelatent.judge.shared_genes import cycle_of_shared, shared_genes
@@ -38,11 +39,11 @@ class Novelty(Sequence[Flag]):
     rows: Rows
     """Store rows of the cells scored."""
     p_value: Float[ndarray, " cell"]
-    """Conformal: among known cells, at most this share looks as strange. Of the document's rule: its likelihood."""
+    """Conformal: among known cells, at most this share looks as strange. Of the thesis's rule: its likelihood."""
     score: Float[ndarray, " cell"]
     """T = - sum of log p over the method's scores; it orders cells more finely than `p_value` does."""
     target_fpr: float
-    """What a p-value is at most where a cell is flagged; of the document's rule, the threshold of its likelihood."""
+    """What a p-value is at most where a cell is flagged; of the thesis's rule, the threshold of its likelihood."""
     calibration: str
     """What the p-values were calibrated on, in words; any warning with it."""
     flags: tuple[Flag, ...]
@@ -151,11 +152,11 @@ def find_novel(
     target_fpr
         The share of known cells that may be flagged by mistake, in (0, 0.25].
     method
-        `"combined"`: neighbours in the latent, Mahalanobis distance on PCs and synthetic outliers together (recipe A).
+        `"combined"`: neighbours in the latent, Mahalanobis distance on PCs and synthetic outliers together.
         `"knn"`, `"mahalanobis"`, `"synthetic"`: one of them alone. `"expression"`: the three on PCs, without a network;
         the model may be untrained (`ll.Cellular(atlas)`). `"query_aware"`: the three and a fourth that looks for what
         the query has more of than the reference; for cells of batches that the calibration has too, and held in memory
-        (some 2 kB a cell). `"thesis"`: the document's rule, a likelihood below `threshold`.
+        (some 2 kB a cell). `"thesis"`: the rule of Andrekson (2024, section 2.7), a likelihood below `threshold`.
     threshold
         Of `method="thesis"` alone, in (0, 0.25]; `target_fpr` is then not read.
     training_atlas
@@ -175,18 +176,20 @@ def find_novel(
     GeneMismatchError
         If more than half of the model's genes are missing from the query; fewer are read as 0, with a warning.
     ModelError
-        If nothing fitted is kept with the model, and its atlas is gone.
+        If nothing fitted is kept with the model, and its atlas is gone; or `method="thesis"` is asked of a model
+        without a classifier.
 
     Notes
     -----
-    Cells are scored by recipe A (three scores, conformal p-values, their combination, conformal again). Known cells
-    make false alarms, and false alarms cluster as well: at the rim of each type. So the flagged cells are clustered
-    *together with the calibration cells that the same threshold flags*. Where only known cells live, scored and
-    calibration cells fall into a cluster by their numbers; a flag is a cluster of at least five scored cells that has
-    more of them than that, and its p-value is the hypergeometric tail of the excess, times the number of clusters
-    tested, joints of linked clusters included (of nested ones the least likely is the flag). It holds where scored
-    and calibration cells are exchangeable, whatever the clusters' shapes, and it can't be small where calibration
-    cells are few against the cells scored: then a cluster could be a known population that they missed.
+    Cells are scored in three ways, each score becomes a conformal p-value, and minus the sum of their logs one more
+    (docs/methods.md has each step and its source). Known cells make false alarms, and false alarms cluster as well: at
+    the rim of each type. So the flagged cells are clustered *together with the calibration cells that the same
+    threshold flags*. Where only known cells live, scored and calibration cells fall into a cluster by their numbers; a
+    flag is a cluster of at least five scored cells that has more of them than that, and its p-value is the
+    hypergeometric tail of the excess, times the number of clusters tested, joints of linked clusters included (of
+    nested ones the least likely is the flag). It holds where scored and calibration cells are exchangeable, whatever
+    the clusters' shapes, and it can't be small where calibration cells are few against the cells scored: then a cluster
+    could be a known population that they missed.
     """
     check_model(model, "find_novel")
     check_atlas(query, "find_novel")
@@ -194,6 +197,8 @@ def find_novel(
     target_fpr = threshold if method == "thesis" else target_fpr
     check_target(target_fpr, "threshold" if method == "thesis" else "target_fpr")
     lists = None if cell_cycle is None else cycle_lists(cell_cycle)
+    if method == "thesis":
+        check_classifier(model)  # not after a reference was fitted
     reference = load_reference(model)
     is_own = str(query.uuid) == reference.atlas_uuid
     if rows is None:

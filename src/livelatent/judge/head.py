@@ -1,4 +1,4 @@
-"""The document's classifier: two hidden layers on a frozen latent, and a search for their shape."""
+"""The classifier of Andrekson (2024): two hidden layers on a frozen latent, and a search for their shape."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -8,18 +8,19 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, ndarray
 from livelatent.errors import LabelError
+from livelatent.extras import how_to_install
 from livelatent.judge.held_back import stratified_folds
 from livelatent.judge.logistic import log_softmax
 
 __all__ = ["Head", "HeadConfig", "fit_head", "tune_head"]
 
 HELD_SHARE = 5
-"""One cell in five is held back, to stop by and to choose by: the document's 80:20."""
+"""One cell in five is held back, to stop by and to choose by: 80:20 as in the thesis."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """Section 2.6 of document 000 and the authors' code."""
+    """Section 2.6 of Andrekson (2024) and its code."""
 
     widths: tuple[int, int] = (512, 512)
     dropout: float = 0.2
@@ -73,8 +74,8 @@ def fit_head(
     Notes
     -----
     Adam with the rate on a cosine, as the encoder; a fifth of the cells, stratified by type, is held back, and the
-    weights of their best epoch are kept. The document's own code takes a softmax before the cross-entropy; here the
-    logits go in, which leaves accuracy as it is and makes energies mean something (EVIDENCE.md).
+    weights of their best epoch are kept. The thesis's own code takes a softmax before the cross-entropy; here the
+    logits go in, which leaves accuracy as it is and makes energies mean something.
     """
     import torch
     from torch import nn
@@ -139,25 +140,25 @@ def tune_head(
     Parameters
     ----------
     n_trials
-        The document's 100.
+        The thesis has 100.
 
     Raises
     ------
     ImportError
-        If Optuna is not installed: `pip install "livelatent[tune]"`.
+        If Optuna, the extra `tune`, is not installed.
     LabelError
         If fewer than two types have a cell.
 
     Notes
     -----
     Each trial is judged by the same fifth of the cells, so the accuracy of the best is a little too high. A fixed head
-    did as well as 100 trials (EVIDENCE.md): search where the latent is an odd one.
+    did as well as 100 trials: search where the latent is an odd one.
     """
     try:
         import optuna
     except ImportError as error:
         raise ImportError(
-            'Searching for a classifier\'s shape needs Optuna, which is not installed: pip install "livelatent[tune]".'
+            f"Searching for a classifier's shape needs Optuna, which is not installed: {how_to_install('tune')}"
         ) from error
 
     best: tuple[Head, HeadConfig] | None = None

@@ -1,4 +1,4 @@
-"""The three logistic regressions of recipe B, fitted together."""
+"""The three logistic regressions of the annotator, fitted together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ def score_held_back(
     genes
         Of raw logistic regression, as places in the atlas.
     retrain
-        Train an encoder for each of two folds (recipe B). Otherwise the model itself is asked of the calibration and
+        Train an encoder for each of two folds. Otherwise the model itself is asked of the calibration and
         validation cells, which it has not learnt from, and heads are fitted on its training cells.
 
     Notes

@@ -60,7 +60,7 @@ class LatentReference:
         return np.asarray((latent - self.centre) / self.spread, np.float32)
 
     def scores(self, latent: Float[ndarray, "cell latent"]) -> Float[ndarray, "score cell"]:
-        """The three scores of recipe A, larger is stranger; `latent` as it is."""
+        """The three scores (docs/methods.md), larger is stranger; `latent` as it is."""
         x = self.scaled(latent)
         return _scores(self.points, self.scale, self.regression, self.mahalanobis, self.synthetic, x)
 
@@ -80,10 +80,10 @@ def fit_latent_reference(embed: Embed, atlas: Atlas, *, seed: int = 0) -> Latent
 
     Notes
     -----
-    Recipe A with the latent in place of both the network's and the principal components. Neighbours are counted by
-    distance, not by angle: only our own latents have length 1. Whatever made the latent has seen the calibration cells
-    as it has seen all others, so these are exchangeable with the cells scored; the labels it may have been given are
-    another matter, see `find_novel_in`.
+    The scores of `find_novel` with the latent in place of both the network's and the principal components. Neighbours
+    are counted by distance, not by angle: only our own latents have length 1. Whatever made the latent has seen the
+    calibration cells as it has seen all others, so these are exchangeable with the cells scored; the labels it may have
+    been given are another matter, see `find_novel_in`.
     """
     label, n_labels = np.asarray(atlas.label), len(atlas.label_names)
     train, calibration = (atlas.rows(split, labelled=True) for split in ("train", "calibration"))

@@ -10,7 +10,7 @@ from livelatent.errors import ModelError
 from livelatent.models.model import Model
 from livelatent.models.weights import copy_to
 
-__all__ = ["own_logits"]
+__all__ = ["check_classifier", "own_logits"]
 
 
 def own_logits(model: Model, latent: Float[ndarray, "cell latent"]) -> Float[ndarray, "cell label"]:
@@ -21,13 +21,18 @@ def own_logits(model: Model, latent: Float[ndarray, "cell latent"]) -> Float[nda
     ModelError
         If the model has no classifier.
     """
+    check_classifier(model)
+    twin: Any = copy_to(model, torch.device("cpu"))
+    with torch.inference_mode():
+        logits: ndarray = twin.logits(torch.from_numpy(np.ascontiguousarray(latent))).double().numpy()
+    return logits
+
+
+def check_classifier(model: Model) -> None:
+    """Raise ModelError where a model has none; nothing is computed for it."""
     if getattr(model, "logits", None) is None:
         raise ModelError(
             f"{type(model).__name__} has no classifier of its own (no `logits`). Name cells and find new ones by the "
             'other methods (method="stack" of `annotate`, "combined" of `find_novel`), or fit one on its latents with '
             "`livelatent.judge.head.fit_head`."
         )
-    twin: Any = copy_to(model, torch.device("cpu"))
-    with torch.inference_mode():
-        logits: ndarray = twin.logits(torch.from_numpy(np.ascontiguousarray(latent))).double().numpy()
-    return logits

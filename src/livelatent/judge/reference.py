@@ -71,7 +71,7 @@ class Reference:
         pcs: Float[ndarray, "cell component"],
         names: Sequence[ScoreName] = SCORES["combined"],
     ) -> Float[ndarray, "score cell"]:
-        """Novelty scores of recipe A, larger is stranger; `latent` is read by score `knn` alone."""
+        """Novelty scores (docs/methods.md), larger is stranger; `latent` is read by score `knn` alone."""
         predicted = self.expression.lr_pca.predict(pcs)
         scorers: dict[ScoreName, Callable[[], Float[ndarray, " cell"]]] = {
             "knn": lambda: self.latent.knn.score(latent, predicted),
@@ -106,7 +106,7 @@ class Reference:
 
         Notes
         -----
-        Recipe A.7. Where a batch of the query is new to the model, random calibration cells look more familiar than
+        Where a batch of the query is new to the model, random calibration cells look more familiar than
         any cell of it could, and false alarms ran to 11 % for 5 % asked. Held-back batches mend the reference's part
         of that, not the encoder's, which has still seen their training cells: retraining it for each batch is left
         to those who can wait.
@@ -163,9 +163,9 @@ def fit_reference(model: Model, atlas: Atlas, *, force: bool = False, seed: int 
 
     Notes
     -----
-    Recipe A of EVIDENCE.md; its query-aware score is the query's (`find_novel`). Regressions, networks and neighbours
-    are fitted in memory on at most 50,000 cells: types keep their shares, rare ones stay whole. The PCA is of all
-    labelled training cells.
+    What is fitted stands in docs/methods.md, "New cells"; the query-aware score is the query's (`find_novel`).
+    Regressions, networks and neighbours are fitted in memory on at most 50,000 cells: types keep their shares, rare
+    ones stay whole. The PCA is of all labelled training cells.
     """
     check_model(model, "fit_reference")
     check_atlas(atlas, "fit_reference")

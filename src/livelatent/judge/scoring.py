@@ -93,7 +93,7 @@ def scoring_for(
     CalibrationError
         If the query-aware score is asked for, and a batch of the query is none of the calibration's.
     ModelError
-        If the query-aware score is asked for, and the atlas that the model was trained on is gone; or the document's
+        If the query-aware score is asked for, and the atlas that the model was trained on is gone; or the thesis's
         rule, and the model has no classifier.
     """
     is_own = str(query.uuid) == reference.atlas_uuid
@@ -103,7 +103,7 @@ def scoring_for(
         # Its threshold promises no rate, so there is nothing to calibrate: these cells are what flags are held against.
         values = likelihood(own_logits(model, reference.latent.calibration))
         cells = np.arange(len(values))
-        text = f"nothing: the document's rule promises no rate of false alarms; {len(cells):,} known cells beside it"
+        text = f"nothing: the thesis's rule promises no rate of false alarms; {len(cells):,} known cells beside it"
         return Scoring(model, reference, query, method, genes, Likelihoods(values), cells, text)
     warnings: list[str] = []
     new = reference.new_batches(names)
@@ -131,7 +131,7 @@ def _query_aware(
     is_own: bool,
     seed: int,
 ) -> Scoring:
-    """Recipe A.6, where calibration and query are of the same batches; an error everywhere else."""
+    """The query-aware score, where calibration and query are of the same batches; an error everywhere else."""
     atlas = query if is_own else _training_atlas(model, reference, training_atlas)
     calibration = reference.expression.calibration
     calibrated = batches_of(atlas, calibration)

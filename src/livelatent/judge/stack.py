@@ -1,4 +1,4 @@
-"""Recipe B: three logistic regressions pooled by weights on their log probabilities."""
+"""Three logistic regressions pooled by weights on their log probabilities."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Augmentations of section 4.1 of document 000, for training minibatches only."""
+"""Augmentations of section 4.1 of Andrekson (2024), for training minibatches only."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""CELLULAR, Models 1 to 3 of document 000: an encoder trained by three contrastive terms."""
+"""CELLULAR, Models 1 to 3 of Andrekson (2024; docs/equations.md): an encoder trained by three contrastive terms."""
 
 import dataclasses
 import math
@@ -68,6 +68,12 @@ class Cellular(Model):
         If no gene differs between them.
     SourceError, GeneMismatchError
         If `gene_sets` or `gene_vectors` is no such file, or shares too few genes with the atlas.
+
+    Notes
+    -----
+    L. Andrekson, *Learning Meaningful Representations of Cells*, Master's thesis, Chalmers University of Technology,
+    Gothenburg 2024; docs/equations.md has each equation's place in the code. Two defaults differ from it:
+    `weights="uniform"` and `batch_term="bounded"`; `"thesis"` and `"inverse"` are its own.
     """
 
     type_count: Tensor

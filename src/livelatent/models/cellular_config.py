@@ -16,7 +16,7 @@ MOST_LAYERS = 1000
 """A file may ask for any depth, and is believed only once the network that it describes was laid out."""
 
 Encoder = Literal["feed_forward", "genes", "genes+sets"]
-"""Models 1, 2 and 3 of document 000."""
+"""Models 1, 2 and 3 of Andrekson (2024)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class CellularConfig(ModelConfig):
     head: Head = field(default="tokens", metadata=LATER)
     """What the head reads: a scalar of every token, or the class token."""
     norm: Norm = field(default="pre", metadata=LATER)
-    """Residual form: the authors' code, or equations 2.23 and 2.24 ("thesis")."""
+    """Residual form: the author's code, or equations 2.23 and 2.24 ("thesis")."""
     depth: int = field(default=3, metadata=LATER)
     token_width: int = field(default=200, metadata=LATER)
     set_width: int = field(default=50, metadata=LATER)

@@ -35,7 +35,7 @@ class ModelConfig:
     label_names: tuple[str, ...]
     batch_names: tuple[str, ...]
     mean_total: float
-    """L of METHODS 1."""
+    """Mean total count of the training atlas (L of equation 2.3, docs/equations.md)."""
     atlas_path: str = ""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ __all__ = ["feed_forward"]
 
 
 def feed_forward(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
-    """Layers of the authors' code (EVIDENCE, 000): widths fall from `n_in` to a half, a quarter, then `n_out`."""
+    """Layers of Model 1 as in its author's code: widths fall from `n_in` to a half, a quarter, then `n_out`."""
     wide, narrow = max(math.ceil(n_in / 2), 1), max(math.ceil(n_in / 4), 1)
     return nn.Sequential(
         nn.LayerNorm(n_in),

@@ -51,7 +51,7 @@ def select_gene_sets(
 
     Notes
     -----
-    Equation 2.6 of document 000: :math:`Q_i` is the number of highly variable genes in set i over the number of all
+    Equation 2.6 of Andrekson (2024): :math:`Q_i` is the number of highly variable genes in set i over the number of all
     its genes. The sum over "genes" below the line could also mean the genes that were measured; here it is the set
     as the file has it, so that Q does not depend on what else a study kept. Ties go to the set with more of `genes`,
     then to the first name.

@@ -94,7 +94,7 @@ class Model(torch.nn.Module):
 
     @property
     def mean_total(self) -> float:
-        """L of METHODS 1: the mean total of the training atlas, by which every query is normalised."""
+        """The mean total count of the training atlas (L of equation 2.3), by which every query is normalised."""
         return float(self.config.mean_total)
 
     @property

@@ -31,7 +31,7 @@ class Tower(nn.Module):
 
     Notes
     -----
-    The text of document 000 leaves the read-out open; `"tokens"` is what the authors' code does (EVIDENCE, 000).
+    The text of Andrekson (2024) leaves the read-out open; `"tokens"` is what the author's code does.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The transformer encoder of Models 2 and 3 (equations 2.18 to 2.24 of document 000)."""
+"""The transformer encoder of Models 2 and 3 (equations 2.18 to 2.24 of Andrekson 2024)."""
 
 from typing import Literal
 
@@ -79,7 +79,7 @@ class Transformer(nn.Module):
     ----------
     norm
         `"pre"`: each part reads normalised tokens and adds to the plain ones, and the result is normalised once, as in
-        the authors' code. `"thesis"`: equations 2.23 and 2.24.
+        the author's code. `"thesis"`: equations 2.23 and 2.24.
     """
 
     def __init__(

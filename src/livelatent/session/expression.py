@@ -49,7 +49,7 @@ def gene_values(
     rows
         Sorted; only these are read.
     mean_total
-        L of METHODS 1; None means the atlas's own.
+        Mean total count to scale cells to; None means the atlas's own.
     goes_on
         Told how many cells are done; False ends it early, and the rest is NaN.
     """

@@ -20,7 +20,7 @@ __all__ = ["FIRST_EPOCHS", "NEXT_EPOCHS", "LayoutError", "LayoutWorker"]
 
 FIRST_EPOCHS = 200
 NEXT_EPOCHS = 50
-"""Epochs of a layout started from the last one: 1.3 s for 20,000 cells, 5.3 s from scratch (WIDGET.md)."""
+"""Epochs of a layout started from the last one: 1.3 s for 20,000 cells, 5.3 s from scratch."""
 NEIGHBORS = 15
 SEED = 0
 

@@ -109,7 +109,7 @@ def bounds_of(xy: Float[ndarray, "cell 2"]) -> Bounds:
 
 
 def quantised(xy: Float[ndarray, "cell 2"], bounds: Bounds) -> UInt[ndarray, "cell 2"]:
-    """Positions as u16 over the bounds: 1/100 of a pixel on a map of 640 pixels (WIDGET.md, section 2)."""
+    """Positions as u16 over the bounds: 1/100 of a pixel on a map of 640 pixels."""
     result = np.empty(xy.shape, "<u2")
     # Axis by axis and in place: a million cells take 20 ms, as one expression 45.
     for axis, (low, high) in enumerate((bounds[:2], bounds[2:])):

@@ -135,6 +135,6 @@ def fill_alias(rate: NDArray[np.float64], threshold: NDArray[np.uint32], alias: 
     _compiled_alias(rate, threshold, alias)
 
 
-# Not `parallel`: numba's workqueue aborts the process when two threads enter it (DESIGN, decision 4).
+# Not `parallel`: numba's workqueue aborts the process when two threads enter it.
 _compiled_draw: Callable[..., None] = numba.njit(nogil=True, cache=True)(_draw_counts)
 _compiled_alias: Callable[..., None] = numba.njit(nogil=True, cache=True)(_fill_alias)

@@ -190,37 +190,6 @@ def simulate(
     return atlas
 
 
-def simulate_h5ad(
-    path: str | os.PathLike[str],
-    n_cells: int = 10_000,
-    n_genes: int = 2_000,
-    n_labels: int = 8,
-    n_batches: int = 3,
-    seed: int = 0,
-    *,
-    hidden: Sequence[int] = (),
-    rare: Sequence[int] = (),
-    mean_total: float | None = None,
-) -> Path:
-    """What `simulate` writes as an `.h5ad` (gzip), in the words of before; rare types have 5 % of an equal share."""
-    if Path(path).suffix != ".h5ad":
-        raise ValueError(f"a path that ends in .h5ad was wanted; got {path}. For a store, call `simulate`.")
-    simulate(
-        path,
-        n_cells,
-        n_genes,
-        n_types=n_labels,
-        n_batches=n_batches,
-        seed=seed,
-        hidden=hidden,
-        rare={kind: 0.05 / n_labels for kind in rare},
-        mean_total=mean_total if mean_total is not None else 1.5 * n_genes,
-        compression="gzip",
-        progress=False,
-    )
-    return Path(path)
-
-
 def prepared(recipe: Recipe, assay: str, order: Order, memory: str | int) -> Simulation:
     """Everything but the counts, and what the memory left is for.
 

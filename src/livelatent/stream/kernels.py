@@ -1,6 +1,6 @@
 """The inner loops of a minibatch, compiled: raw values of its cells to log counts, counts, or a sparse matrix.
 
-Not `parallel`: numba's workqueue aborts the process when two threads enter it (DESIGN, decision 4). They release the
+Not `parallel`: numba's workqueue aborts the process when two threads enter it. They release the
 GIL. Whoever calls them has checked every index and pointer.
 """
 

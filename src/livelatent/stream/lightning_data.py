@@ -10,6 +10,7 @@ import numpy as np
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.building.memory import parse_memory
+from livelatent.extras import how_to_install
 from livelatent.stream.minibatch import Values
 from livelatent.stream.plan import StreamConfig
 from livelatent.stream.scvi_form import UNLABELLED, ScviForm
@@ -23,7 +24,7 @@ except ImportError:
         from pytorch_lightning import LightningDataModule  # type: ignore[assignment]
     except ImportError:
         raise ImportError(
-            'livelatent.StreamDataModule needs Lightning, which is not installed: pip install "livelatent[lightning]"'
+            f"livelatent.StreamDataModule needs Lightning, which is not installed: {how_to_install('lightning')}"
         ) from None
 
 ModuleForm = Literal["livelatent", "scvi", "scanvi"]

@@ -29,7 +29,7 @@ PORTION_MINIBATCHES = 16
 PORTION_SHARE = 32
 """Of a limit: a portion is no larger than this part of it, or the buffer would be the smaller for it."""
 MOST_CELLS = 65_536
-"""Cells of a buffer beyond which more mix no better (STREAM.md, 3c)."""
+"""Cells of a buffer beyond which more mix no better."""
 AT_HAND = 48_000_000
 """Threads, Dask, Zarr's metadata, what the allocator keeps: above imports and warm kernels, on every size alike."""
 PER_CELL = 64

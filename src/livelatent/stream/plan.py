@@ -12,7 +12,7 @@ from livelatent.stream.balance import Balance
 
 SMALL_BLOCK_CELLS = 32
 """Of a file that nobody has shuffled: with 16,384 cells in the buffer, donors one after another come out with .99 of
-the entropy of a random sample; with blocks of 512, .89 (STREAM.md, 3c)."""
+the entropy of a random sample; with blocks of 512, .89."""
 
 
 @dataclass(frozen=True, kw_only=True)

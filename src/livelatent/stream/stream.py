@@ -57,7 +57,7 @@ class Stream:
         Names of the genes to deliver, in that order; None means the store's (of several: those that all have). One
         that an atlas lacks comes as 0.
     mean_total
-        L of METHODS 1; None means the atlas's own. A query is given its model's.
+        Mean total count to scale cells to; None means the atlas's own. A query is given its model's.
     config
         How an epoch is cut up (None: in small blocks where an atlas is not shuffled), and whether minibatches are
         balanced; cells without a label are in no balanced one.

@@ -97,7 +97,7 @@ class Together:
 
     @property
     def mean_total(self) -> float:
-        """L of METHODS 1: the atlases' own, by their cells."""
+        """The mean total count of a cell: the atlases' own, by their cells."""
         cells = [atlas.n_cells for atlas in self.atlases]
         return float(np.average([atlas.mean_total for atlas in self.atlases], weights=cells))
 

@@ -24,7 +24,7 @@ def embed(
     rows: Rows | None = None,
     device: str | torch.device = "auto",
     *,
-    stream: StreamConfig | None = None,
+    config: StreamConfig | None = None,
 ) -> Float[ndarray, "cell latent"]:
     """Latent of each of `rows`, in ascending order of rows, as float32; the model is left as it was.
 
@@ -41,7 +41,7 @@ def embed(
     check_model(model, "embed")
     check_atlas(atlas, "embed")
     parts = [np.empty((0, model.config.n_latent), np.float32)]
-    parts.extend(latents(model, atlas, rows_or_all(rows, atlas.n_cells), device, stream))
+    parts.extend(latents(model, atlas, rows_or_all(rows, atlas.n_cells), device, config))
     return np.concatenate(parts)
 
 
@@ -51,7 +51,7 @@ def embed_into(
     name: str = "X_livelatent",
     device: str | torch.device = "auto",
     *,
-    stream: StreamConfig | None = None,
+    config: StreamConfig | None = None,
     progress: CellProgress | bool | None = None,
 ) -> tuple[int, int]:
     """Write the latent of every cell into the store as `obsm[name]`, never holding more than a few of them.
@@ -77,7 +77,7 @@ def embed_into(
     """
     done = 0
     with shown(progress) as report, atlas.obsm_writer(name, model.config.n_latent) as writer:
-        for part in latents(model, atlas, rows_or_all(None, atlas.n_cells), device, stream):
+        for part in latents(model, atlas, rows_or_all(None, atlas.n_cells), device, config):
             writer.append(part)
             done += len(part)
             report(done, atlas.n_cells, "embedding")
@@ -85,11 +85,11 @@ def embed_into(
 
 
 def latents(
-    model: Model, atlas: Atlas, rows: Rows, device: str | torch.device, stream: StreamConfig | None
+    model: Model, atlas: Atlas, rows: Rows, device: str | torch.device, config: StreamConfig | None
 ) -> Iterator[Float[ndarray, "cell latent"]]:
     """One minibatch after the other, in ascending order of rows."""
     on = resolve_device(device)
-    config = dataclasses.replace(StreamConfig() if stream is None else stream, shuffle=False, balance=None)
+    config = dataclasses.replace(StreamConfig() if config is None else config, shuffle=False, balance=None)
     # A model in training, or on another device, belongs to somebody: a copy does the work.
     if model.training or any(module.training for module in model.modules()) or device_of(model) != on:
         model = copy_to(model, on)

@@ -3,20 +3,22 @@
 import atexit
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from livelatent.arrays import Float, Int, ndarray
-from livelatent.atlas.anndata_atlas import AnnDataAtlas
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.shown_cells import shown_cells
+from livelatent.extras import how_to_install
 from livelatent.train.history import History
 from livelatent.train.logged_metrics import LoggedMetrics
 from livelatent.train.questions import Embedding, Questions
 from livelatent.train.run import RunStatus
 from livelatent.train.run_status import Phase
+from livelatent.train.waiting import waited_beside
 
 try:
     from lightning.pytorch import Callback
@@ -25,7 +27,7 @@ except ImportError:
         from pytorch_lightning import Callback  # type: ignore[assignment]
     except ImportError:
         raise ImportError(
-            'livelatent.LightningWatch needs Lightning, which is not installed: pip install "livelatent[lightning]"'
+            f"livelatent.LightningWatch needs Lightning, which is not installed: {how_to_install('lightning')}"
         ) from None
 
 __all__ = ["LightningWatch"]
@@ -43,7 +45,12 @@ class LightningWatch(Callback):
         thread that trains, between two steps, in evaluation mode and without gradients, as often as the view's share
         of a core allows.
     label, batch, unlabelled, counts, journal
-        Of an AnnData, as in `LiveView`.
+        Of an AnnData, as in `LiveView`; an Atlas has its own.
+
+    Raises
+    ------
+    NothingToSeeError
+        If `cells` is neither, or one of these is said of an Atlas.
 
     Examples
     --------
@@ -54,7 +61,8 @@ class LightningWatch(Callback):
 
     Notes
     -----
-    `trainer.fit` in a cell of its own works too; whether clicks arrive meanwhile is then up to the kernel.
+    `await watch` waits for what `start` began and leaves the kernel free. `trainer.fit` in a cell of its own works too;
+    whether clicks arrive meanwhile is then up to the kernel.
     """
 
     def __init__(
@@ -69,11 +77,8 @@ class LightningWatch(Callback):
         journal: Path | str | None = None,
     ) -> None:
         super().__init__()
-        folder = None if journal is None else Path(journal).absolute()
-        self.atlas: Atlas = (
-            cells
-            if isinstance(cells, Atlas)
-            else AnnDataAtlas(cells, label=label, batch=batch, unlabelled=unlabelled, counts=counts, labels=folder)
+        self.atlas: Atlas = shown_cells(
+            cells, label=label, batch=batch, unlabelled=tuple(unlabelled), counts=counts, journal=journal
         )
         self.history = History()
         self.folder: Path | None = None
@@ -113,7 +118,7 @@ class LightningWatch(Callback):
         with self._changed:
             if self._state == "paused":
                 return self.resume()
-            if self._questions.answering is not None or (self._thread is not None and self._thread.is_alive()):
+            if self._questions.answering is not None or self.is_alive:
                 raise RuntimeError("a fit is under way. Stop it first.")
             if fit is None and self._fit is None:
                 raise RuntimeError("nothing was given to start: call watch.start(lambda: trainer.fit(module)).")
@@ -157,6 +162,10 @@ class LightningWatch(Callback):
         if self._error is not None:
             raise self._error
         return self.status
+
+    def __await__(self) -> Generator[Any, None, RunStatus]:
+        """Wait as `wait` does, and leave a notebook's kernel free for clicks meanwhile; cancelled, it stops the fit."""
+        return waited_beside(self).__await__()
 
     def eye(self) -> "ModuleEye":
         """The module, which is asked between two steps."""
@@ -224,6 +233,11 @@ class LightningWatch(Callback):
             self._set("stopped" if is_stop else "failed")
 
     # Inside
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that `start` began still works."""
+        return self._thread is not None and self._thread.is_alive()
 
     def _work(self) -> None:
         assert self._fit is not None

@@ -60,7 +60,8 @@ def default_stream(n_cells: int) -> StreamConfig:
     """A stream for `n_cells` training cells, where the user named none.
 
     A minibatch is the power of two nearest to an eighth of the cells, between 128 and 1,024: fewer than some
-    eight steps an epoch learn little, and 1,024 is the CPU's sweet spot (EVIDENCE, lesson 8).
+    eight steps an epoch learn little, and 1,024 cost least on a CPU: 0.22 ms a cell,
+    0.31 at 256 and 0.48 at 4,096.
     """
     wanted = 2 ** round(math.log2(max(n_cells, 1) / 8)) if n_cells > 8 else 1
     return StreamConfig(minibatch_cells=min(max(wanted, 128), 1024))

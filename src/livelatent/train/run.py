@@ -1,6 +1,5 @@
 """A Run: a folder and a thread around `train`."""
 
-import asyncio
 import atexit
 import contextlib
 import threading
@@ -27,6 +26,7 @@ from livelatent.train.settings import Change, Settings, changed
 from livelatent.train.stage import Stage
 from livelatent.train.state import TrainState
 from livelatent.train.turnstile import Turnstile
+from livelatent.train.waiting import waited_beside
 
 __all__ = ["Run", "RunStatus", "Snapshot"]
 
@@ -47,13 +47,13 @@ class Run:
         Of the model's longest stage; None keeps the model's own.
     folder
         Where config, history, state and model are kept; None means `NAME.runs/ID` beside the store.
-    stream
+    config
         How epochs are cut up; None chooses a minibatch by the number of training cells, and the model's own balance.
     rows
         Cells that may be used: their training split trains, their validation split validates. None means all.
     memory
         Limit such as `"1GB"` on what the streams of training and validation hold together: it decides the buffer,
-        which stands in `stream` then. The model's own memory is not counted.
+        which stands in `run.stream` then. The model's own memory is not counted.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class Run:
         atlas: Atlas,
         epochs: int | None = None,
         folder: str | Path | None = None,
-        stream: StreamConfig | None = None,
+        config: StreamConfig | None = None,
         device: str = "auto",
         *,
         rows: Rows | None = None,
@@ -78,7 +78,7 @@ class Run:
         self.device = resolve_device(device)
         self.epochs = epochs
         self.rows = None if rows is None else as_rows(rows, atlas.n_cells)
-        self.stream = choose_stream(model, atlas, stream, rows, memory)
+        self.stream = choose_stream(model, atlas, config, rows, memory)
         self.history = History()
         self._model = model
         self._state = TrainState.start(model, epochs)
@@ -124,7 +124,7 @@ class Run:
     @property
     def model(self) -> Model:
         """The model; while the thread trains it, a copy as it is now."""
-        return self.snapshot().model if self._is_alive else self._model
+        return self.snapshot().model if self.is_alive else self._model
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ class Run:
         if self._control.phase == "training":
             raise RuntimeError("the run trains step after step already; call run.pause() first.")
         self._start("paused")
-        self._control.grant_step(timeout, lambda: self._is_alive)
+        self._control.grant_step(timeout, lambda: self.is_alive)
         return self.status
 
     def set(
@@ -229,11 +229,11 @@ class Run:
             raise SettingError(f"the run is {phase}: there is no step left that a setting could change.")
         change = Change(stage=stage.name, learning_rate=learning_rate, weights=dict(weights or {}))
         changed(stage, change)
-        if not self._is_alive:
+        if not self.is_alive:
             self._apply(change)
         else:
             self._control.ask(change, SET_TIMEOUT_S)
-            if not self._is_alive:
+            if not self.is_alive:
                 self._obey()  # it ended without having looked
         return self.settings
 
@@ -271,16 +271,7 @@ class Run:
 
     def __await__(self) -> Generator[Any, None, RunStatus]:
         """Wait as `wait` does, and leave a notebook's kernel free for clicks meanwhile: `await run`."""
-        return self._wait_beside().__await__()
-
-    async def _wait_beside(self) -> RunStatus:
-        try:
-            while self.wait(timeout=0).state in ("training", "paused", "stopping"):
-                await asyncio.sleep(0.1)
-        except asyncio.CancelledError:
-            self.stop()
-            raise
-        return self.wait()
+        return waited_beside(self).__await__()
 
     def snapshot(self) -> Snapshot:
         """A copy of the model between two steps; at most one step (or an epoch's validation) is waited for."""
@@ -293,7 +284,8 @@ class Run:
         return f"Run({type(self._model).__name__}, {status.state}, epoch {status.epoch}/{status.epochs}, {self.folder})"
 
     @property
-    def _is_alive(self) -> bool:
+    def is_alive(self) -> bool:
+        """Whether its thread still works."""
         return self._thread is not None and self._thread.is_alive()
 
     def _work(self) -> None:

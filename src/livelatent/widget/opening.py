@@ -2,21 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
-from livelatent.atlas.anndata_atlas import AnnDataAtlas
 from livelatent.atlas.atlas import Atlas
-from livelatent.errors import ColumnError, LivelatentError
+from livelatent.atlas.shown_cells import is_anndata, named_arguments, shown_cells
+from livelatent.errors import ColumnError, NothingToSeeError
 from livelatent.session.given import GivenLatent
 from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
 
-__all__ = ["NothingToSeeError", "opened"]
-
-
-class NothingToSeeError(LivelatentError, TypeError):
-    """A view was asked for of something that it can't show."""
+__all__ = ["opened"]
 
 
 def opened(
@@ -38,26 +33,23 @@ def opened(
     SourceError
         If the latent has missing numbers, or there are no two cells, or two of one name.
     NothingToSeeError
-        If it is none of all these.
+        If it is none of all these, or an argument is given that is not for it.
     """
+    names = tuple(unlabelled)
     if isinstance(what, Run) or hasattr(what, "eye"):
-        asked = {"basis": basis, "label": label, "batch": batch, "counts": counts, "journal": journal}
-        named = [name for name, value in asked.items() if value is not None] + ["unlabelled"] * bool(unlabelled)
-        if named:
-            raise NothingToSeeError(f"`{named[0]}` is for an AnnData's latent; a run knows its own. Leave it out.")
+        given = named_arguments(basis=basis, label=label, batch=batch, unlabelled=names, counts=counts, journal=journal)
+        if given:
+            raise NothingToSeeError(
+                f"{given}: for an AnnData only (`basis` for an Atlas, too). A {type(what).__name__} knows its own "
+                "cells and its latent. Leave it out."
+            )
         return cast(Run | HasEye, what)
-    is_adata = hasattr(what, "obsm") and hasattr(what, "obs_names")
-    if not is_adata and not isinstance(what, Atlas):
+    if not is_anndata(what) and not isinstance(what, Atlas):
         raise NothingToSeeError(
             f"a view is of a Run, of an AnnData with `basis=`, or of an Atlas with `basis=`; got {type(what).__name__}."
         )
     if basis is None:
-        held = ", ".join(map(str, what.obsm)) if is_adata else "what `embed_into` wrote"
+        held = ", ".join(map(str, what.obsm)) if is_anndata(what) else "what `embed_into` wrote"
         raise ColumnError(f"which latent is to be shown? Name it: `basis=` one of obsm ({held or 'which is empty'}).")
-    if isinstance(what, Atlas):
-        if label is not None or batch is not None or journal is not None:
-            raise NothingToSeeError("an Atlas knows its label and batch columns and its journal: leave these out.")
-        return GivenLatent(what, basis)
-    folder = None if journal is None else Path(journal).absolute()
-    atlas = AnnDataAtlas(what, label=label, batch=batch, unlabelled=unlabelled, counts=counts, labels=folder)
-    return GivenLatent(atlas, basis)
+    cells = shown_cells(what, label=label, batch=batch, unlabelled=names, counts=counts, journal=journal)
+    return GivenLatent(cells, basis)

@@ -1,7 +1,7 @@
 """One thread that tells browsers what is new: the latest of each topic, at most five times a second, credit 1.
 
 Without credit a slow browser falls half a minute behind and clicks with it; with credit 1 it shows the latest
-state within a quarter of a second (WIDGET.md, section 2). Nothing here ever waits for a browser.
+state within a quarter of a second. Nothing here ever waits for a browser.
 """
 
 import contextvars
@@ -98,7 +98,7 @@ class Publisher:
 
     def handle(self, message: object) -> None:
         """Take one message from a browser; called on whatever thread Jupyter likes."""
-        # A front end's message is handled on the (sub)shell that may send while a cell blocks (WIDGET.md, 0.3).
+        # A front end's message is handled on the (sub)shell that may send while a cell blocks.
         self._context = contextvars.copy_context()
         if not isinstance(message, dict):
             return

@@ -10,6 +10,8 @@ import anywidget
 import traitlets
 
 from livelatent.atlas.atlas import Atlas
+from livelatent.atlas.shown_cells import named_arguments
+from livelatent.errors import NothingToSeeError
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.ledger import Saved
 from livelatent.session.live import LiveSession
@@ -19,7 +21,7 @@ from livelatent.session.state import Moment, Status
 from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
 from livelatent.widget.export import shown_topics, write_html, write_picture
-from livelatent.widget.opening import NothingToSeeError, opened
+from livelatent.widget.opening import opened
 from livelatent.widget.publisher import Publisher
 from livelatent.widget.still import Still
 
@@ -58,9 +60,18 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
     panel_cells
         How many cells the map shows.
     cpu_share
-        The largest share of time that the view may take from training.
+        The largest share of one CPU core that looking at the model and laying out its map may take while it trains.
+    target_fpr
+        The share of known cells that may be flagged by mistake, in (0, 0.25]; the view's slider sets it later.
     cell_cycle
-        Genes of S and G2M (a GMT file, or a mapping): flags then say how many of their cells divide.
+        Of a Run: genes of S and G2M (a GMT file, or a mapping); flags then say how many of their cells divide.
+
+    Raises
+    ------
+    NothingToSeeError
+        If `run` is nothing that can be shown, or an argument is given that is not for it.
+    ColumnError
+        If there is no such obsm or obs column, or no `basis` is named.
 
     Examples
     --------
@@ -94,8 +105,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         self._session: LiveSession | None = None
         self._publisher: Publisher | None = None
         watched = opened(run, basis, label=label, batch=batch, unlabelled=unlabelled, counts=counts, journal=journal)
-        if query is not None and not isinstance(watched, Run):
-            raise NothingToSeeError("a query is embedded by a model of ours, and here is none. Leave `query` out.")
+        if not isinstance(watched, Run) and (given := named_arguments(query=query, cell_cycle=cell_cycle)):
+            raise NothingToSeeError(f"{given}: for a Run only, whose model and genes are ours. Leave it out.")
         super().__init__(name=watched.atlas.path.name)
         self._session = LiveSession(
             watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle

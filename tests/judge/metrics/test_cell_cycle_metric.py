@@ -44,7 +44,7 @@ def explained(points, scores, n_components):
 
 def test_before_and_conservation_are_scikit_learns_batch_by_batch(tiny_atlas, small_chunks):
     rows, genes = tiny_atlas.rows(labelled=True), np.arange(0, 300, 2)
-    before = unintegrated(tiny_atlas, rows, genes=genes, cycle=(S, G2M))
+    before = unintegrated(tiny_atlas, rows, genes=genes, cell_cycle=(S, G2M))
     x, batch = log_counts(tiny_atlas, rows, tiny_atlas.mean_total)[:, genes], tiny_atlas.batch[rows]
     pcs = PCA(50, svd_solver="full").fit_transform(x)
     np.testing.assert_allclose(np.abs(before.pcs[:, :5]), np.abs(pcs[:, :5]), atol=1e-3)

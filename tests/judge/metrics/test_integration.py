@@ -133,7 +133,7 @@ def test_latents_of_an_atlas_are_scored_over_the_same_cells(tiny_atlas):
     good = (4 * kind + rng.normal(size=(len(rows), 5))).astype(np.float32)
     bad = (0.8 * kind + rng.normal(size=(len(rows), 5)) + tiny_atlas.batch[rows][:, None]).astype(np.float32)
     cycle = ([f"GENE{g}" for g in range(100, 120)], [f"GENE{g}" for g in range(150, 170)])
-    got = compare_latents(tiny_atlas, {"bad": bad, "good": good}, cycle=cycle)
+    got = compare_latents(tiny_atlas, {"bad": bad, "good": good}, cell_cycle=cycle)
     n_labelled = len(tiny_atlas.rows(labelled=True))
     for scores in got.scores.values():
         assert (scores.n_cells, scores.n_unlabelled) == (n_labelled, len(rows) - n_labelled)

@@ -1,4 +1,4 @@
-"""The three scores of recipe A on arrays."""
+"""The three novelty scores on arrays."""
 
 import numpy as np
 import pytest

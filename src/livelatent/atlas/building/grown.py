@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from livelatent.atlas.building.matrix_writer import Cut, MatrixWriter
 from livelatent.atlas.layout import Compression, index_type, matrix_codecs, wider
-from livelatent.atlas.opening import array_in, group_in, on_zarrs
+from livelatent.atlas.on_zarrs import on_zarrs
+from livelatent.atlas.opening import array_in, group_in
 from livelatent.atomic import sync_tree
 
 
@@ -38,14 +39,13 @@ class Before:
 
 def matrix_before(store: Path, name: str) -> Before:
     """What a growing store has of a matrix."""
-    with on_zarrs():
-        group = group_in(zarr.open_group(store, mode="r", use_consolidated=False), name)
-        data, indices = array_in(group, "data"), array_in(group, "indices")
-        indptr = np.asarray(array_in(group, "indptr")[:])
-        assert data.shards is not None
-        shard, n_values = int(data.shards[0]), int(data.shape[0])
-        whole = n_values - n_values % shard
-        last = np.asarray(data[whole:]), np.asarray(indices[whole:])
+    group = group_in(zarr.open_group(store, mode="r", use_consolidated=False), name)
+    data, indices, pointers = (on_zarrs(array_in(group, part)) for part in ("data", "indices", "indptr"))
+    indptr = np.asarray(pointers[:])
+    assert data.shards is not None
+    shard, n_values = int(data.shards[0]), int(data.shape[0])
+    whole = n_values - n_values % shard
+    last = np.asarray(data[whole:]), np.asarray(indices[whole:])
     cut = Cut(chunk=int(data.chunks[0]), shard=shard, compression=compression_of(data))
     return Before(name, np.diff(indptr).astype(np.int32), n_values, data.dtype, cut, last)
 
@@ -77,22 +77,20 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def widen(store: Path, work: Path, before: Before, kind: "np.dtype[Any]") -> None:
     """Write the copy's values anew in a wider type, shard by shard."""
-    with on_zarrs(in_order=True):
-        old = array_in(zarr.open_group(store, mode="r", use_consolidated=False), f"{before.name}/data")
-        group = zarr.open_group(work, mode="a", use_consolidated=False)[before.name]
-        assert isinstance(group, zarr.Group)
-        new = group.create_array(
-            "data",
-            shape=(before.n_whole,),
-            chunks=(before.cut.chunk,),
-            shards=(before.cut.shard,),
-            dtype=kind,
-            compressors=matrix_codecs(kind, before.cut.compression),
-            fill_value=0,
-            overwrite=True,
-        )
-        for start in range(0, before.n_whole, before.cut.shard):
-            new[start : start + before.cut.shard] = np.asarray(old[start : start + before.cut.shard]).astype(kind)
+    old = on_zarrs(array_in(zarr.open_group(store, mode="r", use_consolidated=False), f"{before.name}/data"))
+    made = group_in(zarr.open_group(work, mode="a", use_consolidated=False), before.name).create_array(
+        "data",
+        shape=(before.n_whole,),
+        chunks=(before.cut.chunk,),
+        shards=(before.cut.shard,),
+        dtype=kind,
+        compressors=matrix_codecs(kind, before.cut.compression),
+        fill_value=0,
+        overwrite=True,
+    )
+    new = on_zarrs(made, in_order=True)
+    for start in range(0, before.n_whole, before.cut.shard):
+        new[start : start + before.cut.shard] = np.asarray(old[start : start + before.cut.shard]).astype(kind)
 
 
 def growing_writer(

@@ -1,7 +1,7 @@
 """Ingest's inner loops, compiled once: look over rows, throw them into buckets, lay them down in their new order.
 
 Each goes over every stored value once. scipy's own indexing of the same rows cost 2 to 4 times as much CPU, most of
-it in checks and copies of what had been checked already (STREAM.md, 3e).
+it in checks and copies of what had been checked already.
 """
 
 from typing import Any

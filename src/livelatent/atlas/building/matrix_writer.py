@@ -11,7 +11,8 @@ from numpy import ndarray
 from livelatent.atlas.building import kernels
 from livelatent.atlas.elements import write_element
 from livelatent.atlas.layout import Compression, index_type, matrix_codecs
-from livelatent.atlas.opening import array_in, on_zarrs
+from livelatent.atlas.on_zarrs import on_zarrs
+from livelatent.atlas.opening import array_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +63,18 @@ class MatrixWriter:
         self.after_shard = after_shard or (lambda number, done: None)
         self._lengths = [] if before is None else [before.astype(np.int32, copy=False)]
         kinds = {"data": value_type, "indices": index_type(n_genes)}
-        with on_zarrs(in_order=True):
-            self._group = parent.require_group(name)
-            self._arrays = {
-                part: array_in(self._group, part) if part in self._group else self._made(part, kind, cut)
-                for part, kind in kinds.items()
-            }
+        self._group = parent.require_group(name)
+        self._arrays = {
+            part: on_zarrs(
+                array_in(self._group, part) if part in self._group else self._made(part, kind, cut), in_order=True
+            )
+            for part, kind in kinds.items()
+        }
         for array in self._arrays.values():
             if array.shape != (done,):
                 array.resize((done,))
         # One buffer for as long as the writer lives: fresh ones of 64 MB each shard cost the system 3 to 12 us a cell
-        # of zeroing under memory pressure (STREAM.md, 3a).
+        # of zeroing under memory pressure.
         self._held = {part: np.empty(cut.shard, kind) for part, kind in kinds.items()}
         self._n_held = 0
         for part, values in zip(self._held, held or (), strict=False):

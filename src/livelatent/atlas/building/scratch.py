@@ -1,7 +1,7 @@
 """The first pass of the two-pass shuffle, on disk: each chunk of rows, sorted by the bucket that each row drew.
 
-A row goes to a bucket at random and each bucket is permuted at random, so the whole is a uniform permutation
-(STREAM.md, 3e). Chunks are appended to two files, so that a killed pass goes on where it was last saved: everything
+A row goes to a bucket at random and each bucket is permuted at random, so the whole is a uniform permutation.
+Chunks are appended to two files, so that a killed pass goes on where it was last saved: everything
 behind that is cut off.
 """
 

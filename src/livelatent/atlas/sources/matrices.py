@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy import ndarray
 
-from livelatent.atlas.opening import on_zarrs
+from livelatent.atlas.on_zarrs import on_zarrs
 from livelatent.atlas.sources.faults import Unfit, check_numbers
 from livelatent.atlas.sources.source import Csr
 from livelatent.errors import SourceError
@@ -63,8 +63,7 @@ def array_in(group: Any, name: str) -> Any:
     if isinstance(group, zarr.Group) and group.metadata.zarr_format == 3:
         array = group[name]
         if isinstance(array, zarr.Array) and zarrs_suits(array.metadata.to_dict()["codecs"]):
-            with on_zarrs():
-                return group[name]
+            return on_zarrs(array)
         return array
     return group[name]
 

@@ -11,7 +11,7 @@ __all__ = ["cell_cycle"]
 
 
 def cell_cycle(before: Unintegrated, after: Float[ndarray, "cell latent"]) -> float:
-    """Mean over batches of 1 - |after - before| / before, 0 at least (2.32 of document 000).
+    """Mean over batches of 1 - |after - before| / before, 0 at least (equation 2.32).
 
     Before and after are the shares of a batch's variance that S and G2/M scores explain, in principal components of
     its expression and in the latent.
@@ -27,7 +27,7 @@ def cell_cycle(before: Unintegrated, after: Float[ndarray, "cell latent"]) -> fl
     lie on one point after integration has lost its cycle and counts 0.
     """
     if before.cycle is None or before.cycle_batch is None or before.cycle_variance is None:
-        raise UndefinedMetricError("It needs the cycle's genes: give `before=unintegrated(..., cycle=...)`.")
+        raise UndefinedMetricError("It needs the cycle's genes: give `before=unintegrated(..., cell_cycle=...)`.")
     kept = []
     for code in np.unique(before.cycle_batch):
         share = before.cycle_variance.get(int(code), 0.0)

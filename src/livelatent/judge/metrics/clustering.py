@@ -13,7 +13,7 @@ from livelatent.arrays import Int, ndarray
 __all__ = ["RESOLUTIONS", "BestClustering", "best_clustering", "leiden"]
 
 RESOLUTIONS = tuple(round(0.1 * step, 1) for step in range(1, 21))
-"""0.1 to 2 in steps of 0.1 (METHODS.md 2.4), as scib has them; scib-metrics tries every second one."""
+"""0.1 to 2 in steps of 0.1, as scib has them; scib-metrics tries every second one."""
 N_ITERATIONS = 2
 _generator = threading.Lock()
 

@@ -46,7 +46,7 @@ def compare_latents(
     rows: Rows | None = None,
     *,
     genes: Int[ndarray, " gene"] | None = None,
-    cycle: CycleSource | None = None,
+    cell_cycle: CycleSource | None = None,
     max_cells: int = MAX_CELLS,
     seed: int = 0,
     client: Any = None,
@@ -60,7 +60,7 @@ def compare_latents(
         By name, in ascending order of `rows`, as `embed` gives them.
     rows
         Cells that the latents are of; None: every cell.
-    genes, cycle
+    genes, cell_cycle
         As `unintegrated` takes them.
 
     Raises
@@ -80,7 +80,7 @@ def compare_latents(
         if len(latent) != len(rows):
             raise ValueError(f"{name}: a latent of {len(rows):,} cells was wanted; got {len(latent):,}.")
     chosen = scored_cells(label, max_cells, seed=seed)
-    before = unintegrated(atlas, rows[chosen], genes=genes, cycle=cycle, client=client, progress=progress)
+    before = unintegrated(atlas, rows[chosen], genes=genes, cell_cycle=cell_cycle, client=client, progress=progress)
     names = np.array(atlas.label_names, dtype=object)[label[chosen]]
 
     def scored(latent: Float[ndarray, "cell latent"]) -> IntegrationScores:

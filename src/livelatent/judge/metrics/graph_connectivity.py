@@ -11,7 +11,7 @@ __all__ = ["graph_connectivity"]
 
 
 def graph_connectivity(graph: KnnGraph, label: Int[ndarray, " cell"]) -> float:
-    """Mean over labels of the share of their cells in the label's largest connected piece (2.28 of document 000).
+    """Mean over labels of the share of their cells in the label's largest connected piece (equation 2.28).
 
     Notes
     -----

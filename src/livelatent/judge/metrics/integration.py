@@ -28,7 +28,7 @@ from livelatent.threads import one_thread
 __all__ = ["BATCH", "BESIDE", "BIO", "IntegrationScores", "score_latent"]
 
 BIO = ("silhouette_label", "nmi", "ari", "cell_cycle", "isolated_f1", "isolated_asw")
-"""What S_bio averages (2.34 of document 000)."""
+"""What S_bio averages (equation 2.34, docs/equations.md)."""
 BATCH = ("silhouette_batch", "pcr", "graph_connectivity")
 """What S_batch averages (2.33)."""
 BESIDE = ("ilisi", "clisi", "kbet")
@@ -105,8 +105,9 @@ def score_latent(
 
     Notes
     -----
-    Section 2.4 of document 000. Where it leaves a choice, the settings are those of scib-metrics; what differs from it
-    or from scib stands in the metric's own Notes and in `docs/decisions.md`.
+    Section 2.4 of Andrekson (2024; docs/equations.md), after Luecken et al. (Nature Methods 2022). Where it leaves a
+    choice, the settings are those of scib-metrics; what differs from it or from scib stands in the metric's own Notes
+    and in `docs/decisions.md`.
     """
     points = latent_points(latent)
     n_cells = len(points)

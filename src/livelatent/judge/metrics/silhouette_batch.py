@@ -12,7 +12,7 @@ __all__ = ["silhouette_batch"]
 def silhouette_batch(
     points: Float[ndarray, "cell dim"], label: Int[ndarray, " cell"], batch: Int[ndarray, " cell"]
 ) -> float:
-    """Mean over labels of the mean of 1 - |width| of a label's cells, grouped by batch (2.26 of document 000).
+    """Mean over labels of the mean of 1 - |width| of a label's cells, grouped by batch (equation 2.26).
 
     Raises
     ------

@@ -6,7 +6,7 @@ __all__ = ["silhouette_label"]
 
 
 def silhouette_label(width: Float[ndarray, " cell"]) -> float:
-    """Mean width of all cells, grouped by label, rescaled: (ASW + 1) / 2 (2.25 of document 000).
+    """Mean width of all cells, grouped by label, rescaled: (ASW + 1) / 2 (equation 2.25).
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def unintegrated(
     rows: Rows,
     *,
     genes: Int[ndarray, " gene"] | None = None,
-    cycle: CycleSource | None = None,
+    cell_cycle: CycleSource | None = None,
     client: Any = None,
     progress: CellProgress | None = None,
 ) -> Unintegrated:
@@ -62,7 +62,7 @@ def unintegrated(
     ----------
     genes
         Indices of the genes whose principal components are taken; None: the 2,000 most variable among the rows.
-    cycle
+    cell_cycle
         Genes of S and G2M phase: a GMT file or a mapping with sets of these names, or two lists, S first.
 
     Raises
@@ -70,7 +70,7 @@ def unintegrated(
     UndefinedMetricError
         If there are fewer than two cells.
     SourceError, GeneMismatchError
-        If `cycle` names no genes of a phase, or the atlas has none of them.
+        If `cell_cycle` names no genes of a phase, or the atlas has none of them.
 
     Notes
     -----
@@ -85,10 +85,10 @@ def unintegrated(
         genes = _checked(genes, atlas)
     fitted = _components(atlas, genes, rows, client, progress)
     before = Unintegrated(_projected(atlas, fitted, genes, rows, client, progress))
-    if cycle is None:
+    if cell_cycle is None:
         return before
     batch = np.asarray(atlas.batch[rows], np.int64)
-    scores = cycle_scores(atlas, rows, cycle_lists(cycle), batch, client=client, progress=progress)
+    scores = cycle_scores(atlas, rows, cycle_lists(cell_cycle), batch, client=client, progress=progress)
     variance = {}
     for code in np.unique(batch):
         own = batch == code

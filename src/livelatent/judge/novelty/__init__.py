@@ -1,1 +1,1 @@
-"""Scores for cells unlike anything labelled, and the conformal p-value of their sum (recipe A)."""
+"""Scores for cells unlike anything labelled, and the conformal p-value of their sum (docs/methods.md)."""

@@ -28,9 +28,10 @@ class Conformal:
 
     Notes
     -----
-    Recipe A.5: T = - sum of log p_i, and the p-value is the conformal p of T on the same calibration cells. Their own
+    T = - sum of log p_i (Fisher), and the p-value is the conformal p of T on the same calibration cells. Their own
     p_i are ranks among the n of them, a new cell's are ranks among the n + 1 that it makes with them: each is judged
-    within the set it belongs to.
+    within the set it belongs to. Conformal p-values of outliers: Bates, Candès, Lei, Romano and Sesia (Annals of
+    Statistics 2023).
     """
 
     scores: Float[ndarray, "score calibration"]

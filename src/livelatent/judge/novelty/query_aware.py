@@ -50,10 +50,10 @@ def query_aware_scores(
 
     Notes
     -----
-    Recipe A.6 (AdaDetect's idea): a logistic regression, C .1, classes balanced. Known cells of the query and
-    calibration cells are alike to it, so the calibration cells' scores are what known cells of the query would get; new
-    cells are where the asked are denser than the reference. Components are scaled by one number, which keeps their
-    relative sizes.
+    The idea of AdaDetect (Marandon, Lei, Mary and Roquain, Annals of Statistics 2024): a logistic regression, C .1,
+    classes balanced. Known cells of the query and calibration cells are alike to it, so the calibration cells' scores
+    are what known cells of the query would get; new cells are where the asked are denser than the reference. Components
+    are scaled by one number, which keeps their relative sizes.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

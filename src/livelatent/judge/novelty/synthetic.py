@@ -58,8 +58,9 @@ def fit_synthetic(
 
     Notes
     -----
-    Recipe A.4. 250 steps: more are worse (600 gave an AUROC of .855 for .875), since the networks then learn the
-    mixtures by heart. With one type there is nothing to mix, and the score is constant.
+    Outlier exposure (Hendrycks, Mazeika and Dietterich, ICLR 2019) with outliers that are made. 250 steps: more are
+    worse (600 gave an AUROC of .855 for .875), since the networks then learn the mixtures by heart. With one type there
+    is nothing to mix, and the score is constant.
     """
     present, code = np.unique(label, return_inverse=True)
     sd = np.asarray(max(float(pcs.std()), 1e-12))

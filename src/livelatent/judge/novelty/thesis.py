@@ -1,4 +1,4 @@
-"""The document's rule: a cell is new where the classifier is sure of no known type."""
+"""The rule of Andrekson (2024): a cell is new where the classifier is sure of no known type."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ def likelihood(logits: Float[ndarray, "cell label"]) -> Float[ndarray, " cell"]:
 
     Notes
     -----
-    Section 2.7 of document 000 ("min-max normalize the likelihoods").
+    Section 2.7 of Andrekson (2024; docs/equations.md) ("min-max normalize the likelihoods").
 
     Examples
     --------
@@ -32,14 +32,14 @@ def likelihood(logits: Float[ndarray, "cell label"]) -> Float[ndarray, " cell"]:
     """
     n_labels = logits.shape[1]
     if n_labels < 2:
-        raise ValueError(f"the document's rule compares types, so it needs at least 2; this classifier has {n_labels}.")
+        raise ValueError(f"the thesis's rule compares types, so it needs at least 2; this classifier has {n_labels}.")
     largest = np.exp(log_softmax(np.asarray(logits, np.float64)).max(axis=1))
     return np.asarray(np.clip((largest - 1 / n_labels) / (1 - 1 / n_labels), 0.0, 1.0))
 
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """The document's likelihood in a p-value's place: small is strange, but no rate of false alarms is promised."""
+    """The thesis's likelihood in a p-value's place: small is strange, but no rate of false alarms is promised."""
 
     p_value: Float[ndarray, " calibration"]
     """Likelihoods of the calibration cells."""
@@ -64,7 +64,7 @@ def precision_and_coverage(n_true: int, n_false: int, n_novel: int) -> tuple[flo
 
     Examples
     --------
-    >>> precision, coverage = precision_and_coverage(74, 17, 225)  # folds of document 000, section 3.6
+    >>> precision, coverage = precision_and_coverage(74, 17, 225)  # test folds, section 3.6
     >>> round(precision, 2), round(coverage, 2)
     (0.81, 0.33)
     """
@@ -79,12 +79,12 @@ def threshold_curve(
     is_novel: Bool[ndarray, " cell"],
     thresholds: Float[ndarray, " threshold"] | None = None,
 ) -> pd.DataFrame:
-    """Precision and coverage of the document's rule at each threshold, where it is known which are new.
+    """Precision and coverage of the thesis's rule at each threshold, where it is known which are new.
 
     Parameters
     ----------
     likelihood
-        Of cells; or the smallest of each test fold, known and new cells apart, as the document counts (its 74 true and
+        Of cells; or the smallest of each test fold, known and new cells apart, as the thesis counts (its 74 true and
         17 false of 225 at .25 are such folds, not cells).
     thresholds
         None: 0.05 to 1 in steps of 0.05.
@@ -95,7 +95,8 @@ def threshold_curve(
 
     Notes
     -----
-    Figure 3.13 of document 000. "Lower than this threshold" (section 3.6): a likelihood equal to it is known.
+    Figure 3.13 of Andrekson (2024), *Learning Meaningful Representations of Cells* (docs/equations.md). "Lower than
+    this threshold" (section 3.6): a likelihood equal to it is known.
     """
     steps = np.linspace(0.05, 1.0, 20) if thresholds is None else np.asarray(thresholds, np.float64)
     novel = np.sort(likelihood[is_novel])

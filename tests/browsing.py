@@ -112,10 +112,11 @@ def open_notebook(page: Page, address: str, name: str) -> None:
     """Open a notebook in JupyterLab and wait until its kernel is idle."""
     page.goto(f"{address}lab/tree/{name}")
     page.wait_for_function(
-        """() => {
-            const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
-            return kernel && kernel.status === "idle";
+        """name => {
+            const shown = window.jupyterapp?.shell?.currentWidget;  // at first the one that was open before
+            return shown?.context?.path === name && shown.sessionContext?.session?.kernel?.status === "idle";
         }""",
+        arg=name,
         timeout=120_000,
     )
 

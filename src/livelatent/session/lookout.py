@@ -46,7 +46,7 @@ class Lookout:
         self.pace = Pace(cpu_share, lambda: self._state == "training", self._layout_took)
         self.worker: LayoutWorker | None = None
         self.on_settled: Callable[[], None] | None = None
-        """Called by the background thread whenever nothing moves any more and all is up to date."""
+        """Called whenever nothing moves any more and all is up to date: by the background thread, or by `settle`."""
         self._looks, self._alarms, self._is_parted = looks, alarms, is_parted
         self._sight.map.may_take_s = self._may_take_s
         self._opening = threading.Lock()
@@ -139,9 +139,11 @@ class Lookout:
                 self._found_at = key
             elif self._looks.can_be_judged and self._found_at != key:
                 self._find_now()
+                self._found_at = key
             if (self._looked_at != key or self._is_rough()) and self._looks.map() and self._state in LASTING:
                 self._looked_at = self._key()
             self._looks.annotate()
+        self._tell_settled()
 
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""

@@ -57,6 +57,15 @@ class Still:
             # A picture is a courtesy: the view that it is of works without it.
             log.exception("the view's picture could not be left in the notebook")
 
+    def repeat(self) -> None:
+        """Publish the last picture once more, from the cell that runs: a notebook that is executed by nbconvert takes
+        nothing that comes from a thread when the view's own cell has ended.
+        """
+        publish = _publisher()
+        if publish is not None and self._png is not None:
+            for name, _ in self._shown:
+                publish(_bundle(self._png), {}, transient={"display_id": name}, update=True)
+
     @property
     def png(self) -> bytes | None:
         """The last picture."""

@@ -222,13 +222,17 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         anonymise
             Numbers instead of the names of batches, files and single cells.
         """
-        self.session.settle()
+        self._settle()
         return write_html(self.session, path, anonymise=anonymise)
 
     def to_png(self, path: str | Path, *, anonymise: bool = False) -> Path:
         """Draw the view: map, curves, prototypes and flags."""
-        self.session.settle()
+        self._settle()
         return write_picture(self.session, path, anonymise=anonymise)
+
+    def _settle(self) -> None:
+        self.session.settle()
+        self._still.repeat()
 
     def close(self) -> None:
         """Stop watching the run; it trains on. Labels are on disk already."""

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from scipy.optimize import minimize
 
 from livelatent.judge.logistic import log_softmax
@@ -17,17 +18,29 @@ def test_pooling_one_head_with_weight_one_changes_nothing():
     np.testing.assert_allclose(pool(log_proba, np.array([1.0, 0, 0])), log_proba[0], atol=1e-12)
 
 
-def test_weights_maximise_the_penalised_likelihood_and_follow_what_heads_know():
+@pytest.mark.parametrize("ridge_cells", [1.0, 300.0])
+def test_weights_maximise_the_penalised_likelihood_and_follow_what_heads_know(ridge_cells):
     log_proba, label = heads()
 
     def loss(weights):
-        fitted = pool(log_proba, np.abs(weights))[np.arange(len(label)), label].sum()
-        return -fitted + 0.5 * ((np.abs(weights) - 1 / 3) ** 2).sum()
+        weights = np.abs(weights)
+        fitted = pool(log_proba, weights)[np.arange(len(label)), label].sum()
+        together = 0.5 * ridge_cells * sum((one - weights.mean()) ** 2 for one in weights)
+        return -fitted + together + 0.5 * 3 * (weights.mean() - 1 / 3) ** 2
 
     wanted = minimize(loss, np.full(3, 0.5), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).x
-    got = fit_pool(log_proba, label)
+    got = fit_pool(log_proba, label, ridge_cells=ridge_cells)
     np.testing.assert_allclose(got, np.abs(wanted), atol=2e-3)
     assert got[0] > got[1] > got[2] >= 0
+
+
+def test_a_ridge_of_many_cells_makes_weights_equal_and_leaves_the_temperature_free():
+    log_proba, label = heads()
+    got = fit_pool(log_proba, label, ridge_cells=1e7)
+    np.testing.assert_allclose(got, got.mean(), atol=1e-3)
+    scales = np.linspace(0.05, 2, 1_000)
+    likelihood = [pool(log_proba, np.full(3, one))[np.arange(400), label].sum() for one in scales]
+    assert got.mean() == pytest.approx(scales[np.argmax(likelihood)], abs=0.02)
 
 
 def test_heads_that_are_always_right_get_finite_weights_of_ordinary_size():

@@ -18,13 +18,22 @@ def pool(
     return log_softmax(np.tensordot(weights, np.maximum(log_proba, LOG_FLOOR), axes=1))
 
 
-def fit_pool(log_proba: Float[ndarray, "head cell label"], label: Int[ndarray, " cell"]) -> Float[ndarray, " head"]:
+def fit_pool(
+    log_proba: Float[ndarray, "head cell label"], label: Int[ndarray, " cell"], *, ridge_cells: float = 1.0
+) -> Float[ndarray, " head"]:
     """Weights >= 0 of greatest log likelihood on cells that no head has seen; their sum is an inverse temperature.
+
+    Parameters
+    ----------
+    ridge_cells
+        How many cells' worth of ridge draws the weights to each other. Where whole batches were held back: the cells
+        of one, since heads err alike on all cells of a batch, and which head is best changes from batch to batch.
 
     Notes
     -----
-    A ridge of one cell's worth draws them to 1 / heads each, so that a handful of cells, or heads that are always
-    right (whose likelihood grows without end), give weights of ordinary size.
+    The ridge is half of `ridge_cells` times the squared distances of the weights from their mean. The mean, that is
+    the temperature, is drawn to 1 / heads by one cell's worth only, so that a handful of cells, or heads that are
+    always right (whose likelihood grows without end), give weights of ordinary size.
     """
     from scipy.optimize import minimize
 
@@ -36,9 +45,9 @@ def fit_pool(log_proba: Float[ndarray, "head cell label"], label: Int[ndarray, "
     def loss(weights: ndarray) -> tuple[float, ndarray]:
         pooled = log_softmax(np.tensordot(weights, log_proba, axes=1))
         gradient = np.einsum("cl,hcl->h", np.exp(pooled), log_proba) - truth.sum(axis=1)
-        away = weights - start
-        value = -pooled[np.arange(n_cells), label].sum() + 0.5 * away @ away
-        return float(value), gradient + away
+        apart, away = weights - weights.mean(), weights.mean() - 1 / n_heads
+        value = -pooled[np.arange(n_cells), label].sum() + 0.5 * (ridge_cells * apart @ apart + n_heads * away**2)
+        return float(value), gradient + ridge_cells * apart + away
 
     fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, 20.0)] * n_heads)
     return np.asarray(fitted.x)

@@ -1,4 +1,3 @@
-import re
 import shutil
 import warnings
 
@@ -45,8 +44,7 @@ def test_regressions_learn_from_every_labelled_cell(model, hidden_atlas):
 
     rows = hidden_atlas.rows(labelled=True)
     x = log_genes(hidden_atlas, np.arange(607), np.arange(300), model.mean_total)
-    c = float(re.search(r"\(C = ([.\d]+), [.\d]+, [.\d]+\)", load_annotator(model).weights_from)[1])
-    plain = LogisticRegression(C=c, max_iter=500).fit(x[rows], hidden_atlas.label[rows])
+    plain = LogisticRegression(C=1.0, max_iter=500).fit(x[rows], hidden_atlas.label[rows])
     got = np.exp(load_annotator(model).heads.log_proba(model, hidden_atlas, np.arange(607))[0])
     np.testing.assert_allclose(got[:, plain.classes_], plain.predict_proba(x), atol=2e-3)
 

@@ -2,9 +2,9 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from livelatent.judge.expression import log_genes
 from livelatent.judge.heads import raw_genes
-from livelatent.judge.held_back import INVERSE_PENALTIES, inner_folds, most_likely, score_held_back, untrained
+from livelatent.judge.held_back import LATENT_PENALTIES, inner_folds, most_likely, score_held_back, untrained
+from livelatent.train.embed import embed
 
 
 def test_three_batches_are_held_back_whole_in_halves_of_like_size_and_fewer_are_not():
@@ -49,29 +49,29 @@ def test_the_quick_way_asks_the_model_itself_of_cells_it_has_not_learnt_from(tra
     assert len(held.label) == (hidden_atlas.split[rows] != "train").sum()
 
 
-def test_each_head_gets_the_penalty_under_which_the_labels_are_most_likely_and_without_cells_the_first():
+def test_the_penalty_chosen_is_the_one_under_which_the_labels_are_most_likely_and_without_cells_the_first():
     rng = np.random.default_rng(3)
-    log_proba, label = np.log(rng.dirichlet(np.ones(4), size=(3, 2, 50))), rng.integers(0, 4, 50)
-    wanted = []
-    for head in range(2):
-        total = [sum(log_proba[c, head, cell, label[cell]] for cell in range(50)) for c in range(3)]
-        wanted.append(total.index(max(total)))
-    assert most_likely(log_proba, label).tolist() == wanted and len(set(wanted)) == 2
-    assert most_likely(log_proba[:, :, :0], label[:0]).tolist() == [0, 0]
+    log_proba, label = np.log(rng.dirichlet(np.ones(4), size=(3, 50))), rng.integers(0, 4, 50)
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):
+        total = [sum(log_proba[c, cell, label[cell]] for cell in range(50)) for c in order]
+        assert most_likely(log_proba[order], label) == total.index(max(total))
+    assert most_likely(log_proba[:, :0], label[:0]) == 0
 
 
-def test_the_regression_on_genes_has_the_penalty_that_scikit_learn_finds_best_on_the_held_back(trained, hidden_atlas):
+def test_the_regression_on_the_latent_has_the_penalty_that_scikit_learn_finds_best_on_held_back_cells(
+    trained, hidden_atlas
+):
     rows = hidden_atlas.rows(labelled=True)
-    genes = raw_genes(hidden_atlas, rows)
-    held = score_held_back(trained, hidden_atlas, rows, genes, retrain=False)
-    label, is_seen = hidden_atlas.label, hidden_atlas.split[rows] == "train"
-    x = log_genes(hidden_atlas, rows, genes, trained.mean_total)
+    held = score_held_back(trained, hidden_atlas, rows, raw_genes(hidden_atlas, rows), retrain=False)
+    label, is_seen = hidden_atlas.label[rows], hidden_atlas.split[rows] == "train"
+    latent = embed(trained, hidden_atlas, rows)
+    x = latent * np.sqrt(latent.shape[1])
     proba = {}
-    for c in INVERSE_PENALTIES:
-        plain = LogisticRegression(C=c, max_iter=500).fit(x[is_seen], label[rows[is_seen]])
+    for c in LATENT_PENALTIES:
+        plain = LogisticRegression(C=c, max_iter=500).fit(x[is_seen], label[is_seen])
         proba[c] = np.zeros((len(held.label), len(hidden_atlas.label_names)))
         proba[c][:, plain.classes_] = plain.predict_proba(x[~is_seen])
-    own = np.arange(len(held.label)), held.label
-    best = max(proba, key=lambda c: np.log(proba[c][own]).sum())
-    assert held.inverse_penalty[0] == best
-    np.testing.assert_allclose(np.exp(held.log_proba[0]), proba[best], atol=2e-3)
+    assert held.latent_penalty == max(
+        proba, key=lambda c: np.log(proba[c][np.arange(len(held.label)), held.label]).sum()
+    )
+    np.testing.assert_allclose(np.exp(held.log_proba[2]), proba[held.latent_penalty], atol=2e-3)

@@ -49,7 +49,7 @@ def fit_annotator(
     rows
         Cells that may be used; None: all that QC keeps. Those with a label are.
     retrain
-        Choose the regressions' penalties and fit the weights on whole batches held back, in two folds (stratified by
+        Fit the weights (and choose the penalty on the latent) on whole batches held back, in two folds (stratified by
         type below three batches), with an encoder trained without each: at most 20 epochs on at most 20,000 cells.
         False: on the calibration and validation cells, as the model has not learnt from them; in seconds, and blind
         to what a new batch does.
@@ -67,10 +67,10 @@ def fit_annotator(
 
     Notes
     -----
-    Regressions are fitted on all labelled cells, whatever their split, those on expression at any size. Each has the C
-    of 1, .1 and .01 under which held-back cells' labels are most likely (recipe B: C = 1), and the weights are drawn
-    to each other by a batch's worth of cells: docs/decisions.md has what either does for cells of new donors. The
-    reliability is cross-fitted: each fold's cells are judged by weights from the other's (penalties are from both).
+    Regressions are fitted on all labelled cells, whatever their split, those on expression at any size and with C = 1,
+    that on the latent with the C of 1, .1 and .01 under which held-back labels are most likely (recipe B: 1). Each type
+    counts the same in the mixture's weights, which a batch's worth of ridge draws together (recipe B: neither). The
+    reliability is cross-fitted: each fold's cells are judged by weights from the other's (the penalty is from both).
     """
     check_model(model, "fit_annotator")
     check_atlas(atlas, "fit_annotator")
@@ -99,12 +99,11 @@ def fit_annotator(
             atlas,
             rows,
             genes=genes,
-            inverse_penalty=held.inverse_penalty,
+            latent_penalty=held.latent_penalty,
             seed=seed,
             device=device,
             progress=lambda what, share: told(what, 0.8 + 0.2 * share),
         )
-        penalties = ", ".join(f"{c:g}" for c in held.inverse_penalty)
         annotator = Annotator(
             model_sha256=model.sha256(),
             atlas_uuid=str(atlas.uuid),
@@ -112,7 +111,7 @@ def fit_annotator(
             batch_names=batches_of(atlas, rows),
             heads=heads,
             weights=fit_pool(held.log_proba, held.label, ridge_cells=held.ridge_cells),
-            weights_from=f"{len(held.label):,} {how_folded(held.by)}, as are the penalties (C = {penalties})",
+            weights_from=f"{len(held.label):,} {how_folded(held.by)}",
             reliability=cross_fitted(held),
         )
         _IN_MEMORY[model] = annotator

@@ -10,9 +10,11 @@ from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.batches import packed
 from livelatent.judge.expression import stratified_rows
-from livelatent.judge.heads import C_OF_HEADS, HEADS, fit_heads_by_penalty
+from livelatent.judge.heads import HEADS, fit_heads, fit_latents
+from livelatent.judge.latent_fit import stretched
 from livelatent.judge.training import train_latent
 from livelatent.models.model import Model
+from livelatent.train.embed import embed
 
 __all__ = ["HeldBack", "how_folded", "inner_folds", "score_held_back", "stratified_folds", "untrained"]
 
@@ -22,9 +24,9 @@ MIN_BATCHES = 3
 # The folds' encoders learn from at most so many cells, for at most so many epochs: three numbers come of it.
 INNER_CELLS = 20_000
 INNER_EPOCHS = 20
-# scikit-learn's C among which each head's own is chosen. With C = 1 genes that tell the donors seen apart tell types:
-# on real cells spread over seven donors with effects of their own, C = .1 is right .0175 more often on a new donor.
-INVERSE_PENALTIES = (1.0, 0.1, 0.01)
+# scikit-learn's C among which that of the regression on the latent is chosen. An encoder draws the cells that it learns
+# from together by type, so a regression on their latents is surer of itself than new cells bear out.
+LATENT_PENALTIES = (1.0, 0.1, 0.01)
 
 Progress = Callable[[str, float], None]
 HeldBy = Literal["batches", "types", "calibration"]
@@ -39,8 +41,8 @@ class HeldBack:
     fold: Int[ndarray, " cell"]
     by: HeldBy
     """Whole batches, folds stratified by type, or the cells of the calibration and validation splits."""
-    inverse_penalty: tuple[float, ...] = C_OF_HEADS
-    """Of each head: the one under which these cells' labels are most likely."""
+    latent_penalty: float = 1.0
+    """The C of `lr_latent` under which these cells' labels are most likely."""
     ridge_cells: float = 1.0
     """What `fit_pool` weighs these cells' likelihood against: a batch's cells where batches were held back."""
 
@@ -95,7 +97,7 @@ def score_held_back(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> HeldBack:
-    """Fit all heads without some cells under each of `INVERSE_PENALTIES`, and ask them of those.
+    """Fit all heads without some cells, and ask them of those; that on the latent with the penalty that suits it best.
 
     Parameters
     ----------
@@ -122,7 +124,8 @@ def score_held_back(
         is_seen = atlas.split[rows] == "train"
         unseen = rows[~is_seen]
         folds = [(rows[is_seen], unseen[stratified_rows(label[unseen], max_cells, seed=seed)])]
-    parts: list[ndarray] = [np.empty((len(INVERSE_PENALTIES), len(HEADS), 0, len(atlas.label_names)))]
+    parts: list[ndarray] = [np.empty((len(HEADS), 0, len(atlas.label_names)))]
+    on_latent: list[ndarray] = [np.empty((len(LATENT_PENALTIES), 0, len(atlas.label_names)))]
     cells, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for number, (rest, out) in enumerate(folds):
 
@@ -142,31 +145,34 @@ def score_held_back(
             encoder = untrained(model)
             train_latent(encoder, atlas, rest, max_epochs=max_epochs, device=device, progress=trains)
         told("regressions without held-back cells", 0.8)
-        each = fit_heads_by_penalty(
-            encoder, atlas, rest, [(c,) * len(HEADS) for c in INVERSE_PENALTIES], genes=genes, seed=seed, device=device
-        )
-        features = each[0].features(encoder, atlas, out, device)
-        parts.append(np.stack([heads.log_proba_of(features) for heads in each]))
+        heads = fit_heads(encoder, atlas, rest, genes=genes, seed=seed, device=device)
+        parts.append(heads.log_proba(encoder, atlas, out, device))
+        latent = stretched(embed(encoder, atlas, out, device))
+        each = fit_latents(encoder, atlas, rest, LATENT_PENALTIES, seed=seed, device=device)
+        on_latent.append(np.stack([head.log_proba(latent) for head in each]))
         cells.append(label[out])
         numbers.append(np.full(len(out), number))
-    log_proba, found = np.concatenate(parts, axis=2), np.concatenate(cells)
-    best = most_likely(log_proba, found)
-    n_batches = len(np.unique(batch[rows])) if by == "batches" else max(len(found), 1)
+    log_proba, found, by_penalty = (
+        np.concatenate(parts, axis=1),
+        np.concatenate(cells),
+        np.concatenate(on_latent, axis=1),
+    )
+    best = most_likely(by_penalty, found)
+    log_proba[HEADS.index("lr_latent")] = by_penalty[best]
+    n_held = len(np.unique(batch[rows])) if by == "batches" else max(len(found), 1)
     return HeldBack(
-        log_proba[best, np.arange(len(HEADS))],
+        log_proba,
         found,
         np.concatenate(numbers),
         by,
-        tuple(INVERSE_PENALTIES[place] for place in best),
-        ridge_cells=max(len(found) / n_batches, 1.0),
+        latent_penalty=LATENT_PENALTIES[best],
+        ridge_cells=max(len(found) / n_held, 1.0),
     )
 
 
-def most_likely(
-    log_proba: Float[ndarray, "penalty head cell label"], label: Int[ndarray, " cell"]
-) -> Int[ndarray, " head"]:
-    """Of each head the penalty under which the labels are most likely; the first where nothing tells them apart."""
-    return np.asarray(log_proba[:, :, np.arange(len(label)), label].sum(axis=2).argmax(axis=0))
+def most_likely(log_proba: Float[ndarray, "penalty cell label"], label: Int[ndarray, " cell"]) -> int:
+    """The penalty under which the labels are most likely; the first where nothing tells them apart."""
+    return int(log_proba[:, np.arange(len(label)), label].sum(axis=1).argmax())
 
 
 def _can_learn(label: Int[ndarray, " cell"], split: ndarray) -> bool:

@@ -32,12 +32,11 @@ def fit_gene_logistic(
     mean_total: float,
     *,
     projection: Projection | None = None,
-    inverse_penalty: float = 1.0,
     max_in_memory: int = REFERENCE_CELLS,
     seed: int = 0,
     progress: CellProgress | None = None,
 ) -> Logistic:
-    """Regress the labels of an atlas on log expression, or on its principal components, at any size.
+    """Regress the labels of an atlas on log expression, or on its principal components, with C = 1, at any size.
 
     Parameters
     ----------
@@ -47,8 +46,6 @@ def fit_gene_logistic(
         Places in the store, -1 for a gene that it lacks.
     projection
         Regress on these components of the genes.
-    inverse_penalty
-        scikit-learn's C.
     max_in_memory
         Up to so many cells are held in memory and fitted by scikit-learn. More are passed over, beginning at the
         optimum of so many, stratified by type.
@@ -67,7 +64,7 @@ def fit_gene_logistic(
         label[held],
         n_labels,
         # The mean loss against the same penalty as of all cells: so the start is near their optimum.
-        inverse_penalty=inverse_penalty * len(rows) / max(len(held), 1),
+        inverse_penalty=len(rows) / max(len(held), 1),
     )
     if len(held) == len(rows):
         return first
@@ -81,8 +78,7 @@ def fit_gene_logistic(
 
         return map_cells(on_chunk, atlas, rows, progress=progress, what="logistic regression")
 
-    count = np.bincount(label[rows], minlength=n_labels)
-    return fit_logistic_passes(passes, count, first, inverse_penalty=inverse_penalty)
+    return fit_logistic_passes(passes, np.bincount(label[rows], minlength=n_labels), first)
 
 
 def fit_logistic_passes(
@@ -90,11 +86,10 @@ def fit_logistic_passes(
     count: Int[ndarray, " label"],
     start: Logistic,
     *,
-    inverse_penalty: float = 1.0,
     tolerance: float = TOLERANCE,
     max_passes: int = MAX_PASSES,
 ) -> Logistic:
-    """The optimum of scikit-learn's objective, from sums over cells.
+    """The optimum of scikit-learn's objective with C = 1, from sums over cells.
 
     Parameters
     ----------
@@ -102,16 +97,14 @@ def fit_logistic_passes(
         Calls the function that it is given on (x, label) of each chunk of all cells, and gives the results.
     count
         Cells of each label; a label without one keeps its probability at 0 to rounding.
-    inverse_penalty
-        scikit-learn's C.
     tolerance
         Ends where no slope of the mean loss is larger.
 
     Notes
     -----
-    Minimises the summed cross-entropy plus half the squared coefficients over C, intercepts unpenalised, by L-BFGS
-    (scipy) from `start`. The objective is strictly convex in the coefficients, so where it starts changes the passes
-    and nothing else. Each evaluation is one pass; nothing but sums is kept between chunks. Of two labels the first has
+    Minimises the summed cross-entropy plus half the squared coefficients, intercepts unpenalised, by L-BFGS (scipy)
+    from `start`. The objective is strictly convex in the coefficients, so where it starts changes the passes needed and
+    nothing else. Each evaluation is one pass; nothing but sums is kept between chunks. Of two labels the first has
     logit 0, as in scikit-learn: two rows would share the penalty and end elsewhere.
     """
     from scipy.optimize import minimize
@@ -149,9 +142,8 @@ def fit_logistic_passes(
         for part, part_slope, part_slope_0 in passes(chunk_loss):
             loss, slope, slope_0 = loss + part, slope + part_slope, slope_0 + part_slope_0
         own = slice(len(present) - len(free), None)
-        table = np.concatenate([slope[own] + coef[own] / inverse_penalty, slope_0[own, None]], axis=1)
-        penalty = 0.5 * float((coef[own] ** 2).sum()) / inverse_penalty
-        return (loss + penalty) / n_cells, table.ravel() / n_cells
+        table = np.concatenate([slope[own] + coef[own], slope_0[own, None]], axis=1)
+        return (loss + 0.5 * float((coef[own] ** 2).sum())) / n_cells, table.ravel() / n_cells
 
     # A shift of all logits changes no probability; scikit-learn's rows sum to 0 at the optimum, and so do ours.
     begin = np.concatenate([start.coef[free], start.intercept[free, None]], axis=1).astype(np.float64).ravel()

@@ -44,7 +44,7 @@ def fit_pool(
     weights = _most_likely(log_proba, label, _type_balance(label), ridge_cells)
     mixture = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
     mixed = np.tensordot(mixture, log_proba, axes=1)[None]
-    return mixture * _most_likely(mixed, label, np.ones(len(label)), 0.0)
+    return np.asarray(mixture * _most_likely(mixed, label, np.ones(len(label)), 0.0))
 
 
 def _type_balance(label: Int[ndarray, " cell"]) -> Float[ndarray, " cell"]:

@@ -60,5 +60,5 @@ def test_a_search_begins_at_the_default_and_is_never_worse(rings):
 
 def test_without_optuna_the_extra_is_named(rings, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"livelatent\[tune\]"):
+    with pytest.raises(ImportError, match=r"\[tune\]"):
         tune_head(*rings, 3, n_trials=1)

@@ -72,6 +72,7 @@ def fit_heads(
     *,
     genes: Int[ndarray, " gene"] | None = None,
     latent_penalty: float = 1.0,
+    lr_latent: Logistic | None = None,
     seed: int = 0,
     device: str = "auto",
     progress: Callable[[str, float], None] | None = None,
@@ -84,6 +85,8 @@ def fit_heads(
         Of `lr_raw`, as places in the atlas; None: `raw_genes`.
     latent_penalty
         scikit-learn's C of `lr_latent`.
+    lr_latent
+        The regression on the latent, where these rows have one already.
     """
     told = progress or (lambda what, share: None)
     rows = rows[np.asarray(atlas.label)[rows] >= 0]
@@ -95,7 +98,8 @@ def fit_heads(
     projection = Projection.fit(atlas, own, rows, mean_total)
     lr_pca = fit_gene_logistic(atlas, rows, own, mean_total, projection=projection, seed=seed)
     told("regression on the latent", 0.8)
-    (lr_latent,) = fit_latents(model, atlas, rows, [latent_penalty], seed=seed, device=device)
+    if lr_latent is None:
+        (lr_latent,) = fit_latents(model, atlas, rows, [latent_penalty], seed=seed, device=device)
     return Heads(
         genes=tuple(str(name) for name in atlas.genes[genes]),
         projection=projection,

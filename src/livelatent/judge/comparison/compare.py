@@ -10,11 +10,10 @@ import pandas as pd
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.comparison.cost import Cost, measured
-from livelatent.judge.comparison.methods import MODELS, Answer, Method, Trial, methods_of
+from livelatent.judge.comparison.methods import Answer, Method, Trial, methods_of
 from livelatent.judge.comparison.scores import annotation_scores, embedding_scores
 from livelatent.judge.comparison.splits import Split, groups_of, held_out_splits, stratified_splits
 from livelatent.models.given import check_atlas
-from livelatent.models.model import Model
 from livelatent.threads import one_thread
 from livelatent.train.devices import resolve_device
 
@@ -161,26 +160,30 @@ def _scored(trial: Trial, method: Method, batch: Any, embeddings: bool) -> dict[
     split: Split = trial.split
     scores: dict[str, Any] = {}
     with one_thread():
-        model, training = trial.model(method.model, MODELS[method.model]) if method.model else (None, Cost())
-        with measured() as cost:
-            answer = _answer(trial, method, model)
+        answer, total = _answer(trial, method)
         if isinstance(answer, Answer):
             scores |= annotation_scores(trial.label[split.held], answer.predicted)
             if embeddings and answer.latent is not None:
                 scores |= embedding_scores(answer.latent, trial.label[trial.rows], batch[trial.rows], seed=trial.seed)
-    total = training.plus(cost)
     facts = {"method": method.name, "split": split.name, "seed": trial.seed, "n_held": len(split.held)}
     filled = {name: scores.get(name) for name in SCORES}
     note = answer.note if isinstance(answer, Answer) else answer
     return facts | filled | {"cpu_s": total.cpu_s, "peak_bytes": total.peak_bytes, "note": note}
 
 
-def _answer(trial: Trial, method: Method, model: Model | None) -> Answer | str:
-    """What the method says of the split; of a peer that fails, why."""
+def _answer(trial: Trial, method: Method) -> tuple[Answer | str, Cost]:
+    """What the method says of the split, and what that cost; of a peer that fails, why."""
+    total = Cost()
     try:
-        return method.run(trial) if model is None else method.run(trial, model)
+        needed = []
+        if method.needs is not None:
+            model, total = trial.trained_for(method.needs)
+            needed = [model]
+        with measured() as cost:
+            answer = method.run(trial, *needed)
+        return answer, total.plus(cost)
     except Exception as error:
         # An hour of other rows is not lost to a library of another version.
         if not method.is_peer:
             raise
-        return f"failed: {type(error).__name__}: {error}"
+        return f"failed: {type(error).__name__}: {error}", total

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +22,7 @@ from livelatent.judge.training import train_latent
 from livelatent.models.model import Model
 from livelatent.train.embed import embed
 
-__all__ = ["MODELS", "Answer", "Method", "Trial", "methods_of"]
+__all__ = ["MODELS", "Answer", "Method", "Need", "Trial", "methods_of"]
 
 N_NEIGHBORS = 15
 N_GENES = 2_000
@@ -69,14 +71,14 @@ class Answer:
 
 @dataclass
 class Trial:
-    """One split under one seed, and the models trained on it so far."""
+    """One split under one seed, and what has been trained on it so far."""
 
     atlas: Atlas
     split: Split
     seed: int
     epochs: int | None = None
     device: str = "auto"
-    trained: dict[str, tuple[Model, Cost]] = field(default_factory=dict)
+    trained: dict[str, tuple[Any, Cost]] = field(default_factory=dict)
 
     @property
     def label(self) -> Int[ndarray, " cell"]:
@@ -93,18 +95,25 @@ class Trial:
         """Of the atlas."""
         return len(self.atlas.label_names)
 
-    def model(self, name: str, make: ModelFactory) -> tuple[Model, Cost]:
-        """A model trained on the split, once for all methods that need it, and what that cost."""
-        if name not in self.trained:
+    def trained_for(self, need: "Need") -> tuple[Any, Cost]:
+        """What several methods share, trained once, and what that cost."""
+        if need.name not in self.trained:
             with measured() as cost:
-                model = make(self.atlas, self.split.training, self.seed)
-                train_latent(model, self.atlas, self.split.training, epochs=self.epochs, device=self.device)
-            self.trained[name] = (model, cost)
-        return self.trained[name]
+                model = need.train(self)
+            self.trained[need.name] = (model, cost)
+        return self.trained[need.name]
 
     def log_counts(self, rows: Rows) -> sp.csr_matrix:
         """Log expression of all genes."""
         return log_genes(self.atlas, rows, np.arange(self.atlas.n_genes), self.atlas.mean_total)
+
+
+@dataclass(frozen=True)
+class Need:
+    """A model that methods share; its cost is charged to each of them."""
+
+    name: str
+    train: Callable[[Trial], Any]
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,7 @@ class Method:
     name: str
     run: Callable[..., Answer]
     """Called with the trial, and with the trained model where it needs one."""
-    model: str = ""
-    """The name in `MODELS` of what it needs trained; its cost is charged to each method that does."""
+    needs: Need | None = None
     is_random: bool = False
     """Whether another seed may give another answer."""
     is_peer: bool = False
@@ -174,13 +182,24 @@ def methods_of(models: Iterable[str] = ("cellular",), *, peers: bool = True) -> 
     if unknown:
         raise ValueError(f"models are {', '.join(MODELS)}; got {', '.join(unknown)}.")
     found = [Method("lr_raw", lr_raw), Method("lr_pca", lr_pca), Method("knn_pca", knn_pca)]
-    found.append(Method("livelatent", livelatent, DEFAULT_MODEL, is_random=True))
-    found += [Method(name, lr_latent, name, is_random=True) for name in names]
+    found.append(Method("livelatent", livelatent, _own(DEFAULT_MODEL), is_random=True))
+    found += [Method(name, lr_latent, _own(name), is_random=True) for name in names]
     if peers:
         from livelatent.judge.comparison.peers import installed_peers
 
-        found += [Method(name, run, is_random=True, is_peer=True) for name, run in installed_peers().items()]
+        found += installed_peers()
     return tuple(found)
+
+
+def _own(name: str) -> Need:
+    """One of `MODELS`."""
+    return Need(name, partial(_trained, MODELS[name]))
+
+
+def _trained(make: ModelFactory, trial: Trial) -> Model:
+    model = make(trial.atlas, trial.split.training, trial.seed)
+    train_latent(model, trial.atlas, trial.split.training, epochs=trial.epochs, device=trial.device)
+    return model
 
 
 def _components(trial: Trial) -> tuple[ndarray, Int[ndarray, " training"], Int[ndarray, " held"]]:

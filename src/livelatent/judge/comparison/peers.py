@@ -5,14 +5,14 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
 
 from livelatent.atlas.hvg import highly_variable_genes
-from livelatent.judge.comparison.methods import N_GENES, Answer, Trial
+from livelatent.judge.comparison.methods import N_GENES, Answer, Method, Need, Trial
 from livelatent.judge.latent_fit import stretched
 from livelatent.judge.logistic import fit_logistic
 
@@ -22,13 +22,18 @@ UNKNOWN = "(unknown)"
 QUERY_EPOCHS = 100
 
 
-def installed_peers() -> dict[str, Callable[[Trial], Answer]]:
+def installed_peers() -> tuple[Method, ...]:
     """Both, if scvi-tools can be imported."""
-    return {"scvi": scvi, "scanvi": scanvi} if importlib.util.find_spec("scvi") else {}
+    if not importlib.util.find_spec("scvi"):
+        return ()
+    base = Need("scvi", _trained_scvi)
+    return tuple(
+        Method(name, run, base, is_random=True, is_peer=True) for name, run in (("scvi", scvi), ("scanvi", scanvi))
+    )
 
 
-def scvi(trial: Trial) -> Answer:
-    """Train scVI on the training cells; the held-out cells are mapped by scArches surgery; LR on the latent names them.
+def scvi(trial: Trial, base: Any) -> Answer:
+    """A scVI of the training cells; the held-out cells are mapped by scArches surgery; LR on the latent names them.
 
     Notes
     -----
@@ -36,9 +41,8 @@ def scvi(trial: Trial) -> Answer:
     """
     import scvi as tools
 
-    training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
+    query = _adata(trial, trial.split.held)
     with _quiet(tools, trial.seed):
-        base = _trained_scvi(tools, training, trial)
         mapped = _mapped(tools.model.SCVI, base, query, trial)
         latent = _joined(trial, base.get_latent_representation(), mapped.get_latent_representation(query))
     rows, split = trial.rows, trial.split
@@ -47,14 +51,13 @@ def scvi(trial: Trial) -> Answer:
     return Answer(fitted.predict(x[np.searchsorted(rows, split.held)]), latent)
 
 
-def scanvi(trial: Trial) -> Answer:
-    """Train scANVI from a scVI, both on training cells; its own head names held-out cells, mapped by surgery."""
+def scanvi(trial: Trial, base: Any) -> Answer:
+    """Train scANVI from the scVI, both on training cells; its own head names held-out cells, mapped by surgery."""
     import scvi as tools
 
-    training, query = _adata(trial, trial.split.training), _adata(trial, trial.split.held)
+    query = _adata(trial, trial.split.held)
     query.obs["label"] = UNKNOWN
     with _quiet(tools, trial.seed):
-        base = _trained_scvi(tools, training, trial, labels_key="label")
         named = tools.model.SCANVI.from_scvi_model(base, unlabeled_category=UNKNOWN)
         named.train(max_epochs=20 if trial.epochs is None else min(20, trial.epochs), **_trainer(trial))
         mapped = _mapped(tools.model.SCANVI, named, query, trial)
@@ -64,10 +67,15 @@ def scanvi(trial: Trial) -> Answer:
     return Answer(np.array([code.get(str(name), -1) for name in answer], np.int64), latent)
 
 
-def _trained_scvi(tools: Any, training: Any, trial: Trial, **columns: str) -> Any:
-    tools.model.SCVI.setup_anndata(training, batch_key="batch", **columns)
-    base = tools.model.SCVI(training)
-    base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
+def _trained_scvi(trial: Trial) -> Any:
+    """The scVI of the training cells; it takes no notice of the labels, which scANVI needs registered."""
+    import scvi as tools
+
+    training = _adata(trial, trial.split.training)
+    with _quiet(tools, trial.seed):
+        tools.model.SCVI.setup_anndata(training, batch_key="batch", labels_key="label")
+        base = tools.model.SCVI(training)
+        base.train(max_epochs=trial.epochs, early_stopping=True, **_trainer(trial))
     return base
 
 

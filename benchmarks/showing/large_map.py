@@ -111,7 +111,7 @@ class LargeView(anywidget.AnyWidget):  # type: ignore[misc]
         self.publisher.start()
 
     def _to_browsers(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        if content["kind"] == "map":
+        if any(frame["kind"] == "map" for frame in content.get("frames", [content])):
             self.frames[content["seq"]] = [time.monotonic()]
             self.n_bytes = sum(map(len, buffers))
         self.send(content, buffers)

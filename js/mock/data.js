@@ -104,7 +104,7 @@ export function mapFrame(run) {
     xy[2 * i + 1] = pack(run.y[i], bounds[2], bounds[3]);
   }
   return [{
-    kind: "map", seq: ++run.seq, n: run.n, n_total: 1_204_331, bounds, layout: run.layout, panel: 1, moved: 0.03, age_s: 2, label_names: run.names, predicted_names: run.names,
+    kind: "map", seq: ++run.seq, ack: true, n: run.n, n_total: 1_204_331, bounds, layout: run.layout, panel: 1, moved: 0.03, age_s: 2, label_names: run.names, predicted_names: run.names,
     batch_names: Array.from({ length: 8 }, (_, i) => `donor ${101 + i}`), n_query: run.query.reduce((a, b) => a + b, 0), given_names: run.given_names,
   }, [xy, Uint32Array.from(run.cell), Uint16Array.from(run.label), Uint16Array.from(run.predicted), Uint16Array.from(run.batch), Float32Array.from(run.p), Uint16Array.from(run.flag), Uint8Array.from(run.query), Uint16Array.from(run.given)]];
 }
@@ -196,5 +196,5 @@ export function momentsFrame(run) {
 
 export function syncMessage(run, view) {
   const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run), momentsFrame(run), valuesFrame(run)];
-  return [{ kind: "sync", proto: 1, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
+  return [{ kind: "sync", proto: 2, ack: true, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
 }

@@ -130,18 +130,23 @@ export function decode(header: Header, buffers: readonly Bytes[], held: MapFrame
   }
 }
 
-/** The whole state: headers with `buffers: k`, their buffers one after another. */
-export function decodeSync(content: Header, buffers: readonly Bytes[]): SyncFrame {
+/** The frames of one message: headers with `buffers: k`, their buffers one after another; `held` as for `decode`. */
+export function decodeAll(content: Header, buffers: readonly Bytes[], held: MapFrame | null = null): Frame[] {
   let at = 0;
   const frames: Frame[] = [];
   for (const header of content.frames as Header[]) {
     const n = (header.buffers as number | undefined) ?? 0;
-    const frame = decode(header, buffers.slice(at, at + n));
+    const frame = decode(header, buffers.slice(at, at + n), held);
     if (frame) frames.push(frame);
     at += n;
   }
-  if (at !== buffers.length) throw new Error(`sync: its frames name ${at} buffers, ${buffers.length} came.`);
-  return { kind: "sync", proto: content.proto as number, view: content.view as string, seq: content.seq as number, frames };
+  if (at !== buffers.length) throw new Error(`${content.kind}: its frames name ${at} buffers, ${buffers.length} came.`);
+  return frames;
+}
+
+/** The whole state. */
+export function decodeSync(content: Header, buffers: readonly Bytes[]): SyncFrame {
+  return { kind: "sync", proto: content.proto as number, view: content.view as string, seq: content.seq as number, frames: decodeAll(content, buffers) };
 }
 
 /** The state inlined in an offline page: the sync's content with its `buffers` in base64. */

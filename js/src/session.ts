@@ -1,7 +1,7 @@
 // One per widget model, shared by its views: the handshake, the credit, the heartbeat, and the order of frames.
 import { Commands, type Reply } from "./commands";
 import { Scope } from "./dom";
-import { decode, decodeSync, type Bytes } from "./frames";
+import { decode, decodeAll, decodeSync, type Bytes } from "./frames";
 import { Store } from "./store";
 
 export interface Model {
@@ -11,7 +11,7 @@ export interface Model {
   send(content: object): void;
 }
 
-const PROTO = 1;
+const PROTO = 2;
 const PING_MS = 2000;
 const BUSY_MS = 1000;
 const GONE_MS = 10000;
@@ -25,7 +25,9 @@ export class Session {
   private readonly scope = new Scope();
   private seq: number | null = null; // of the last frame; null until the first sync
   private askedSync = -Infinity;
-  private ackDue: number | null = null;
+  private painting: number | null = null; // the last frame that waits for the browser to paint
+  private painted = 0;
+  private ackDue = false; // Python waits for it; else it learns by the next ping what was painted
   private pingSent: number | null = null; // when the ping that still waits for its pong left
   private lastPing = -Infinity;
   private lastHeard = now();
@@ -40,7 +42,7 @@ export class Session {
       clearInterval(timer);
       this.commands.close();
     });
-    this.scope.on(document, "visibilitychange", () => { if (document.hidden) this.ack(); });
+    this.scope.on(document, "visibilitychange", () => { if (document.hidden) this.onPainted(); });
     this.askSync();
     this.tick();
   }
@@ -68,7 +70,7 @@ export class Session {
       case "sync": {
         this.seq = content.seq as number;
         this.askedSync = -Infinity;
-        this.ackAfterPaint(this.seq); // even where it can't be read: the credit must come back
+        this.afterPaint(this.seq, true); // even where it can't be read: the credit must come back
         if ((content.proto as number) > PROTO) throw new Error(`it speaks protocol ${content.proto}, this page ${PROTO}: reload the page.`);
         this.store.replace(decodeSync(content, buffers));
         break;
@@ -79,13 +81,15 @@ export class Session {
       default: {
         const seq = content.seq as number | undefined;
         if (seq === undefined) return;
-        this.ackAfterPaint(seq);
+        this.afterPaint(seq, content.ack === true);
         if (this.seq === null || seq <= this.seq) return; // the sync that was asked for holds it, or held it
         const lost = seq > this.seq + 1;
         this.seq = seq;
-        if (content.kept && (lost || this.askedSync > -Infinity)) return this.askSync(); // what it leaves out may have been in the frame that was lost
-        const frame = decode(content, buffers, this.store.map);
-        const whole = frame === null || this.store.apply(frame);
+        const headers = content.kind === "frames" ? (content.frames as { kept?: string[] }[]) : [content];
+        if (headers.some((header) => header.kept) && (lost || this.askedSync > -Infinity)) return this.askSync(); // what it leaves out may have been in the frame that was lost
+        const held = this.store.map;
+        const frames = content.kind === "frames" ? decodeAll(content, buffers, held) : [decode(content, buffers, held)];
+        const whole = frames.map((frame) => frame === null || this.store.apply(frame)).every(Boolean);
         if (lost || !whole) this.askSync();
       }
     }
@@ -98,20 +102,23 @@ export class Session {
   }
 
   /** Panes asked for their animation frame when the store told them, so this one comes after their painting. */
-  private ackAfterPaint(seq: number): void {
-    const waits = this.ackDue !== null;
-    this.ackDue = Math.max(seq, this.ackDue ?? seq);
-    if (document.hidden) this.ack();
+  private afterPaint(seq: number, isAsked: boolean): void {
+    const waits = this.painting !== null;
+    this.painting = Math.max(seq, this.painting ?? seq);
+    this.ackDue ||= isAsked;
+    if (document.hidden) this.onPainted();
     else if (!waits) {
-      queueMicrotask(() => requestAnimationFrame(this.ack));
-      setTimeout(this.ack, 1000); // a host may scroll our frame out of sight: animation frames stop, `hidden` stays false
+      queueMicrotask(() => requestAnimationFrame(this.onPainted));
+      setTimeout(this.onPainted, 1000); // a host may scroll our frame out of sight: animation frames stop, `hidden` stays false
     }
   }
 
-  private readonly ack = (): void => {
-    if (this.ackDue === null || this.scope.signal.aborted) return;
-    this.model.send({ kind: "ack", seq: this.ackDue });
-    this.ackDue = null;
+  private readonly onPainted = (): void => {
+    if (this.painting === null || this.scope.signal.aborted) return;
+    this.painted = this.painting;
+    this.painting = null;
+    if (this.ackDue) this.model.send({ kind: "ack", seq: this.painted });
+    this.ackDue = false;
   };
 
   private readonly tick = (): void => {
@@ -125,7 +132,7 @@ export class Session {
     if (now() - this.lastPing >= PING_MS) {
       this.lastPing = now();
       this.pingSent ??= now();
-      this.model.send({ kind: "ping", t: Math.round(now()) });
+      this.model.send({ kind: "ping", t: Math.round(now()), seq: this.painted });
     }
     this.judgeLink();
   };

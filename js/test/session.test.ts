@@ -8,12 +8,12 @@ let session: Session;
 const deliver = (content: Message, buffers: ArrayBuffer[] = []) => { for (const listener of listeners) listener(content, buffers); };
 const of = (kind: string) => sent.filter((message) => message.kind === kind);
 const curves = (seq: number, start: number, values: number[]): [Message, ArrayBuffer[]] => [
-  { kind: "curves", seq, marks: [], series: [{ name: "loss", split: "train", start, n: values.length }] },
+  { kind: "curves", seq, ack: true, marks: [], series: [{ name: "loss", split: "train", start, n: values.length }] },
   [Uint32Array.from(values, (_, i) => start + i).buffer, Float32Array.from(values).buffer],
 ];
 const sync = (seq: number, values: number[]): [Message, ArrayBuffer[]] => {
   const [header, buffers] = curves(seq, 0, values);
-  return [{ kind: "sync", proto: 1, view: "v", seq, frames: [{ ...header, buffers: 2 }] }, buffers];
+  return [{ kind: "sync", proto: 2, view: "v", seq, frames: [{ ...header, buffers: 2 }] }, buffers];
 };
 
 beforeEach(() => {
@@ -31,7 +31,7 @@ afterEach(() => {
 describe("the handshake", () => {
   it("asks for the whole state, and again until it comes", () => {
     expect(of("ready")).toHaveLength(1);
-    expect(of("ready")[0].proto).toBe(1);
+    expect(of("ready")[0].proto).toBe(2);
     vi.advanceTimersByTime(8_000);
     expect(of("ready").length).toBeGreaterThan(1);
     deliver(...sync(5, [3, 2]));
@@ -114,8 +114,25 @@ describe("the order of frames", () => {
     expect(of("ack").map((message) => message.seq).at(-1)).toBe(7);
   });
 
+  it("is not acknowledged where nobody asks; the next ping says what was painted", () => {
+    vi.advanceTimersByTime(1_500);
+    deliver({ ...curves(6, 2, [1])[0], ack: undefined }, curves(6, 2, [1])[1]);
+    vi.advanceTimersByTime(2_500);
+    expect(of("ack").map((message) => message.seq)).toEqual([5]); // the sync
+    expect(of("ping").at(-1)!.seq).toBe(6);
+  });
+
+  it("several in one message are taken in turn, under one number", () => {
+    const [header, buffers] = curves(6, 2, [1]);
+    const marked: Message = { kind: "curves", seq: 6, series: [], marks: [{ step: 3, text: "three" }], buffers: 0 };
+    deliver({ kind: "frames", seq: 6, frames: [{ ...header, buffers: 2 }, marked] }, buffers);
+    expect(session.store.curves.nTrain).toBe(3);
+    expect(session.store.marks).toEqual([{ step: 3, text: "three" }]);
+    expect(of("ready")).toHaveLength(0);
+  });
+
   it("a frame that can't be read is said, acknowledged, and not the end", () => {
-    deliver({ kind: "curves", seq: 6, marks: [], series: [{ name: "loss", split: "train", start: 2, n: 1 }] }, []);
+    deliver({ kind: "curves", seq: 6, ack: true, marks: [], series: [{ name: "loss", split: "train", start: 2, n: 1 }] }, []);
     expect(session.store.error).toContain("buffer 1 is missing");
     vi.advanceTimersByTime(1_500);
     expect(of("ack").map((message) => message.seq)).toContain(6);

@@ -27,11 +27,14 @@ def test_a_gap_in_the_sequence_brings_the_whole_state_back(host):
     expect(page.get_by_test_id("ll-curves")).to_have_attribute("data-points", str(train_points))
 
 
-def test_every_frame_is_acknowledged(host):
+def test_a_frame_that_asks_for_it_is_acknowledged_and_a_ping_tells_of_the_others(host):
     page = host()
     page.evaluate("() => mock.deliver(mock.data.mapFrame(mock.run))")
     seq = page.evaluate("() => mock.run.seq")
     page.wait_for_function("seq => mock.sent.some(m => m.kind === 'ack' && m.seq === seq)", arg=seq)
+    page.evaluate("() => mock.deliver(mock.data.statusFrame(mock.run))")
+    page.wait_for_function("seq => mock.sent.some(m => m.kind === 'ping' && m.seq === seq + 1)", arg=seq)
+    assert not any(ack["seq"] > seq for ack in sent(page, "ack"))
 
 
 @pytest.mark.parametrize("query", ["views=2", "views=1", "bare"])

@@ -8,7 +8,9 @@ import pytest
 
 from livelatent.session.commands import Commands
 from livelatent.session.state import MARKS, Curve, Curves, LatentMap, Mark, Status
-from livelatent.widget.publisher import CREDIT_TIMEOUT_S, Publisher
+from livelatent.widget.credit import AHEAD, TIMEOUT_S
+from livelatent.widget.frames import PROTOCOL
+from livelatent.widget.publisher import Publisher
 
 MAP = LatentMap(
     panel=2,
@@ -92,7 +94,7 @@ def parts():
 
 
 def _ready(publisher, comm):
-    publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+    publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
     publisher.step()
     publisher.handle({"kind": "ack", "seq": comm.sent[-1][0]["seq"]})
     comm.sent.clear()
@@ -107,7 +109,7 @@ def test_nothing_is_sent_before_a_browser_is_there(parts):
 def test_ready_is_answered_with_the_whole_state(parts):
     comm, run, _, publisher = parts
     run.learn(3)
-    publisher.handle({"kind": "ready", "view": "view-7", "proto": 1})
+    publisher.handle({"kind": "ready", "view": "view-7", "proto": PROTOCOL})
     publisher.step()
     [(content, buffers)] = comm.sent
     assert content["kind"] == "sync" and content["view"] == "view-7"
@@ -116,59 +118,75 @@ def test_ready_is_answered_with_the_whole_state(parts):
     assert np.frombuffer(buffers[1], "<f4").tolist() == [0, 1, 2]
 
 
-def test_an_unpainted_frame_holds_back_all_later_ones_and_only_the_latest_is_sent(parts):
+@pytest.mark.parametrize("answer", ["ack", "ping"])
+def test_small_rounds_run_ahead_a_little_then_wait_and_only_the_latest_is_sent(parts, answer):
     comm, run, _, publisher = parts
     _ready(publisher, comm)
-    run.learn(1)
-    publisher.step()
-    [(first, _)] = comm.sent
+    for _ in range(AHEAD):
+        run.learn(1)
+        assert publisher.step() == ["curves"]
+    assert not any("ack" in content for content, _ in comm.sent)  # nobody is asked for an answer
     for _ in range(5):
         run.learn(1)
         assert publisher.step() == []
-    publisher.handle({"kind": "ack", "seq": first["seq"]})
-    publisher.step()
-    second, buffers = comm.sent[-1]
-    assert len(comm.sent) == 2
-    assert second["series"] == [{"name": "loss", "split": "train", "start": 1, "n": 5}]
-    assert np.frombuffer(buffers[0], "<u4").tolist() == [1, 2, 3, 4, 5]
-    assert second["seq"] == first["seq"] + 1
+    publisher.handle({"kind": answer, "seq": comm.sent[0][0]["seq"]})
+    assert publisher.step() == ["curves"]
+    content, buffers = comm.sent[-1]
+    assert content["series"][0]["start"] == AHEAD
+    assert np.frombuffer(buffers[1], "<f4").tolist() == list(range(AHEAD, AHEAD + 5))
 
 
-def test_credit_comes_back_after_a_time_without_ack(parts):
-    comm, run, clock, publisher = parts
+def test_an_unpainted_map_holds_back_all_later_rounds():
+    comm, run = Comm(), Moving()
+    publisher = Publisher(comm, run, clock=Clock())
     _ready(publisher, comm)
-    run.learn(1)
-    publisher.step()
-    run.learn(1)
-    clock.now += CREDIT_TIMEOUT_S - 0.01
+    run.change(xy=MAP.xy + 1)
+    assert publisher.step() == ["map"]
+    [(content, _)] = comm.sent
+    assert content["ack"] is True
+    run.version["curves"] += 1
     assert publisher.step() == []
-    clock.now += 0.02
+    publisher.handle({"kind": "ping", "seq": content["seq"] - 1})
+    assert publisher.step() == []
+    publisher.handle({"kind": "ack", "seq": content["seq"]})
     assert publisher.step() == ["curves"]
 
 
-@pytest.mark.parametrize("seq", [0, 10_000, None, "1", -1])
+def test_a_browser_that_is_silent_gets_a_round_now_and_then(parts):
+    _, run, clock, publisher = parts
+    publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
+    assert publisher.step() == ["sync"]
+    for _ in range(2):
+        run.learn(1)
+        clock.now += TIMEOUT_S - 0.01
+        assert publisher.step() == []
+        clock.now += 0.02
+        assert publisher.step() == ["curves"]
+
+
+@pytest.mark.parametrize("seq", [0, 10_000, None, "1", -1, True])
 def test_an_ack_of_something_else_gives_no_credit(parts, seq):
-    comm, run, _, publisher = parts
-    _ready(publisher, comm)
-    run.learn(1)
+    _, run, _, publisher = parts
+    publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
     publisher.step()
     publisher.handle({"kind": "ack", "seq": seq})
     run.learn(1)
     assert publisher.step() == []
 
 
-def test_several_topics_share_one_credit_that_the_last_ack_gives_back(parts):
+def test_several_topics_are_one_message(parts):
     comm, run, _, publisher = parts
     _ready(publisher, comm)
-    run.learn(1)
+    run.learn(2)
     run.version["status"] += 1
-    publisher.step()
-    first, last = (content["seq"] for content, _ in comm.sent)
-    run.learn(1)
-    publisher.handle({"kind": "ack", "seq": first})
-    assert publisher.step() == []
-    publisher.handle({"kind": "ack", "seq": last})
-    assert publisher.step() == ["curves"]
+    assert publisher.step() == ["status", "curves"]
+    [(content, buffers)] = comm.sent
+    assert content["kind"] == "frames" and "ack" not in content
+    assert [(frame["kind"], frame["seq"], frame["buffers"]) for frame in content["frames"]] == [
+        ("status", content["seq"], 0),
+        ("curves", content["seq"], 2),
+    ]
+    assert np.frombuffer(buffers[1], "<f4").tolist() == [0, 1]
 
 
 def test_a_reloaded_page_gets_every_point_again_without_waiting_for_credit(parts):
@@ -177,7 +195,7 @@ def test_a_reloaded_page_gets_every_point_again_without_waiting_for_credit(parts
     run.learn(4)
     publisher.step()
     comm.sent.clear()
-    publisher.handle({"kind": "ready", "view": "again", "proto": 1})
+    publisher.handle({"kind": "ready", "view": "again", "proto": PROTOCOL})
     publisher.step()
     [(content, buffers)] = comm.sent
     assert content["kind"] == "sync"
@@ -207,7 +225,7 @@ class Moving(Run):
 def test_a_page_that_keeps_columns_and_marks_is_not_sent_them_again(keeps):
     comm, run = Comm(), Moving()
     publisher = Publisher(comm, run, clock=Clock())
-    ready = {"kind": "ready", "view": "v", "proto": 1} | ({"keeps": True} if keeps else {})
+    ready = {"kind": "ready", "view": "v", "proto": PROTOCOL} | ({"keeps": True} if keeps else {})
 
     def sent():
         publisher.step()
@@ -267,7 +285,7 @@ def test_messages_leave_in_the_context_of_the_last_handler(parts):
 
     def handler():
         shell.set("subshell")
-        publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+        publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
 
     contextvars.copy_context().run(handler)
     thread = threading.Thread(target=publisher.step)
@@ -298,7 +316,7 @@ def test_a_browser_that_has_gone_does_not_stop_the_publisher(parts, caplog):
         raise RuntimeError("comm is closed")
 
     publisher = Publisher(gone, run, clock=clock)
-    publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+    publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
     assert publisher.step() == ["sync"]
     assert "could not be sent" in caplog.text
 
@@ -307,7 +325,7 @@ def test_the_thread_sends_without_being_asked_and_ends_when_closed():
     got = threading.Event()
     publisher = Publisher(lambda content, buffers: got.set(), Run())
     publisher.start()
-    publisher.handle({"kind": "ready", "view": "v", "proto": 1})
+    publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
     assert got.wait(10)
     publisher.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("livelatent-publisher")]

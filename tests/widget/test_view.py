@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from livelatent.widget.frames import PROTOCOL
 from livelatent.widget.view import LiveView
 from watched import small_run, until
 
@@ -34,7 +35,7 @@ def view(own_atlas, tmp_path):
 
 
 def test_a_browser_gets_the_state_when_it_is_ready_and_the_map_when_it_is_made(view):
-    view.say({"kind": "ready", "view": "v", "proto": 1})
+    view.say({"kind": "ready", "view": "v", "proto": PROTOCOL})
     until(lambda: view.sent)
     assert view.sent[0][0]["kind"] == "sync" and view.sent[0][0]["view"] == "v"
 

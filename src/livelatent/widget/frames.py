@@ -14,7 +14,7 @@ from numpy import ndarray
 from livelatent.session.selection import quantised
 from livelatent.session.state import CellValues, Curves, FlagList, LatentMap, Moments, PrototypeView, Status, Topic
 
-PROTOCOL = 1
+PROTOCOL = 2
 U16_NONE = 65535
 """What "none" is in a Uint16 column: so 65,535 names at most; beyond them a name is shown as none."""
 
@@ -65,12 +65,22 @@ KINDS: dict[type, str] = {
 }
 
 
+def encode_round(topics: list[Topic], seq: int, held: LatentMap | None = None) -> Frame:
+    """Several topics as one message under one number; one alone as it is. `held` as for `encode`."""
+    frames = [encode(topic, seq, held) for topic in topics]
+    return frames[0] if len(frames) == 1 else _joined({"kind": "frames", "seq": seq}, frames)
+
+
 def encode_sync(topics: list[Topic], *, view: str, seq: int) -> Frame:
-    """The whole state in one message: headers in the content, buffers one after another."""
-    frames = [encode(topic, seq) for topic in topics]
+    """The whole state in one message."""
+    content = {"kind": "sync", "proto": PROTOCOL, "view": view, "seq": seq, "ack": True}
+    return _joined(content, [encode(topic, seq) for topic in topics])
+
+
+def _joined(content: dict[str, Any], frames: list[Frame]) -> Frame:
+    """Headers in the content, buffers one after another."""
     headers = [{**frame.content, "buffers": len(frame.buffers)} for frame in frames]
-    content = {"kind": "sync", "proto": PROTOCOL, "view": view, "seq": seq, "frames": headers}
-    return Frame(content, [buffer for frame in frames for buffer in frame.buffers])
+    return Frame({**content, "frames": headers}, [buffer for frame in frames for buffer in frame.buffers])
 
 
 def finite(value: Any) -> Any:

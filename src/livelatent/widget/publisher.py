@@ -1,7 +1,6 @@
-"""One thread that tells browsers what is new: the latest of each topic, at most five times a second, credit 1.
+"""One thread that tells browsers what is new: the latest of each topic, in one message a round, as far as credit goes.
 
-Without credit a slow browser falls half a minute behind and clicks with it; with credit 1 it shows the latest
-state within a quarter of a second. Nothing here ever waits for a browser.
+Without credit a slow browser falls half a minute behind and clicks with it. Nothing here ever waits for a browser.
 """
 
 import contextvars
@@ -14,16 +13,17 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from livelatent.session.commands import Answer
-from livelatent.session.state import MARKS, Curves, LatentMap, Topic
-from livelatent.widget.frames import PROTOCOL, Frame, encode, encode_sync, finite
+from livelatent.session.state import MARKS, Curves, LatentMap, Status, Topic
+from livelatent.widget.credit import Credit
+from livelatent.widget.frames import PROTOCOL, Frame, encode_round, encode_sync, finite
 
 log = logging.getLogger(__name__)
 
 SHORTEST_GAP_S = 0.4
 """Between rounds that nobody asked for. One costs the kernel about 6 ms of CPU, most of it outside this thread: IOPub,
 the shell, the ack's way back. A view may take 2 % from training."""
-CREDIT_TIMEOUT_S = 5.0
-"""A browser that does not answer for so long is closed or hidden: sending goes on, for whoever else looks."""
+SMALL = (Status, Curves)
+"""Topics that change all the time and never grow large."""
 
 Send = Callable[[dict[str, Any], list[bytes]], None]
 
@@ -71,8 +71,7 @@ class Publisher:
         self._points: dict[tuple[str, str], int] = {}
         self._keeps = False
         self._map: LatentMap | None = None
-        self._waits_for: int | None = None
-        self._waits_since = 0.0
+        self._credit = Credit(clock)
         self._wants_sync: str | None = None
         self._has_view = False
         self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -106,8 +105,9 @@ class Publisher:
             case "ready":
                 self._on_ready(message)
             case "ack":
-                self._on_ack(message.get("seq"))
+                self._on_painted(message.get("seq"))
             case "ping":
+                self._on_painted(message.get("seq"))
                 self.tell({"kind": "pong", "t": message.get("t")})
             case "cmd":
                 self._commands.put(message)
@@ -128,11 +128,13 @@ class Publisher:
             self._keeps = message.get("keeps") is True
         self._at_once()
 
-    def _on_ack(self, seq: object) -> None:
+    def _on_painted(self, seq: object) -> None:
         with self._lock:
-            if isinstance(seq, int) and self._waits_for is not None and self._waits_for <= seq <= self._seq:
-                self._waits_for = None
-        self._wake.set()
+            was_spent = self._credit.is_spent
+            self._credit.painted(seq)
+            is_free = was_spent and not self._credit.is_spent
+        if is_free:
+            self._wake.set()
 
     # What is sent
 
@@ -150,55 +152,60 @@ class Publisher:
 
     def step(self) -> list[str]:
         """Send what is new if credit allows; the topics that were sent."""
-        frames, topics = self._due()
-        for frame in frames:
+        frame, topics = self._due()
+        if frame is not None:
             self.tell(frame.content, frame.buffers)
         return topics
 
-    def _due(self) -> tuple[list[Frame], list[str]]:
+    def _due(self) -> tuple[Frame | None, list[str]]:
         with self._lock:
             if not self._has_view:
-                return [], []
+                return None, []
             view, self._wants_sync = self._wants_sync, None
-            if view is None and self._is_waiting():
-                return [], []
+            if view is None and self._credit.is_spent:
+                return None, []
         versions = self._source.versions()
         if view is not None:
-            return [self._sync(view, versions)], ["sync"]
+            return self._sync(view, versions), ["sync"]
         # Versions are read before topics: a change in between is sent twice rather than lost.
-        topics = [name for name, version in versions.items() if version != self._sent.get(name)]
-        frames = []
-        for name in topics:
+        names = [name for name, version in versions.items() if version != self._sent.get(name)]
+        if not names:
+            return None, []
+        topics = []
+        for name in names:
             topic = self._source.topic(name, self._points)
-            if isinstance(topic, Curves):
-                topic = self._noted(topic)
-            frames.append(self._frame(topic))
+            topics.append(self._noted(topic) if isinstance(topic, Curves) else topic)
             self._sent[name] = versions[name]
-            if isinstance(topic, LatentMap):
-                self._map = topic
-        if frames:
-            self._wait()
-        return frames, topics
+        return self._round(topics), names
 
     def _sync(self, view: str, versions: dict[str, int]) -> Frame:
         topics = [self._source.topic(name) for name in versions]
+        self._points.clear()
         for topic in topics:
             if isinstance(topic, Curves):
-                self._points.clear()
                 self._noted(topic)
-            elif isinstance(topic, LatentMap):
-                self._map = topic
         self._sent = dict(versions)
-        with self._lock:
-            self._seq += 1
-            frame = encode_sync(topics, view=view, seq=self._seq)
-        self._wait()
+        frame = encode_sync(topics, view=view, seq=self._numbered(is_large=True))
+        self._hold(topics)
         return frame
 
-    def _frame(self, topic: Topic) -> Frame:
+    def _round(self, topics: list[Topic]) -> Frame:
+        is_large = not all(isinstance(topic, SMALL) for topic in topics)
+        frame = encode_round(topics, self._numbered(is_large=is_large), self._map if self._keeps else None)
+        if is_large:
+            frame.content["ack"] = True
+        self._hold(topics)
+        return frame
+
+    def _numbered(self, *, is_large: bool) -> int:
         with self._lock:
             self._seq += 1
-            return encode(topic, self._seq, self._map if self._keeps else None)
+            self._credit.sent(self._seq, is_large=is_large)
+            return self._seq
+
+    def _hold(self, topics: list[Topic]) -> None:
+        """Remember the map that browsers have from now on."""
+        self._map = next((topic for topic in topics if isinstance(topic, LatentMap)), self._map)
 
     def _noted(self, curves: Curves) -> Curves:
         """The curves that have something new; what the browser then holds is written down."""
@@ -208,21 +215,14 @@ class Publisher:
             self._points[MARKS] = curves.marks_start + len(curves.marks)
         return replace(curves, series=tuple(curve for curve in curves.series if len(curve.steps)))
 
-    def _wait(self) -> None:
-        with self._lock:
-            self._waits_for = self._seq
-            self._waits_since = self._clock()
-
-    def _is_waiting(self) -> bool:
-        return self._waits_for is not None and self._clock() - self._waits_since < CREDIT_TIMEOUT_S
-
     # The two threads
 
     def _publish(self) -> None:
         while not self._closed.is_set():
             started = self._clock()
-            if not self._is_waiting():
-                self._hurry.clear()
+            with self._lock:
+                if not self._credit.is_spent:
+                    self._hurry.clear()
             try:
                 self.step()
             except Exception as error:

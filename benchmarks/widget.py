@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one line")
     parser.add_argument("--clicks", type=int, default=60, help="for each kernel")
-    parser.add_argument("--repeats", type=int, default=5, help="pairs of training with and without the view")
+    parser.add_argument("--repeats", type=int, default=5, help="blocks of trainings with and without the view")
     parser.add_argument("--epochs", type=int, default=150, help="of each of these trainings")
     parser.add_argument("--cells", type=int, default=1_000_000, help="on the large map")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))

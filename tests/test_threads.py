@@ -3,11 +3,12 @@
 import itertools
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from livelatent.threads import one_thread
+from livelatent.threads import one_thread, one_thread_here
 
 
 @pytest.mark.parametrize("leaving", list(itertools.permutations(range(3))))
@@ -23,6 +24,29 @@ def test_the_last_to_leave_gives_the_threads_back(leaving):
             assert torch.get_num_threads() == 1
         blocks[leaving[2]].__exit__(None, None, None)
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_kept_to_one_keeps_no_other_to_it_though_it_is_the_last_to_leave():
+    def kept():
+        one_thread_here()
+        assert torch.get_num_threads() == 1
+        with one_thread():
+            pass
+        one_thread_here()
+        return torch.get_num_threads()
+
+    def in_a_new_thread(work):
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(work).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert in_a_new_thread(kept) == 1
+        assert torch.get_num_threads() == 2
+        assert in_a_new_thread(torch.get_num_threads) == 2
     finally:
         torch.set_num_threads(before)
 
@@ -44,7 +68,7 @@ def test_a_library_loaded_inside_is_held_from_the_next_entry_and_given_back():
 import sys, threadpoolctl
 def blas(): return sorted((lib["filepath"], lib["num_threads"]) for lib in threadpoolctl.threadpool_info()
                           if lib["user_api"] == "blas")
-from livelatent.threads import one_thread
+from livelatent.threads import one_thread, one_thread_here
 with one_thread():
     import numpy, scipy.linalg
     threadpoolctl.threadpool_limits(2, user_api="blas")

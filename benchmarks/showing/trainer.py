@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,46 +18,60 @@ sys.path.insert(0, {benchmarks!r})
 import json
 from showing.trials import Trial, example
 atlas = example()"""
-MAKE = "trial = Trial(atlas, has_view={has_view}, epochs={epochs})\ntrial.view"
+MAKE = "trial = Trial(atlas, cpu_share={share}, epochs={epochs})\ntrial.view"
 TRAIN = "told = await trial.trained()"
+SHARES = {"alone": None, "view": 0.01, "looking": 0.15}
+"""Without a view; with one that hardly ever looks, so that no layout on the other core slows the trainer
+down; with one that looks as often as by default."""
+ORDER = ("alone", "view", "looking", "looking", "view", "alone")
+"""What drifts through a block favours none."""
+
+Told = dict[str, Any]
 
 
 def figures(args: argparse.Namespace) -> dict[str, Any]:
-    """Medians over pairs of trainings in one kernel, one after the other; the first pair compiles and is left out."""
-    pairs: list[dict[bool, dict[str, Any]]] = []
+    """Medians over blocks of six trainings in one kernel; what warms up is left out."""
+    blocks: list[dict[str, list[Told]]] = []
     with tempfile.TemporaryDirectory() as name, jupyter_lab(Path(name)) as address, chromium() as browser:
         page = browser.new_context(viewport={"width": 1500, "height": 1100}).new_page()
         (Path(name) / "trials.ipynb").write_text(_notebook(args.epochs))
         open_notebook(page, address, "trials.ipynb")
         run_cells(page, 0, 0)
-        for number in range(args.repeats + 1):
-            order = (False, True) if number % 2 else (True, False)
-            pairs.append({has_view: _trial(page, has_view) for has_view in order})
-    pairs = pairs[1:]
-    apart = [_per_step(pair[True], apart=True) / _per_step(pair[False]) for pair in pairs]
-    whole = [_per_step(pair[True]) / _per_step(pair[False]) for pair in pairs]
-    wall = [pair[True]["wall_s"] / pair[False]["wall_s"] for pair in pairs]
-    shown = [pair[True] for pair in pairs]
+        for kind in ("looking", "alone"):
+            _trial(page, kind)
+        for _ in range(args.repeats):
+            block: dict[str, list[Told]] = {kind: [] for kind in SHARES}
+            for kind in ORDER:
+                block[kind].append(_trial(page, kind))
+            blocks.append(block)
+    every = {kind: [one for block in blocks for one in block[kind]] for kind in SHARES}
     return {
-        "trainer_cpu_ratio": round(median(apart), 3),
-        "trainer_cpu_ratio_with_looks": round(median(whole), 3),
-        "trainer_wall_ratio": round(median(wall), 3),
-        "looks_share_of_wall": round(median(one["looked_s"] / one["wall_s"] for one in shown), 3),
-        "layout_share_of_a_core": round(median(one["layout_s"] / one["wall_s"] for one in shown), 3),
+        "trainer_cpu_ratio": _ratio(blocks, "view", _cpu_s),
+        "trainer_cpu_ratio_looking": _ratio(blocks, "looking", _cpu_s),
+        "trainer_wall_ratio_looking": _ratio(blocks, "looking", lambda one: float(one["wall_s"])),
+        "looks_share_of_wall": round(median(one["looked_s"] / one["wall_s"] for one in every["looking"]), 3),
+        "layout_share_of_a_core": round(median(one["layout_s"] / one["wall_s"] for one in every["looking"]), 3),
         "trainer": {
-            "pairs": [round(ratio, 3) for ratio in apart],
-            "steps": shown[0]["steps"],
-            "wall_s": round(median(one["wall_s"] for one in shown), 2),
-            "cpu_ms_per_step_alone": round(1000 * median(_per_step(pair[False]) for pair in pairs), 2),
-            "threads_ms_per_step": _threads(shown),
+            "blocks": [_ratio([block], "view", _cpu_s) for block in blocks],
+            "steps": every["alone"][0]["steps"],
+            "wall_s": round(median(one["wall_s"] for one in every["alone"]), 2),
+            "threads_ms_per_step": {kind: _threads(told) for kind, told in every.items()},
         },
     }
 
 
-def _per_step(told: dict[str, Any], *, apart: bool = False) -> float:
-    """CPU seconds; `apart` leaves out the thread that looks: embedding, layout, prototypes and flags."""
-    looking = told["threads_s"].get("livelatent-session", 0.0) if apart else 0.0
-    return float((told["process_s"] - looking) / told["steps"])
+def _cpu_s(told: Told) -> float:
+    """Of the process, but for the thread that looks: embedding, layout, prototypes and flags."""
+    return float(told["process_s"] - told["threads_s"].get("livelatent-session", 0.0))
+
+
+def _ratio(blocks: list[dict[str, list[Told]]], kind: str, of: Callable[[Told], float]) -> float:
+    """The median over blocks of `kind` over alone, per step."""
+
+    def per_step(told: list[Told]) -> float:
+        return sum(map(of, told)) / sum(one["steps"] for one in told)
+
+    return round(median(per_step(block[kind]) / per_step(block["alone"]) for block in blocks), 3)
 
 
 def _threads(shown: list[dict[str, Any]]) -> dict[str, float]:
@@ -65,19 +80,20 @@ def _threads(shown: list[dict[str, Any]]) -> dict[str, float]:
     return {name: round(ms, 3) for name, ms in sorted(spent.items(), key=lambda item: -item[1]) if ms >= 0.005}
 
 
-def _trial(page: Page, has_view: bool) -> dict[str, Any]:
-    cell = 1 if has_view else 2
+def _trial(page: Page, kind: str) -> Told:
+    cell = 1 + list(SHARES).index(kind)
     run_cells(page, cell, cell)
-    if has_view:
+    if SHARES[kind] is not None:
         page.get_by_test_id("ll-root").wait_for(timeout=60_000)
         page.get_by_test_id("ll-root").scroll_into_view_if_needed()
-    run_cells(page, 3, 3)
-    told: dict[str, Any] = json.loads(ask_kernel(page, "print(json.dumps(told))"))
+    last = 1 + len(SHARES)
+    run_cells(page, last, last)
+    told: Told = json.loads(ask_kernel(page, "print(json.dumps(told))"))
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     return told
 
 
 def _notebook(epochs: int) -> str:
     begin = BEGIN.format(benchmarks=str(Path(__file__).parents[1]))
-    made = [MAKE.format(has_view=has_view, epochs=epochs) for has_view in (True, False)]
+    made = [MAKE.format(share=share, epochs=epochs) for share in SHARES.values()]
     return notebook_of([begin, *made, TRAIN])

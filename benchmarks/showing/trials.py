@@ -1,4 +1,4 @@
-"""Training with and without the view, measured from inside the kernel: `trial = Trial(atlas, has_view=True)`."""
+"""Training with and without the view, measured from inside the kernel: `trial = Trial(atlas, cpu_share=0.15)`."""
 
 import asyncio
 import resource
@@ -24,11 +24,17 @@ def example() -> ll.Atlas:
 
 
 class Trial:
-    """One training; `view` is to be shown before it begins."""
+    """One training; `view` is to be shown before it begins.
 
-    def __init__(self, atlas: ll.Atlas, *, has_view: bool, epochs: int) -> None:
+    Parameters
+    ----------
+    cpu_share
+        Of the view; None: no view.
+    """
+
+    def __init__(self, atlas: ll.Atlas, *, cpu_share: float | None, epochs: int) -> None:
         self.run = ll.Run(ll.Cellular(atlas, patience=100_000), atlas, epochs=epochs)
-        self.view = ll.LiveView(self.run) if has_view else None
+        self.view = None if cpu_share is None else ll.LiveView(self.run, cpu_share=cpu_share)
         if self.view is not None:
             self.view.session.settle(timeout_s=120)  # UMAP is compiled once, whatever is trained
 
@@ -38,14 +44,17 @@ class Trial:
         before, began, wall = _threads(), _process(), time.monotonic()
         worker = self._worker_s()
         self.run.start()
-        seen = before
+        seen, turns = before, 0
         while self.run.status.state in ("training", "stopping"):
-            await asyncio.sleep(0.05)
-            seen = seen | _threads()  # a thread that has ended keeps its last figure
+            await asyncio.sleep(0.02)  # flags are looked for at the end: not to be counted
+            turns += 1
+            if turns % 25 == 0:
+                seen = seen | _threads()  # a thread that has ended keeps its last figure
+        spent, seen = _process() - began, seen | _threads()
         told = {
             "steps": self.run.status.step,
             "wall_s": time.monotonic() - wall,
-            "process_s": _process() - began,
+            "process_s": spent,
             "threads_s": {name: s - before.get(name, 0.0) for name, s in seen.items()},
             "looked_s": 0.0 if self.view is None else self.view.session.spent_s - looked,
             "layout_s": self._worker_s() - worker,
@@ -68,13 +77,14 @@ def _process() -> float:
 
 
 def _threads() -> dict[str, float]:
-    """CPU seconds of each thread that runs, by its name."""
+    """CPU seconds of each thread that runs, by its name; those that Python did not start under one name."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
     told: dict[str, float] = {}
-    for thread in threading.enumerate():
-        if thread.ident is not None:
-            try:
-                clock = time.pthread_getcpuclockid(thread.ident)
-                told[thread.name] = time.clock_gettime(clock)
-            except OSError:
-                continue  # it has just ended
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            spent = int((task / "schedstat").read_text().split()[0]) / 1e9
+        except OSError:
+            continue  # it has just ended
+        name = names.get(int(task.name), "native")
+        told[name] = told.get(name, 0.0) + spent
     return told

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +38,19 @@ def one_thread() -> Iterator[None]:
                 _to_undo.pop()()
 
 
+def one_thread_here() -> None:
+    """Keep OpenMP work that the calling thread begins (torch's, scikit-learn's) to itself; other threads keep theirs.
+
+    To be called again where a library may have been loaded since.
+    """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
+
+    # Torch gives a thread its number of threads at the first use there, and would undo what was set before.
+    if torch := sys.modules.get("torch"):
+        torch.get_num_threads()
+    threadpool_limits(1, user_api="openmp")
+
+
 def has_few_cores() -> bool:
     """Whether this process may use so few cores that numerical threads get in each other's way."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -45,12 +59,12 @@ def has_few_cores() -> bool:
 
 def _limited() -> Callable[[], None]:
     """Go to one thread; gives what undoes it."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
+    from threadpoolctl import threadpool_limits
 
     limits: Any = threadpool_limits(1, user_api="blas")
     # Torch keeps a number of its own; it is not imported for this.
     torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 0
+    before = _of_new_threads(torch) if torch else 0
     if torch:
         torch.set_num_threads(1)
 
@@ -60,3 +74,9 @@ def _limited() -> Callable[[], None]:
             torch.set_num_threads(before)
 
     return undo
+
+
+def _of_new_threads(torch: Any) -> int:
+    """Torch's number of threads for a thread that begins now; the calling one may be kept to fewer."""
+    with ThreadPoolExecutor(1) as fresh:
+        return int(fresh.submit(torch.get_num_threads).result())

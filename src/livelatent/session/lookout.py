@@ -11,6 +11,7 @@ from livelatent.session.looks import Looks, Scene
 from livelatent.session.pace import Pace
 from livelatent.session.sight import Sight
 from livelatent.session.watched import LASTING
+from livelatent.threads import one_thread_here
 
 __all__ = ["LAYOUT", "Lookout"]
 
@@ -212,14 +213,19 @@ class Lookout:
         asked = self._wants_find or self._wants_place
         if self.pace.is_resting and not (asked or (not is_busy and self._found_at != key)):
             return
-        if self._wants_find or self._is_find_due(key):
+        is_find_due = self._wants_find or self._is_find_due(key)
+        is_look_due = self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready)
+        if not (is_find_due or is_look_due or self._wants_place):
+            return
+        one_thread_here()  # the share is of one core
+        if is_find_due:
             self._wants_find = False
             self.pace.timed(self._find_now)
             self._found_at = key
-        elif self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready):
+        elif is_look_due:
             self.pace.timed(self._looks.map)
             self._looked_at = key
-        elif self._wants_place:
+        else:
             self._wants_place = False
             self.pace.timed(self._looks.all_cells)
 

@@ -1,10 +1,8 @@
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from livelatent.judge.heads import raw_genes
-from livelatent.judge.held_back import LATENT_PENALTIES, inner_folds, most_likely, score_held_back, untrained
-from livelatent.train.embed import embed
+from livelatent.judge.held_back import inner_folds, score_held_back, untrained
 
 
 def test_three_batches_are_held_back_whole_in_halves_of_like_size_and_fewer_are_not():
@@ -38,40 +36,11 @@ def test_held_back_cells_are_scored_without_their_batch_and_types_that_the_rest_
     assert nk not in held.label
     assert len(held.label) == (hidden_atlas.label[rows] != nk).sum()
     assert set(held.fold) == {0, 1}
-    assert held.ridge_cells == len(held.label) / 3
     assert (held.log_proba.argmax(axis=2) == held.label).mean(axis=1).min() > 0.8
 
 
 def test_the_quick_way_asks_the_model_itself_of_cells_it_has_not_learnt_from(trained, hidden_atlas):
     rows = hidden_atlas.rows(labelled=True)
     held = score_held_back(trained, hidden_atlas, rows, raw_genes(hidden_atlas, rows), retrain=False)
-    assert held.by == "calibration" and held.ridge_cells == 1
+    assert held.by == "calibration"
     assert len(held.label) == (hidden_atlas.split[rows] != "train").sum()
-
-
-def test_the_penalty_chosen_is_the_one_under_which_the_labels_are_most_likely_and_without_cells_the_first():
-    rng = np.random.default_rng(3)
-    log_proba, label = np.log(rng.dirichlet(np.ones(4), size=(3, 50))), rng.integers(0, 4, 50)
-    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):
-        total = [sum(log_proba[c, cell, label[cell]] for cell in range(50)) for c in order]
-        assert most_likely(log_proba[order], label) == total.index(max(total))
-    assert most_likely(log_proba[:, :0], label[:0]) == 0
-
-
-def test_the_regression_on_the_latent_has_the_penalty_that_scikit_learn_finds_best_on_held_back_cells(
-    trained, hidden_atlas
-):
-    rows = hidden_atlas.rows(labelled=True)
-    held = score_held_back(trained, hidden_atlas, rows, raw_genes(hidden_atlas, rows), retrain=False)
-    label, is_seen = hidden_atlas.label[rows], hidden_atlas.split[rows] == "train"
-    latent = embed(trained, hidden_atlas, rows)
-    x = latent * np.sqrt(latent.shape[1])
-    proba = {}
-    for c in LATENT_PENALTIES:
-        plain = LogisticRegression(C=c, max_iter=500).fit(x[is_seen], label[is_seen])
-        proba[c] = np.zeros((len(held.label), len(hidden_atlas.label_names)))
-        proba[c][:, plain.classes_] = plain.predict_proba(x[~is_seen])
-    assert held.latent_penalty == max(
-        proba, key=lambda c: np.log(proba[c][np.arange(len(held.label)), held.label]).sum()
-    )
-    np.testing.assert_allclose(np.exp(held.log_proba[2]), proba[held.latent_penalty], atol=2e-3)

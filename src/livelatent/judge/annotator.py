@@ -49,10 +49,9 @@ def fit_annotator(
     rows
         Cells that may be used; None: all that QC keeps. Those with a label are.
     retrain
-        Fit the weights (and choose the penalty on the latent) on whole batches held back, in two folds (stratified by
-        type below three batches), with an encoder trained without each: at most 20 epochs on at most 20,000 cells.
-        False: on the calibration and validation cells, as the model has not learnt from them; in seconds, and blind
-        to what a new batch does.
+        Fit the weights on whole batches held back, in two folds (stratified by type below three batches), with an
+        encoder trained without each: at most 20 epochs on at most 20,000 cells. False: on the calibration and
+        validation cells, as the model has not learnt from them; in seconds, and blind to what a new batch does.
     progress
         Called as `progress(what, share done)`.
 
@@ -67,10 +66,8 @@ def fit_annotator(
 
     Notes
     -----
-    Regressions are fitted on all labelled cells, whatever their split, those on expression at any size and with C = 1,
-    that on the latent with the C of 1, .1 and .01 under which held-back labels are most likely (recipe B: 1). Each type
-    counts the same in the mixture's weights, which a batch's worth of ridge draws together (recipe B: neither). The
-    reliability is cross-fitted: each fold's cells are judged by weights from the other's (the penalty is from both).
+    Regressions are fitted with C = 1 on all labelled cells, whatever their split, those on expression at any size. The
+    reliability is cross-fitted: each fold's cells are judged by weights from the other's.
     """
     check_model(model, "fit_annotator")
     check_atlas(atlas, "fit_annotator")
@@ -99,7 +96,6 @@ def fit_annotator(
             atlas,
             rows,
             genes=genes,
-            latent_penalty=held.latent_penalty,
             seed=seed,
             device=device,
             progress=lambda what, share: told(what, 0.8 + 0.2 * share),
@@ -110,7 +106,7 @@ def fit_annotator(
             label_names=tuple(atlas.label_names),
             batch_names=batches_of(atlas, rows),
             heads=heads,
-            weights=fit_pool(held.log_proba, held.label, ridge_cells=held.ridge_cells),
+            weights=fit_pool(held.log_proba, held.label),
             weights_from=f"{len(held.label):,} {how_folded(held.by)}",
             reliability=cross_fitted(held),
         )
@@ -130,7 +126,7 @@ def cross_fitted(held: HeldBack) -> Reliability | None:
     probability, is_right = np.empty(len(half)), np.empty(len(half), bool)
     for number in np.unique(half):
         out = half == number
-        weights = fit_pool(held.log_proba[:, ~out], held.label[~out], ridge_cells=held.ridge_cells)
+        weights = fit_pool(held.log_proba[:, ~out], held.label[~out])
         pooled = pool(held.log_proba[:, out], weights)
         probability[out], is_right[out] = np.exp(pooled.max(axis=1)), pooled.argmax(axis=1) == held.label[out]
     return reliability(np.minimum(probability, 1.0), is_right)

@@ -1,6 +1,6 @@
 """The three logistic regressions of the annotator, fitted together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from livelatent.judge.projection import Projection
 from livelatent.models.model import Model
 from livelatent.train.embed import embed
 
-__all__ = ["HEADS", "Heads", "fit_heads", "fit_latents", "raw_genes"]
+__all__ = ["HEADS", "Heads", "fit_heads", "raw_genes"]
 
 HEADS = ("lr_raw", "lr_pca", "lr_latent")
 
@@ -71,25 +71,20 @@ def fit_heads(
     rows: Rows,
     *,
     genes: Int[ndarray, " gene"] | None = None,
-    latent_penalty: float = 1.0,
-    lr_latent: Logistic | None = None,
     seed: int = 0,
     device: str = "auto",
     progress: Callable[[str, float], None] | None = None,
 ) -> Heads:
-    """Fit all three on the labelled of these rows: both on expression at any size, C = 1, that on the latent on 50,000.
+    """Fit all three on the labelled of these rows, C = 1: both on expression at any size, that on the latent on 50,000.
 
     Parameters
     ----------
     genes
         Of `lr_raw`, as places in the atlas; None: `raw_genes`.
-    latent_penalty
-        scikit-learn's C of `lr_latent`.
-    lr_latent
-        The regression on the latent, where these rows have one already.
     """
     told = progress or (lambda what, share: None)
-    rows = rows[np.asarray(atlas.label)[rows] >= 0]
+    label, n_labels = np.asarray(atlas.label, np.int64), len(atlas.label_names)
+    rows = rows[label[rows] >= 0]
     genes = raw_genes(atlas, rows) if genes is None else genes
     own, mean_total = gene_indices(atlas, model.genes), float(model.mean_total)
     told("regression on genes", 0.0)
@@ -98,22 +93,12 @@ def fit_heads(
     projection = Projection.fit(atlas, own, rows, mean_total)
     lr_pca = fit_gene_logistic(atlas, rows, own, mean_total, projection=projection, seed=seed)
     told("regression on the latent", 0.8)
-    if lr_latent is None:
-        (lr_latent,) = fit_latents(model, atlas, rows, [latent_penalty], seed=seed, device=device)
+    held = rows[stratified_rows(label[rows], REFERENCE_CELLS, seed=seed)]
+    latent = stretched(embed(model, atlas, held, device))
     return Heads(
         genes=tuple(str(name) for name in atlas.genes[genes]),
         projection=projection,
         lr_raw=lr_raw,
         lr_pca=lr_pca,
-        lr_latent=lr_latent,
+        lr_latent=fit_logistic(latent, label[held], n_labels),
     )
-
-
-def fit_latents(
-    model: Model, atlas: Atlas, rows: Rows, inverse_penalties: Sequence[float], *, seed: int = 0, device: str = "auto"
-) -> list[Logistic]:
-    """Regressions on the latent of at most 50,000 of these labelled rows, one under each penalty (scikit-learn's C)."""
-    label = np.asarray(atlas.label, np.int64)
-    held = rows[stratified_rows(label[rows], REFERENCE_CELLS, seed=seed)]
-    latent, own = stretched(embed(model, atlas, held, device)), label[held]
-    return [fit_logistic(latent, own, len(atlas.label_names), inverse_penalty=c) for c in inverse_penalties]

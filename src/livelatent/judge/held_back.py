@@ -10,11 +10,9 @@ from livelatent.arrays import Float, Int, Rows, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.batches import packed
 from livelatent.judge.expression import stratified_rows
-from livelatent.judge.heads import HEADS, fit_heads, fit_latents
-from livelatent.judge.latent_fit import stretched
+from livelatent.judge.heads import HEADS, fit_heads
 from livelatent.judge.training import train_latent
 from livelatent.models.model import Model
-from livelatent.train.embed import embed
 
 __all__ = ["HeldBack", "how_folded", "inner_folds", "score_held_back", "stratified_folds", "untrained"]
 
@@ -24,9 +22,6 @@ MIN_BATCHES = 3
 # The folds' encoders learn from at most so many cells, for at most so many epochs: three numbers come of it.
 INNER_CELLS = 20_000
 INNER_EPOCHS = 20
-# scikit-learn's C among which that of the regression on the latent is chosen. An encoder draws the cells that it learns
-# from together by type, so a regression on their latents is surer of itself than new cells bear out.
-LATENT_PENALTIES = (1.0, 0.1, 0.01)
 
 Progress = Callable[[str, float], None]
 HeldBy = Literal["batches", "types", "calibration"]
@@ -41,10 +36,6 @@ class HeldBack:
     fold: Int[ndarray, " cell"]
     by: HeldBy
     """Whole batches, folds stratified by type, or the cells of the calibration and validation splits."""
-    latent_penalty: float = 1.0
-    """The C of `lr_latent` under which these cells' labels are most likely."""
-    ridge_cells: float = 1.0
-    """What `fit_pool` weighs these cells' likelihood against: a batch's cells where batches were held back."""
 
 
 def stratified_folds(label: Int[ndarray, " cell"], n_folds: int, *, seed: int = 0) -> Int[ndarray, " cell"]:
@@ -97,7 +88,7 @@ def score_held_back(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> HeldBack:
-    """Fit all heads without some cells, and ask them of those; that on the latent with the penalty that suits it best.
+    """Fit all heads without some cells, and ask them of those.
 
     Parameters
     ----------
@@ -125,7 +116,6 @@ def score_held_back(
         unseen = rows[~is_seen]
         folds = [(rows[is_seen], unseen[stratified_rows(label[unseen], max_cells, seed=seed)])]
     parts: list[ndarray] = [np.empty((len(HEADS), 0, len(atlas.label_names)))]
-    on_latent: list[ndarray] = [np.empty((len(LATENT_PENALTIES), 0, len(atlas.label_names)))]
     cells, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for number, (rest, out) in enumerate(folds):
 
@@ -145,34 +135,11 @@ def score_held_back(
             encoder = untrained(model)
             train_latent(encoder, atlas, rest, max_epochs=max_epochs, device=device, progress=trains)
         told("regressions without held-back cells", 0.8)
-        each = fit_latents(encoder, atlas, rest, LATENT_PENALTIES, seed=seed, device=device)
-        heads = fit_heads(encoder, atlas, rest, genes=genes, lr_latent=each[0], seed=seed, device=device)
+        heads = fit_heads(encoder, atlas, rest, genes=genes, seed=seed, device=device)
         parts.append(heads.log_proba(encoder, atlas, out, device))
-        latent = stretched(embed(encoder, atlas, out, device))
-        on_latent.append(np.stack([head.log_proba(latent) for head in each]))
         cells.append(label[out])
         numbers.append(np.full(len(out), number))
-    log_proba, found, by_penalty = (
-        np.concatenate(parts, axis=1),
-        np.concatenate(cells),
-        np.concatenate(on_latent, axis=1),
-    )
-    best = most_likely(by_penalty, found)
-    log_proba[HEADS.index("lr_latent")] = by_penalty[best]
-    n_held = len(np.unique(batch[rows])) if by == "batches" else max(len(found), 1)
-    return HeldBack(
-        log_proba,
-        found,
-        np.concatenate(numbers),
-        by,
-        latent_penalty=LATENT_PENALTIES[best],
-        ridge_cells=max(len(found) / n_held, 1.0),
-    )
-
-
-def most_likely(log_proba: Float[ndarray, "penalty cell label"], label: Int[ndarray, " cell"]) -> int:
-    """The penalty under which the labels are most likely; the first where nothing tells them apart."""
-    return int(log_proba[:, np.arange(len(label)), label].sum(axis=1).argmax())
+    return HeldBack(np.concatenate(parts, axis=1), np.concatenate(cells), np.concatenate(numbers), by)
 
 
 def _can_learn(label: Int[ndarray, " cell"], split: ndarray) -> bool:

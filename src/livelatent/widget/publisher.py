@@ -19,9 +19,9 @@ from livelatent.widget.frames import PROTOCOL, Frame, encode_round, encode_sync,
 
 log = logging.getLogger(__name__)
 
-SHORTEST_GAP_S = 0.4
-"""Between rounds that nobody asked for. One costs the kernel about 6 ms of CPU, most of it outside this thread: IOPub,
-the shell, the ack's way back. A view may take 2 % from training."""
+SHORTEST_GAP_S = 1.0
+"""Between rounds that nobody asked for. A view may take 2 % from training, and most of what a round takes is the page's
+painting: on two cores without a GPU it slows the trainer down on the other one."""
 SMALL = (Status, Curves)
 """Topics that change all the time and never grow large."""
 

@@ -39,20 +39,29 @@ export function median(values: number[]): number {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** Per code the median position of its points and their number; at most about 2000 of each are looked at. */
-export function medians(points: ArrayLike<number>, codes: ArrayLike<number>, n_codes: number): { at: Point; n: number }[] {
+const SAMPLE = 2000;
+
+/** Per code how many points it has, and which of them stand for it: about 2,000 at most, evenly taken. */
+export function samples(codes: ArrayLike<number>, n_codes: number): { members: number[]; n: number }[] {
   const count = new Uint32Array(n_codes);
   for (let i = 0; i < codes.length; i++) if (codes[i] < n_codes) count[codes[i]]++;
-  const xs: number[][] = Array.from({ length: n_codes }, () => []);
-  const ys: number[][] = Array.from({ length: n_codes }, () => []);
-  const seen = new Uint32Array(n_codes);
+  const members: number[][] = Array.from({ length: n_codes }, () => []);
+  const step = count.map((n) => Math.ceil(n / SAMPLE));
+  const wait = new Uint32Array(n_codes);
   for (let i = 0; i < codes.length; i++) {
     const code = codes[i];
-    if (code >= n_codes || seen[code]++ % Math.ceil(count[code] / 2000) !== 0) continue;
-    xs[code].push(points[2 * i]);
-    ys[code].push(points[2 * i + 1]);
+    if (code >= n_codes) continue;
+    if (wait[code] === 0) {
+      members[code].push(i);
+      wait[code] = step[code];
+    }
+    wait[code]--;
   }
-  return xs.map((x, code) => ({ at: [median(x), median(ys[code])], n: count[code] }));
+  return members.map((some, code) => ({ members: some, n: count[code] }));
+}
+
+export function medianPoint(points: ArrayLike<number>, members: readonly number[]): Point {
+  return [median(members.map((i) => points[2 * i])), median(members.map((i) => points[2 * i + 1]))];
 }
 
 const STRAY = 4;

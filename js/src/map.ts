@@ -2,7 +2,8 @@
 import { budgetLine } from "./budget";
 import { fitBounds, toLayout, zoomAt, type Camera } from "./camera";
 import { Chosen } from "./chosen";
-import { colourCells, modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
+import { modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
+import { Colouring } from "./colouring";
 import type { Desk } from "./desk";
 import { h, say, set } from "./dom";
 import { positions, type MapFrame } from "./frames";
@@ -51,10 +52,12 @@ export function mapPane(desk: Desk) {
   let frame: MapFrame | null = null;
   const motion = new Motion(() => request());
   const chosen = new Chosen();
+  const colouring = new Colouring();
   let mode: Mode | null = null;
   let tool: Tool = "lasso";
   let focus: number | null = null;
   let coloured: Coloured | null = null;
+  let worn: Coloured | null = null; // what the renderer has
   const lookers: (() => void)[] = []; // who shows the same cells in the same colours
   let every = 1;
   let is_drawing = false;
@@ -134,11 +137,12 @@ export function mapPane(desk: Desk) {
 
   const recolour = () => {
     const emphasis: Emphasis = { focus, selected: chosen.mask };
-    coloured = frame && mode ? colourCells(frame, mode, store.flags, emphasis, inks(), store.values) : null;
+    coloured = frame && mode ? colouring.of(frame, mode, store.flags, emphasis, inks(), store.values) : null;
     const numbers = frame && numbersOf(frame, mode, store.values);
     gate.paint(numbers && mode ? { mode, numbers, scale: coloured?.scale ?? null, values: store.values } : null, dark);
     for (const listener of lookers) listener();
-    renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
+    if (coloured === null || coloured !== worn) renderer.setLook(coloured?.look ?? { rgba: new Uint32Array(), order: new Uint32Array(), rare: 0, split: 0 });
+    worn = coloured;
     over.show({ frame, from: motion.from, to: motion.to, coloured, focus });
     words();
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";

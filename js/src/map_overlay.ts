@@ -4,7 +4,7 @@ import type { Coloured } from "./colour";
 import type { Desk } from "./desk";
 import { h, rove, say, set, svg } from "./dom";
 import type { MapFrame } from "./frames";
-import { medians, placeLabels, robustEllipse, type Box, type Ellipse, type Point } from "./geometry";
+import { medianPoint, placeLabels, robustEllipse, samples, type Box, type Ellipse, type Point } from "./geometry";
 import { css } from "./palette";
 import { brief } from "./words";
 
@@ -26,6 +26,11 @@ export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
   const labels = h("div", { class: "ll-labels", role: "group", "aria-label": "Types: choose one to see only its cells" });
 
   let seen: Seen = { frame: null, from: new Float32Array(), to: new Float32Array(), coloured: null, focus: null };
+  // What these come from: a new layout of the same cells leaves them as they are.
+  let codes: ArrayLike<number> | null = null;
+  let types: ReturnType<typeof samples> = [];
+  let flag: Uint16Array | null = null;
+  let flagged = new Map<number, number[]>();
   let anchors: { from: Point; to: Point; code: number; n: number }[] = [];
   let rings: { id: number; ellipse: Ellipse; before: Point }[] = [];
   const settleLabels = rove(scope, labels, "button");
@@ -46,19 +51,21 @@ export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
       anchors = [];
       return;
     }
-    const n = coloured.names.length;
-    const ends = medians(to, coloured.codes, n);
-    const starts = from === to ? ends : medians(from, coloured.codes, n);
-    anchors = ends.map(({ at, n: cells }, code) => ({ from: starts[code].at, to: at, code, n: cells })).filter((anchor) => anchor.n > 0).sort((a, b) => b.n - a.n);
+    if (codes !== coloured.codes || types.length !== coloured.names.length) types = samples((codes = coloured.codes), coloured.names.length);
+    anchors = types.map(({ members, n }, code) => {
+      const end = medianPoint(to, members);
+      return { from: from === to ? end : medianPoint(from, members), to: end, code, n };
+    }).filter((anchor) => anchor.n > 0).sort((a, b) => b.n - a.n);
   };
 
   const findRings = () => {
-    const members = new Map<number, number[]>();
     const { frame, from, to } = seen;
-    if (frame) for (let i = 0; i < frame.n; i++) if (frame.flag[i] !== 0) (members.get(frame.flag[i]) ?? members.set(frame.flag[i], []).get(frame.flag[i])!).push(i);
+    if (!frame) flagged = new Map();
+    else if (flag !== frame.flag) flagged = membersOf(frame.flag);
+    flag = frame?.flag ?? null;
     rings = [];
     for (const flag of store.flags?.flags ?? []) {
-      const held = members.get(flag.id);
+      const held = flagged.get(flag.id);
       const ellipse = held && flag.state !== "dismissed" ? robustEllipse(to, held) : null;
       if (!held || !ellipse) continue;
       const before = from === to ? ellipse : (robustEllipse(from, held) ?? ellipse);
@@ -171,4 +178,16 @@ export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
       labelButtons.clear();
     },
   };
+}
+
+/** The cells of each flag. */
+function membersOf(flag: Uint16Array): Map<number, number[]> {
+  const members = new Map<number, number[]>();
+  for (let i = 0; i < flag.length; i++) {
+    if (flag[i] === 0) continue;
+    const held = members.get(flag[i]);
+    if (held) held.push(i);
+    else members.set(flag[i], [i]);
+  }
+  return members;
 }

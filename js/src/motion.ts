@@ -115,6 +115,9 @@ export class Motion {
   }
 
   private now(): Float32Array {
-    return this.to.map((end, i) => this.from[i] + (end - this.from[i]) * this.mix);
+    const { from, to, mix } = this;
+    const places = new Float32Array(to.length);
+    for (let i = 0; i < places.length; i++) places[i] = from[i] + (to[i] - from[i]) * mix; // `map` takes ten times as long
+    return places;
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Colouring } from "../src/colouring";
 import { colourCells, modes, strangeness, type Inks } from "../src/colour";
 import type { Flag, FlagsFrame, MapFrame } from "../src/frames";
 import { word } from "../src/palette";
@@ -58,4 +59,24 @@ it("only modes that mean something are offered", () => {
 
 it("strangeness rises as p falls, within 0 and 1", () => {
   expect([1, 0.1, 0.01, 0.001, 0].map(strangeness)).toEqual([0, expect.closeTo(1 / 3, 9), expect.closeTo(2 / 3, 9), 1, 1]);
+});
+
+describe("colours are kept", () => {
+  it("while only positions change, and made anew with anything that they come from", () => {
+    const colouring = new Colouring();
+    const of = (frame: MapFrame, mode = "label" as const, shown: FlagsFrame | null = flags, emphasis = plain, theme = inks) => colouring.of(frame, mode, shown, emphasis, theme, null);
+    const first = of(map);
+    expect(of({ ...map, layout: 2, xy: new Uint16Array(10), label_names: ["B", "NK"] })).toBe(first);
+    const changes = [
+      () => of({ ...map, label: map.label.slice() }), () => of({ ...map, flag: Uint16Array.of(0, 0, 0, 0, 0) }), () => of({ ...map, label_names: ["B", "T"] }),
+      () => of(map, "label", { ...flags }), () => of(map, "label", flags, { ...plain, focus: 1 } as never), () => of(map, "label", flags, plain, { ...inks, dark: true }),
+      () => of(map, "batch" as never),
+    ];
+    for (const change of changes) {
+      const before = of(map);
+      expect(of(map)).toBe(before);
+      expect(change()).not.toBe(before);
+    }
+    expect(of({ ...map, label: Uint16Array.of(1, 1, 1, 1, 1) }).look.rgba[0]).not.toBe(first.look.rgba[0]);
+  });
 });

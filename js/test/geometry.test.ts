@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { fitBounds, toLayout, toScreen, zoomAt } from "../src/camera";
-import { inPolygon, medians, overlap, placeLabels, pointsInPolygon, robustEllipse } from "../src/geometry";
+import { inPolygon, medianPoint, overlap, placeLabels, pointsInPolygon, robustEllipse, samples } from "../src/geometry";
 
 const L_SHAPE = [0, 0, 4, 0, 4, 1, 1, 1, 1, 3, 0, 3];
 
@@ -26,7 +26,17 @@ describe("inside a polygon", () => {
 
 it("a cluster is at its median, where one stray does not pull it, and codes beyond the names are left out", () => {
   const points = [0, 0, 1, 1, 2, 8, 100, 2, 9, 9, 5, 5];
-  expect(medians(points, [0, 0, 0, 65535, 1, 7], 3)).toEqual([{ at: [1, 1], n: 3 }, { at: [9, 9], n: 1 }, { at: [NaN, NaN], n: 0 }]);
+  const types = samples([0, 0, 0, 65535, 1, 7], 3);
+  expect(types.map(({ n }) => n)).toEqual([3, 1, 0]);
+  expect(types.map(({ members }) => medianPoint(points, members))).toEqual([[1, 1], [9, 9], [NaN, NaN]]);
+});
+
+it("of a large type an even sample stands for all", () => {
+  const [large, small] = samples(Uint16Array.from({ length: 10_001 }, (_, i) => Number(i === 5000)), 2);
+  expect([large.n, small.n, small.members]).toEqual([10_000, 1, [5000]]);
+  expect(large.members).toHaveLength(2000);
+  const gaps = large.members.slice(1).map((i, at) => i - large.members[at]);
+  expect([Math.min(...gaps), Math.max(...gaps)]).toEqual([5, 6]); // one cell of the other type lies between
 });
 
 it("an outline turns with its cluster and ignores a stray", () => {

@@ -47,9 +47,9 @@ chromium: setup
 
 python: setup
 	@echo "== pytest" 1>&2
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
+	@tools/pytest_in_memory.sh "$(BIN)" -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
 	@echo "== pytest in the browser" 1>&2
-	@$(BIN)/python -m pytest -m "browser and not slow" -n 2 --dist loadfile --durations=5 $$(grep -rl mark.browser tests --include='test_*.py')
+	@tools/pytest_in_memory.sh "$(BIN)" -m "browser and not slow" -n 2 --dist loadfile --durations=5 $$(grep -rl mark.browser tests --include='test_*.py')
 
 # docs/images, of the view on real data
 screenshots: setup chromium

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -47,6 +48,30 @@ def test_a_thread_kept_to_one_keeps_no_other_to_it_though_it_is_the_last_to_leav
         assert in_a_new_thread(kept) == 1
         assert torch.get_num_threads() == 2
         assert in_a_new_thread(torch.get_num_threads) == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_who_leaves_before_the_last_gets_its_own_number_back():
+    """As the notebook's thread does after a find, while the trainer still holds one."""
+    entered, left = threading.Event(), threading.Event()
+
+    def trains():
+        with one_thread():
+            entered.set()
+            assert left.wait(30)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1) as trainer:
+            training = trainer.submit(trains)
+            assert entered.wait(30)
+            with one_thread():
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 2
+            left.set()
+            training.result()
     finally:
         torch.set_num_threads(before)
 

@@ -196,5 +196,5 @@ export function momentsFrame(run) {
 
 export function syncMessage(run, view) {
   const frames = run.state === "ready" ? [statusFrame(run)] : [statusFrame(run), curvesFrame(run, true), mapFrame(run), prototypesFrame(run), flagsFrame(run), momentsFrame(run), valuesFrame(run)];
-  return [{ kind: "sync", proto: 2, ack: true, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
+  return [{ kind: "sync", proto: 2, view, seq: run.seq, frames: frames.map(([header, buffers]) => ({ ...header, buffers: buffers.length })) }, frames.flatMap(([, buffers]) => buffers)];
 }

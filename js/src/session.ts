@@ -27,6 +27,7 @@ export class Session {
   private askedSync = -Infinity;
   private painting: number | null = null; // the last frame that waits for the browser to paint
   private painted = 0;
+  private paintTimer: number | undefined;
   private ackDue = false; // Python waits for it; else it learns by the next ping what was painted
   private pingSent: number | null = null; // when the ping that still waits for its pong left
   private lastPing = -Infinity;
@@ -40,6 +41,7 @@ export class Session {
     this.scope.add(() => {
       model.off("msg:custom", this.onMessage);
       clearInterval(timer);
+      clearTimeout(this.paintTimer);
       this.commands.close();
     });
     this.scope.on(document, "visibilitychange", () => { if (document.hidden) this.onPainted(); });
@@ -88,9 +90,13 @@ export class Session {
         const headers = content.kind === "frames" ? (content.frames as { kept?: string[] }[]) : [content];
         if (headers.some((header) => header.kept) && (lost || this.askedSync > -Infinity)) return this.askSync(); // what it leaves out may have been in the frame that was lost
         const held = this.store.map;
-        const frames = content.kind === "frames" ? decodeAll(content, buffers, held) : [decode(content, buffers, held)];
-        const whole = frames.map((frame) => frame === null || this.store.apply(frame)).every(Boolean);
-        if (lost || !whole) this.askSync();
+        let whole = false;
+        try {
+          const frames = content.kind === "frames" ? decodeAll(content, buffers, held) : [decode(content, buffers, held)];
+          whole = frames.map((frame) => frame === null || this.store.apply(frame)).every(Boolean);
+        } finally {
+          if (lost || !whole) this.askSync(); // also where one frame of several could not be read: all of them are missing
+        }
       }
     }
   }
@@ -109,12 +115,13 @@ export class Session {
     if (document.hidden) this.onPainted();
     else if (!waits) {
       queueMicrotask(() => requestAnimationFrame(this.onPainted));
-      setTimeout(this.onPainted, 1000); // a host may scroll our frame out of sight: animation frames stop, `hidden` stays false
+      this.paintTimer = window.setTimeout(this.onPainted, 1000); // a host may scroll our frame out of sight: animation frames stop, `hidden` stays false
     }
   }
 
   private readonly onPainted = (): void => {
     if (this.painting === null || this.scope.signal.aborted) return;
+    clearTimeout(this.paintTimer);
     this.painted = this.painting;
     this.painting = null;
     if (this.ackDue) this.model.send({ kind: "ack", seq: this.painted });

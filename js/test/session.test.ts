@@ -122,6 +122,17 @@ describe("the order of frames", () => {
     expect(of("ping").at(-1)!.seq).toBe(6);
   });
 
+  it("is not acknowledged by the clock of the one before it, ahead of its own painting", () => {
+    deliver(...curves(6, 2, [1]));
+    vi.advanceTimersByTime(999);
+    expect(of("ack").at(-1)!.seq).toBe(6);
+    deliver(...curves(7, 3, [1]));
+    vi.advanceTimersByTime(5);
+    expect(of("ack").at(-1)!.seq).toBe(6);
+    vi.advanceTimersByTime(100);
+    expect(of("ack").at(-1)!.seq).toBe(7);
+  });
+
   it("several in one message are taken in turn, under one number", () => {
     const [header, buffers] = curves(6, 2, [1]);
     const marked: Message = { kind: "curves", seq: 6, series: [], marks: [{ step: 3, text: "three" }], buffers: 0 };
@@ -134,6 +145,7 @@ describe("the order of frames", () => {
   it("a frame that can't be read is said, acknowledged, and not the end", () => {
     deliver({ kind: "curves", seq: 6, ack: true, marks: [], series: [{ name: "loss", split: "train", start: 2, n: 1 }] }, []);
     expect(session.store.error).toContain("buffer 1 is missing");
+    expect(of("ready")).toHaveLength(1); // what else was in it is missing too
     vi.advanceTimersByTime(1_500);
     expect(of("ack").map((message) => message.seq)).toContain(6);
     deliver(...curves(7, 2, [1]));

@@ -11,6 +11,18 @@ from typing import Any
 _lock = threading.Lock()
 _n_holders = 0
 _to_undo: list[Callable[[], None]] = []
+_torch_before: int | None = None
+"""Torch's number for threads to come, while some block holds it to one."""
+
+
+class _Own(threading.local):
+    """OpenMP's number is each thread's own: who leaves before the last gets back what it came with, and no more."""
+
+    n_blocks = 0
+    before: int | None = None
+
+
+_own = _Own()
 
 FEW_CORES = 2
 """Up to here a second numerical thread costs more than it gives, whatever the size of the work."""
@@ -25,6 +37,9 @@ def one_thread() -> Iterator[None]:
     5.7 s; on the same two cores idle, a training step of 1,024 cells took 0.73 s on two threads, 0.13 on one.
     """
     global _n_holders
+    if _own.n_blocks == 0:
+        _own.before = _threads_here()
+    _own.n_blocks += 1
     with _lock:
         _n_holders += 1
         # At every entry: a BLAS or a torch loaded since the first has a number of its own (a find took 49 s for 5).
@@ -34,8 +49,11 @@ def one_thread() -> Iterator[None]:
     finally:
         with _lock:
             _n_holders -= 1
-            while _n_holders == 0 and _to_undo:
-                _to_undo.pop()()
+            if _n_holders == 0:
+                _give_back()
+        _own.n_blocks -= 1
+        if _own.n_blocks == 0 and _own.before is not None and _threads_here() != _own.before:
+            _set_here(_own.before)
 
 
 def one_thread_here() -> None:
@@ -43,12 +61,8 @@ def one_thread_here() -> None:
 
     To be called again where a library may have been loaded since.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
-
-    # Torch gives a thread its number of threads at the first use there, and would undo what was set before.
-    if torch := sys.modules.get("torch"):
-        torch.get_num_threads()
-    threadpool_limits(1, user_api="openmp")
+    _threads_here()  # torch gives a thread its number at the first use there, and would undo what was set before
+    _set_here(1)
 
 
 def has_few_cores() -> bool:
@@ -58,25 +72,45 @@ def has_few_cores() -> bool:
 
 
 def _limited() -> Callable[[], None]:
-    """Go to one thread; gives what undoes it."""
-    from threadpoolctl import threadpool_limits
+    """Go to one thread; gives what undoes it for BLAS."""
+    global _torch_before
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships none
 
     limits: Any = threadpool_limits(1, user_api="blas")
     # Torch keeps a number of its own; it is not imported for this.
-    torch = sys.modules.get("torch")
-    before = _of_new_threads(torch) if torch else 0
-    if torch:
+    if torch := sys.modules.get("torch"):
+        if _torch_before is None:
+            _torch_before = _of_new_threads(torch)
         torch.set_num_threads(1)
+    return limits.restore_original_limits  # type: ignore[no-any-return]
 
-    def undo() -> None:
-        limits.restore_original_limits()
-        if torch:
-            torch.set_num_threads(before)
 
-    return undo
+def _give_back() -> None:
+    global _torch_before
+    while _to_undo:
+        _to_undo.pop()()
+    if _torch_before is not None:
+        sys.modules["torch"].set_num_threads(_torch_before)
+        _torch_before = None
+
+
+def _threads_here() -> int | None:
+    """Torch's number in the calling thread; None before torch is loaded."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else None
 
 
 def _of_new_threads(torch: Any) -> int:
     """Torch's number of threads for a thread that begins now; the calling one may be kept to fewer."""
     with ThreadPoolExecutor(1) as fresh:
-        return int(fresh.submit(torch.get_num_threads).result())
+        try:
+            return int(fresh.submit(torch.get_num_threads).result())
+        except RuntimeError:  # no thread begins any more: the interpreter ends
+            return int(torch.get_num_threads())
+
+
+def _set_here(n_threads: int) -> None:
+    """OpenMP's number for what the calling thread begins, in every library that is loaded."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(n_threads, user_api="openmp")

@@ -202,6 +202,35 @@ def test_a_reloaded_page_gets_every_point_again_without_waiting_for_credit(parts
     assert np.frombuffer(buffers[0], "<u4").tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("first", ["sync", "round"])
+def test_a_topic_that_cannot_be_had_takes_no_other_with_it_and_is_told_of_once(parts, first):
+    comm, run, _, publisher = parts
+    whole = run.topic
+
+    def broken(name, since=None):
+        if name == "status":
+            raise RuntimeError("no status")
+        return whole(name, since)
+
+    if first == "round":
+        _ready(publisher, comm)
+    run.topic = broken
+    run.learn(2)
+    run.version["status"] += 1
+    if first == "sync":
+        publisher.handle({"kind": "ready", "view": "v", "proto": PROTOCOL})
+    publisher.step()
+    (error, _), (content, _) = comm.sent
+    assert error["kind"] == "error" and "status" in error["message"] and "no status" in error["message"]
+    [curves] = content.get("frames", [content])
+    assert curves["kind"] == "curves" and curves["series"][0]["n"] == 2
+    assert publisher.step() == []
+    publisher.handle({"kind": "ack", "seq": content["seq"]})
+    run.topic = whole
+    run.version["status"] += 1
+    assert publisher.step() == ["status"]
+
+
 class Moving(Run):
     """A source with a map that moves, and with marks."""
 

@@ -65,15 +65,24 @@ KINDS: dict[type, str] = {
 }
 
 
-def encode_round(topics: list[Topic], seq: int, held: LatentMap | None = None) -> Frame:
-    """Several topics as one message under one number; one alone as it is. `held` as for `encode`."""
+def encode_round(topics: list[Topic], seq: int, held: LatentMap | None = None, *, is_answered: bool = False) -> Frame:
+    """Several topics as one message under one number; one alone as it is.
+
+    Parameters
+    ----------
+    held
+        As for `encode`.
+    is_answered
+        Whether the page is asked to say when it is painted.
+    """
     frames = [encode(topic, seq, held) for topic in topics]
-    return frames[0] if len(frames) == 1 else _joined({"kind": "frames", "seq": seq}, frames)
+    frame = frames[0] if len(frames) == 1 else _joined({"kind": "frames", "seq": seq}, frames)
+    return Frame({**frame.content, "ack": True}, frame.buffers) if is_answered else frame
 
 
 def encode_sync(topics: list[Topic], *, view: str, seq: int) -> Frame:
     """The whole state in one message."""
-    content = {"kind": "sync", "proto": PROTOCOL, "view": view, "seq": seq, "ack": True}
+    content = {"kind": "sync", "proto": PROTOCOL, "view": view, "seq": seq}
     return _joined(content, [encode(topic, seq) for topic in topics])
 
 

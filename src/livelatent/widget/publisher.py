@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -171,49 +171,48 @@ class Publisher:
         names = [name for name, version in versions.items() if version != self._sent.get(name)]
         if not names:
             return None, []
-        topics = []
-        for name in names:
-            topic = self._source.topic(name, self._points)
-            topics.append(self._noted(topic) if isinstance(topic, Curves) else topic)
-            self._sent[name] = versions[name]
-        return self._round(topics), names
+        topics = self._topics(names, self._points)
+        self._sent.update({name: versions[name] for name in names})
+        return (self._round(topics) if topics else None), names
 
     def _sync(self, view: str, versions: dict[str, int]) -> Frame:
-        topics = [self._source.topic(name) for name in versions]
+        topics = self._topics(versions, None)
+        frame = encode_sync(topics, view=view, seq=self._seq + 1)
         self._points.clear()
-        for topic in topics:
-            if isinstance(topic, Curves):
-                self._noted(topic)
         self._sent = dict(versions)
-        frame = encode_sync(topics, view=view, seq=self._numbered(is_large=True))
-        self._hold(topics)
+        self._note(topics, is_large=True)
         return frame
 
     def _round(self, topics: list[Topic]) -> Frame:
         is_large = not all(isinstance(topic, SMALL) for topic in topics)
-        frame = encode_round(topics, self._numbered(is_large=is_large), self._map if self._keeps else None)
-        if is_large:
-            frame.content["ack"] = True
-        self._hold(topics)
+        news = [_with_news(topic) if isinstance(topic, Curves) else topic for topic in topics]
+        frame = encode_round(news, self._seq + 1, self._map if self._keeps else None, is_answered=is_large)
+        self._note(topics, is_large=is_large)
         return frame
 
-    def _numbered(self, *, is_large: bool) -> int:
+    def _topics(self, names: Iterable[str], known: Mapping[tuple[str, str], int] | None) -> list[Topic]:
+        """The latest of these; one that can't be had takes no other with it, and is told of once."""
+        topics = []
+        for name in names:
+            try:
+                topics.append(self._source.topic(name, known))
+            except Exception as error:
+                log.exception("the view's %s could not be brought up to date", name)
+                self.tell({"kind": "error", "message": f"The view's {name} could not be brought up to date: {error}"})
+        return topics
+
+    def _note(self, topics: list[Topic], *, is_large: bool) -> None:
+        """Count a message, and remember what browsers have then: the map, and points and marks of the curves."""
         with self._lock:
             self._seq += 1
             self._credit.sent(self._seq, is_large=is_large)
-            return self._seq
-
-    def _hold(self, topics: list[Topic]) -> None:
-        """Remember the map that browsers have from now on."""
-        self._map = next((topic for topic in topics if isinstance(topic, LatentMap)), self._map)
-
-    def _noted(self, curves: Curves) -> Curves:
-        """The curves that have something new; what the browser then holds is written down."""
-        for curve in curves.series:
-            self._points[curve.name, curve.split] = curve.start + len(curve.steps)
-        if self._keeps:
-            self._points[MARKS] = curves.marks_start + len(curves.marks)
-        return replace(curves, series=tuple(curve for curve in curves.series if len(curve.steps)))
+        for topic in topics:
+            if isinstance(topic, LatentMap):
+                self._map = topic
+            elif isinstance(topic, Curves):
+                self._points |= {(one.name, one.split): one.start + len(one.steps) for one in topic.series}
+                if self._keeps:
+                    self._points[MARKS] = topic.marks_start + len(topic.marks)
 
     # The two threads
 
@@ -250,3 +249,8 @@ class Publisher:
                 }
             )
             self._at_once()
+
+
+def _with_news(curves: Curves) -> Curves:
+    """Without the curves that have no new point."""
+    return replace(curves, series=tuple(curve for curve in curves.series if len(curve.steps)))

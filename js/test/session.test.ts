@@ -122,11 +122,12 @@ describe("the order of frames", () => {
     expect(of("ping").at(-1)!.seq).toBe(6);
   });
 
-  it("is not acknowledged by the clock of the one before it, ahead of its own painting", () => {
+  it("is not acknowledged by the clock of the one before it, ahead of its own painting", async () => {
     deliver(...curves(6, 2, [1]));
     vi.advanceTimersByTime(999);
     expect(of("ack").at(-1)!.seq).toBe(6);
     deliver(...curves(7, 3, [1]));
+    await Promise.resolve(); // the animation frame is asked for
     vi.advanceTimersByTime(5);
     expect(of("ack").at(-1)!.seq).toBe(6);
     vi.advanceTimersByTime(100);

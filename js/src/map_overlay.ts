@@ -29,7 +29,7 @@ export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
   // What these come from: a new layout of the same cells leaves them as they are.
   let codes: ArrayLike<number> | null = null;
   let types: ReturnType<typeof samples> = [];
-  let flag: Uint16Array | null = null;
+  let flagColumn: Uint16Array | null = null;
   let flagged = new Map<number, number[]>();
   let anchors: { from: Point; to: Point; code: number; n: number }[] = [];
   let rings: { id: number; ellipse: Ellipse; before: Point }[] = [];
@@ -61,8 +61,8 @@ export function mapOverlay(desk: Desk, pickType: (code: number) => void) {
   const findRings = () => {
     const { frame, from, to } = seen;
     if (!frame) flagged = new Map();
-    else if (flag !== frame.flag) flagged = membersOf(frame.flag);
-    flag = frame?.flag ?? null;
+    else if (flagColumn !== frame.flag) flagged = membersOf(frame.flag);
+    flagColumn = frame?.flag ?? null;
     rings = [];
     for (const flag of store.flags?.flags ?? []) {
       const held = flagged.get(flag.id);

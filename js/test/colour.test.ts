@@ -68,9 +68,11 @@ describe("colours are kept", () => {
     const first = of(map);
     expect(of({ ...map, layout: 2, xy: new Uint16Array(10), label_names: ["B", "NK"] })).toBe(first);
     const changes = [
-      () => of({ ...map, label: map.label.slice() }), () => of({ ...map, flag: Uint16Array.of(0, 0, 0, 0, 0) }), () => of({ ...map, label_names: ["B", "T"] }),
+      ...(["label", "predicted", "batch", "given", "p_value", "flag", "is_query"] as const).map((column) => () => of({ ...map, [column]: map[column].slice() })),
+      ...(["label_names", "predicted_names", "batch_names", "given_names"] as const).map((names) => () => of({ ...map, [names]: ["B", "T"] })),
       () => of(map, "label", { ...flags }), () => of(map, "label", flags, { ...plain, focus: 1 } as never), () => of(map, "label", flags, plain, { ...inks, dark: true }),
-      () => of(map, "batch" as never),
+      () => of(map, "batch" as never), () => of(map, "label", flags, { ...plain, selected: new Uint8Array(5) } as never),
+      () => colouring.of(map, "label", flags, plain, inks, { state: "ready" } as never),
     ];
     for (const change of changes) {
       const before = of(map);

@@ -218,6 +218,22 @@ def test_another_threshold_flags_other_cells_with_the_same_scores(own_atlas):
     assert board.target_fpr == 0.01
 
 
+def test_scores_asked_for_before_somebody_set_another_threshold_are_shown_at_that_one(own_atlas):
+    board = Board([Place("tiny.zarr", own_atlas.n_cells, own_atlas.labels)])
+    novelty = Novelty({0.05: [range(9)], 0.01: [range(2, 9), range(20, 30)]})
+    board.show_found([novelty], "abc", 0.05)
+    assert (board.target_fpr, len(board.flags)) == (0.05, 1)
+    board.threshold(0.01)
+    board.show_found([novelty], "abc", 0.05)
+    assert (board.target_fpr, len(board.flags)) == (0.01, 2)
+
+
+@pytest.mark.parametrize("target_fpr", [0.0, 5.0, -1.0, float("nan")])
+def test_a_share_that_is_none_is_refused_when_the_board_is_made(own_atlas, target_fpr):
+    with pytest.raises(LabelError, match=r"share in \(0, 0\.25\]; got"):
+        Board([Place("tiny.zarr", own_atlas.n_cells, own_atlas.labels)], target_fpr=target_fpr)
+
+
 def test_curves_of_two_atlases_are_summed(two_boards):
     two_boards.show([found(), found()])
     shown = two_boards.flag_list()

@@ -53,7 +53,7 @@ def test_a_map_is_kept_once_and_what_was_dropped_makes_room(session):
     refused = session.answer("2", "keep", {})
     assert not refused.ok and "kept already" in refused.error
     while len(session.album.moments().moments) < MOST:
-        session.sight.n_looks += 1
+        session.sight.version += 1
         session.lookout._looks.map()
         session.keep()
     session.lookout._looks.map()

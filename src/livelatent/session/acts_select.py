@@ -147,6 +147,6 @@ def _labelled(
 def _retrain(session: Selects, args: dict[str, Any]) -> dict[str, Any]:
     epochs = None if args.get("epochs") is None else whole(args, "epochs")
     if epochs is not None and not 1 <= epochs <= 100_000:
-        raise CommandError("`epochs` must be 1 at least.")
+        raise CommandError(f"`epochs` must be 1 to 100,000; got {epochs:,}.")
     session.retrain(epochs)
     return {"state": "preparing"}

@@ -37,7 +37,7 @@ class Board:
         self.ledger = Ledger(places)
         """Labels, and what can be undone."""
         self.places = self.ledger.places
-        self.target_fpr = target_fpr
+        self.target_fpr = _checked(target_fpr)
         self._n_changes = 0
         self.judged = 0
         """Grows with every new set of scores or flags."""
@@ -58,22 +58,29 @@ class Board:
             self._table.show(self._novelty)
             self._n_changes += 1
 
+    def show_found(self, novelties: Sequence[JudgedNovelty | None], model: str | None, target_fpr: float) -> None:
+        """Take scores that were asked for at `target_fpr`, at the threshold that somebody may have set since."""
+        while True:
+            wanted = self.target_fpr
+            at = novelties if wanted == target_fpr else _all_at(novelties, wanted)
+            with self._lock:
+                if self.target_fpr == wanted:
+                    return self.show(at, model)
+
     def threshold(self, target_fpr: float) -> int:
         """Flag at another expected share of false alarms; the number of cells flagged."""
-        if not 0 < target_fpr <= HIGHEST:
-            # Said before anything is said to be computed.
-            raise LabelError(f"target_fpr is a share in (0, {HIGHEST}]; got {target_fpr}.")
+        target_fpr = _checked(target_fpr)  # said before anything is said to be computed
         with self.computing():
             while True:
                 before = self._novelty
                 try:
                     # Outside the lock: cells are clustered and looked at anew, and others go on reading meanwhile.
-                    at = [None if one is None else one.at(float(target_fpr)) for one in before]
+                    at = _all_at(before, target_fpr)
                 except ValueError as error:
                     raise LabelError(str(error)) from error
                 with self._lock:
                     if self._novelty is before:
-                        self.target_fpr = float(target_fpr)
+                        self.target_fpr = target_fpr
                         self.show(at, self.ledger.model)
                         return self.n_flagged
 
@@ -284,3 +291,13 @@ class Board:
         if len({text for _, text in told}) == 1:
             return told[0][1]
         return "; ".join(f"{name}: {text}" for name, text in told)
+
+
+def _checked(target_fpr: float) -> float:
+    if not 0 < target_fpr <= HIGHEST:
+        raise LabelError(f"target_fpr is a share in (0, {HIGHEST}]; got {target_fpr}.")
+    return float(target_fpr)
+
+
+def _all_at(novelties: Sequence[JudgedNovelty | None], target_fpr: float) -> list[JudgedNovelty | None]:
+    return [None if one is None else one.at(target_fpr) for one in novelties]

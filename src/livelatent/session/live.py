@@ -152,7 +152,7 @@ class LiveSession:
             key = (status.step, status.epoch, status.state, status.stage, len(self.sight.drift), n_marks)
             if key != self._curves_seen[0]:
                 self._curves_seen = (key, self._curves_seen[1] + 1)
-            board, looks = self.board.version, self.sight.n_looks
+            board, looks = self.board.version, self.sight.version
             return {
                 "status": self._status_seen[1],
                 "curves": self._curves_seen[1],

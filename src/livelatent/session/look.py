@@ -243,11 +243,12 @@ def prototypes_of(
         )
         for index, name in enumerate(look.prototypes.names)
     ]
-    largest = sorted(board.flags, key=lambda flag: -len(flag.rows))[:MOST_FLAGS]
-    largest = [flag for flag in board.flags if flag in largest]
-    flags = [row for flag in largest if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
+    every = board.flags
+    largest = {flag.id for flag in sorted(every, key=lambda flag: -len(flag.rows))[:MOST_FLAGS]}
+    kept = [flag for flag in every if flag.id in largest]
+    flags = [row for flag in kept if (row := _flag_row(look, flag, query if flag.is_query else atlas))]
     view = prototype_view(types, flags, before, since)
-    return replace(view, n_left_out=len(board.flags) - len(largest))
+    return replace(view, n_left_out=len(every) - len(kept))
 
 
 def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:

@@ -149,7 +149,9 @@ class Lookout:
     def find(self) -> None:
         """Look for flags with the model as it is now; at once without a watching thread, else soon."""
         if self._thread is None:
-            self._find_now()
+            with self._work:
+                self._found_at = self._key()
+                self._find_now()
             return
         self._wants_find = True
         self.wake()
@@ -233,7 +235,8 @@ class Lookout:
         key = self._key()
         if self._state not in LASTING or self._looked_at != key or self._settled_at == key:
             return
-        if self.on_settled is None or self._is_rough() or (self._looks.can_be_judged and self._found_at != key):
+        is_better_map_coming = self._is_rough() and self.worker is not None and self.worker.is_alive
+        if self.on_settled is None or is_better_map_coming or (self._looks.can_be_judged and self._found_at != key):
             return
         self._settled_at = key
         self.on_settled()

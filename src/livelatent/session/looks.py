@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from livelatent.session.alarms import Alarms
 from livelatent.session.board import Board
 from livelatent.session.flag_table import JudgedNovelty
-from livelatent.session.look import Eye
 from livelatent.session.sight import Sight
 from livelatent.session.values import Values
 from livelatent.session.watched import LASTING, Sees, Watched
@@ -51,13 +50,13 @@ class Looks:
         """Place all cells on a layout of the very weights that embed them; whether that went well."""
         return self._attempt("placing of all cells", self._all_cells)
 
-    def take(self, novelties: Sequence[JudgedNovelty | None], eye: Eye | None = None) -> None:
-        """Show these scores; `eye` is what they come from, by default the model as it is now."""
-        padded = [*novelties, *[None] * (len(self._board.places) - len(novelties))]
+    def take(self, novelties: Sequence[JudgedNovelty | None]) -> None:
+        """Show these scores, of the model as it is now, at the threshold that they come with."""
+        padded = self._padded(novelties)
         scored = [novelty for novelty in padded if novelty is not None]
         if scored:
             self._board.target_fpr = float(scored[0].target_fpr)
-        self._board.show(padded, (self.scene.finder.eye() if eye is None else eye).sha256())
+        self._board.show(padded, self.scene.finder.eye().sha256())
 
     def annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
@@ -71,6 +70,10 @@ class Looks:
         """Whether nothing moves, and there is something to judge: a run that was killed and is open again as well."""
         finder = self.scene.finder
         return self.scene.run.status.state in (*LASTING, "ready") and finder.has_begun and finder.can_judge
+
+    def _padded(self, novelties: Sequence[JudgedNovelty | None]) -> list[JudgedNovelty | None]:
+        """One for each place, None where nothing was scored."""
+        return [*novelties, *[None] * (len(self._board.places) - len(novelties))]
 
     def _attempt(self, what: str, work: Callable[[], None]) -> bool:
         """Do one part of a look; an error is logged and shown until the part works again."""
@@ -92,7 +95,9 @@ class Looks:
         finder = self.scene.finder
         eye = finder.eye()
         with self._board.computing():
-            self.take(finder.find(eye, self.sight.shown_query, self._board.target_fpr), eye)
+            target_fpr = self._board.target_fpr
+            found = finder.find(eye, self.sight.shown_query, target_fpr)
+            self._board.show_found(self._padded(found), eye.sha256(), target_fpr)
         self.annotate()
 
     def _all_cells(self) -> None:

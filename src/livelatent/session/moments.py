@@ -53,10 +53,7 @@ class Album:
             If as many are kept as can be, or this one is already.
         """
         with self._lock:
-            if any(moment.layout == look.layout.number for moment in self._moments):
-                raise MomentError(f"the map of step {look.step:,} is kept already; the next one comes by itself.")
-            if len(self._moments) == MOST:
-                raise MomentError(f"{MOST} moments are kept, and no more can be: drop one first.")
+            self._check(look)
         panel, (xy, bounds) = look.panel, _packed(look.layout.xy)
         moment = Moment(
             id=0,
@@ -73,11 +70,18 @@ class Album:
             is_query=panel.is_query.astype(np.uint8),
         )
         with self._lock:
+            self._check(look)  # somebody else may have kept one meanwhile
             self._last_id += 1
             moment = replace(moment, id=self._last_id)
             self._moments = (*self._moments, moment)
             self.version += 1
         return moment
+
+    def _check(self, look: Look) -> None:
+        if any(moment.layout == look.layout.number for moment in self._moments):
+            raise MomentError(f"the map of step {look.step:,} is kept already; the next one comes by itself.")
+        if len(self._moments) == MOST:
+            raise MomentError(f"{MOST} moments are kept, and no more can be: drop one first.")
 
     def drop(self, moment_id: int) -> None:
         """Forget a moment.

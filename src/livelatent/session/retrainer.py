@@ -35,6 +35,7 @@ class Retrainer:
     def __init__(self, session: Follower) -> None:
         self._session = session
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._learned: tuple[Run | None, frozenset[int]] = (None, frozenset())
         self.doing = ""
         """What is being prepared; empty when nothing is."""
@@ -58,22 +59,23 @@ class Retrainer:
         LabelError
             If there is nothing new to learn, or one is being prepared already.
         """
-        if self._thread is not None and self._thread.is_alive():
-            raise LabelError("a retraining is being prepared already.")
-        if not isinstance(self._session.run, Run):
-            raise LabelError(
-                "this view shows a latent that livelatent does not train, so it can't be retrained. Write the names "
-                "into your own data with `view.write_obs()`."
-            )
-        if not self.n_unlearned:
-            raise LabelError(
-                "no label of the run's own atlas was given or taken back since the last training, so there is nothing "
-                "to learn. Labels of a query stay with the query: append it to the atlas to learn them."
-            )
-        self.doing = "preparing: class sizes and distances between types"
-        self._session.alarm("retraining", None)
-        self._thread = threading.Thread(target=self._work, args=(epochs,), name="livelatent-retrain", daemon=True)
-        self._thread.start()
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                raise LabelError("a retraining is being prepared already.")
+            if not isinstance(self._session.run, Run):
+                raise LabelError(
+                    "this view shows a latent that livelatent does not train, so it can't be retrained. Write the "
+                    "names into your own data with `view.write_obs()`."
+                )
+            if not self.n_unlearned:
+                raise LabelError(
+                    "no label of the run's own atlas was given or taken back since the last training, so there is "
+                    "nothing to learn. Labels of a query stay with the query: append it to the atlas to learn them."
+                )
+            self.doing = "preparing: class sizes and distances between types"
+            self._session.alarm("retraining", None)
+            self._thread = threading.Thread(target=self._work, args=(epochs,), name="livelatent-retrain", daemon=True)
+            self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Until the next run has begun, or could not."""

@@ -62,6 +62,7 @@ class Sight:
         self.misfit: str | None = None
         """Why the query is not shown, if it is not."""
         self.n_looks = 0
+        self.version = 0
         """Grows with everything new there is to see."""
         self._lock = threading.RLock()
         self._look: Look | None = None
@@ -104,6 +105,7 @@ class Sight:
             self._epoch = epoch
             self._look = look
             self.n_looks += 1
+            self.version += 1
             self._layouts[look.layout.number] = look.layout
             n_kept = max(2, min(LAYOUTS_KEPT, LAYOUT_BYTES // max(1, look.layout.xy.nbytes)))
             for old in sorted(self._layouts)[:-n_kept]:
@@ -164,7 +166,7 @@ class Sight:
                 self.placing = (start + len(some)) / len(panel)
             with self._lock:
                 self._placed = Placed(layout=look.layout.number, panel=panel, xy=xy, predicted=predicted)
-                self.n_looks += 1
+                self.version += 1
         finally:
             self.placing = None
 
@@ -172,7 +174,7 @@ class Sight:
         """Show a classifier's prediction instead of the nearest prototype, on that look's map."""
         with self._lock:
             self._annotated = (look.layout.number, predicted)
-            self.n_looks += 1
+            self.version += 1
 
     # What was seen
 
@@ -247,7 +249,7 @@ class Sight:
     def prototypes(self) -> PrototypeView:
         """Prototypes and flags, and how far they lie apart."""
         with self._lock:
-            look, before, key = self._look, self._before, (self.n_looks, self.board.version)
+            look, before, key = self._look, self._before, (self.version, self.board.version)
             since = self._before_epoch
             if look is None:
                 return PrototypeView()

@@ -43,12 +43,10 @@ class Values:
     ----------
     sight
         Whose panel it is, and whose latent prototypes are measured in.
-    changed
-        Called when there is something new to see.
     """
 
-    def __init__(self, sight: Sight, changed: Callable[[], None] = lambda: None) -> None:
-        self.sight, self._changed = sight, changed
+    def __init__(self, sight: Sight) -> None:
+        self.sight = sight
         self.version = 0
         self._held = CellValues()
         self._sets: OrderedDict[int, CellValues] = OrderedDict()
@@ -90,13 +88,18 @@ class Values:
 
     def refresh(self) -> None:
         """Fetch again if the panel has changed since, or the latent that distances are taken in."""
-        look, held = self.sight.look, self._held
-        if look is None or held.state != "ready":
-            return
-        if held.panel != look.panel.number or (held.by == "prototype" and held.layout != look.layout.number):
-            with self._lock:
-                self._wish = (held.by, held.name)
-            self._ask()
+        look = self.sight.look
+        with self._lock:
+            held = self._held
+            if look is None or held.state != "ready" or self._wish is not None:
+                return
+            is_of_now = held.panel == look.panel.number and (
+                held.by != "prototype" or held.layout == look.layout.number
+            )
+            if is_of_now:
+                return
+            self._wish = (held.by, held.name)
+        self._ask()
 
     def count[R](self, selector: Any, work: Callable[[Callable[[float], bool]], R]) -> R | float:
         """What `work` made of a selector once it is done, or how far it is.
@@ -159,6 +162,7 @@ class Values:
             else:
                 self._wake.wait()
                 self._wake.clear()
+        self._idle.set()  # nobody shall wait for what will not come
 
     def _fetch_now(self, by: str, name: str) -> None:
         look = self.sight.look
@@ -180,7 +184,6 @@ class Values:
                     self._sets.popitem(last=False)
             self._held = made
             self.version += 1
-        self._changed()
 
     def _count_now(self, key: str, work: Count) -> None:
         def told(share: float) -> bool:

@@ -72,6 +72,10 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         If `run` is nothing that can be shown, or an argument is given that is not for it.
     ColumnError
         If there is no such obsm or obs column, or no `basis` is named.
+    LabelError
+        If `target_fpr` is out of its range.
+    ValueError
+        If `cpu_share` is out of its range.
 
     Examples
     --------

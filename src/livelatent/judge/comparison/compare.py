@@ -106,6 +106,8 @@ def compare(
         If fewer than two types have a label.
     ColumnError
         If `by` is no column of names.
+    ValueError
+        If `seeds` is below 1, `n_folds` or `max_cells` below 2, or a model is none of `MODELS`.
     DeviceError
         If torch can't use the device.
 
@@ -173,17 +175,18 @@ def _scored(trial: Trial, method: Method, batch: Any, embeddings: bool) -> dict[
 
 def _answer(trial: Trial, method: Method) -> tuple[Answer | str, Cost]:
     """What the method says of the split, and what that cost; of a peer that fails, why."""
-    total = Cost()
+    training, cost = Cost(), Cost()
+    answer: Answer | str
     try:
         needed = []
         if method.needs is not None:
-            model, total = trial.trained_for(method.needs)
+            model, training = trial.trained_for(method.needs)
             needed = [model]
         with measured() as cost:
             answer = method.run(trial, *needed)
-        return answer, total.plus(cost)
     except Exception as error:
         # An hour of other rows is not lost to a library of another version.
         if not method.is_peer:
             raise
-        return f"failed: {type(error).__name__}: {error}", total
+        answer = f"failed: {type(error).__name__}: {error}"
+    return answer, training.plus(cost)

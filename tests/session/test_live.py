@@ -211,13 +211,17 @@ def test_a_name_given_in_the_browser_is_on_disk_once(settled):
 def test_a_lasso_is_kept_with_the_hash_of_the_layout_it_was_drawn_on(settled):
     shown = settled.latent_map()
     polygon = [[0, 0], [1, 0.5], [0, 1]]
-    parts = [{"mode": "replace", "polygon": polygon}, {"mode": "subtract", "polygon": [[0, 0], [1, 0], [0, 0.1]]}]
+    drawn = {"kind": "lasso", "layout": shown.layout}
+    parts = [
+        {"mode": "replace", **drawn, "polygon": polygon},
+        {"mode": "subtract", **drawn, "polygon": [[0, 0], [1, 0], [0, 0.1]]},
+    ]
     selector = {"kind": "lasso", "polygon": polygon, "layout": shown.layout, "parts": parts}
     answer = settled.answer("label 1", "label", {"cells": [[0, 5], [0, 3]], "selector": selector, "name": "mine"})
     assert answer.result["n_cells"] == 2
     how = settled.atlas.labels.entries[-1].how
     assert how["polygon"] == polygon and how["layout_sha256"] == settled.sight.look.layout.sha256
-    assert how["parts"] == parts
+    assert [{name: part[name] for name in parts[0]} for part in how["parts"]] == parts
 
 
 @pytest.mark.parametrize(
@@ -228,12 +232,14 @@ def test_a_lasso_is_kept_with_the_hash_of_the_layout_it_was_drawn_on(settled):
         ("label", {"cells": [[1, 0]], "name": "x"}),
         ("label", {"cells": [[0, 10**9]], "name": "x"}),
         ("label", {"cells": [[0, 1]], "name": "x", "selector": {"kind": "lasso", "polygon": "x", "layout": 1}}),
+        ("label", {"cells": [[0, 1]], "name": "x", "selector": "lasso"}),
+        ("label", {"name": "x", "selector": {"kind": "cells"}}),
         (
             "label",
             {
                 "cells": [[0, 1]],
                 "name": "x",
-                "selector": {"kind": "lasso", "polygon": [], "layout": 1, "parts": [{"mode": "eat", "polygon": []}]},
+                "selector": {"kind": "lasso", "layout": 1, "parts": [{"mode": "eat", "kind": "lasso", "polygon": []}]},
             },
         ),
         ("label", {"cells": [[0, 1]], "name": ["x"]}),

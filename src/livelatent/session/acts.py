@@ -46,10 +46,6 @@ class Asked(Selects, Placing, Controlled, Protocol):
         """Steps of the looks at a type, and how far it went up to each since the one before."""
         ...
 
-    def layout_sha256(self, layout: int) -> str | None:
-        """What a lasso on this layout was drawn on; None for one long gone."""
-        ...
-
 
 def acts_of(session: Asked) -> dict[str, Act]:
     """Every command of docs/protocol.md by its name."""
@@ -85,59 +81,15 @@ def _label(session: Asked, args: dict[str, Any]) -> dict[str, Any]:
         seen = whole(args, "n_cells") if "n_cells" in args else None
         saved = board.label_flag(whole(args, "flag"), name, n_seen=seen)
     else:
-        selector = args.get("selector")
-        by_parts = _named_parts(selector)
-        chosen = [] if by_parts and args.get("cells") is None else cells(args, "cells", len(board.places))
-        if by_parts and isinstance(selector, dict):
-            return label_by_parts(session, name, selector, chosen or None)
-        saved = board.ledger.label_rows(chosen, name, _selector(session, args.get("selector")))
+        selector = {"kind": "cells"} if args.get("selector") is None else args["selector"]
+        if not isinstance(selector, dict):
+            raise CommandError("`selector` must be an object: of kind cells, or with `parts`.")
+        by_name = selector.get("kind") == "cells" and "parts" not in selector
+        chosen = cells(args, "cells", len(board.places)) if by_name or args.get("cells") is not None else None
+        if not by_name:
+            return label_by_parts(session, name, selector, chosen)
+        saved = board.ledger.label_rows(chosen or [], name, {"kind": "cells"})
     return asdict(saved)
-
-
-def _named_parts(selector: object) -> bool:
-    """Whether each part says of what kind it is; pages of earlier versions drew only."""
-    parts = selector.get("parts") if isinstance(selector, dict) else None
-    return isinstance(parts, list) and any(
-        isinstance(part, dict) and ("kind" in part or part.get("mode") == "invert") for part in parts
-    )
-
-
-def _selector(session: Asked, selector: object) -> dict[str, Any]:
-    """How a page says its cells were chosen, checked; a lasso gets its layout's hash."""
-    if selector is None:
-        return {"kind": "cells"}
-    if not isinstance(selector, dict) or selector.get("kind") not in ("lasso", "box", "cells"):
-        raise CommandError("`selector` must be of kind lasso, box or cells.")
-    if selector["kind"] == "cells":
-        return {"kind": "cells"}
-    layout = whole(selector, "layout")
-    how = {
-        "kind": selector["kind"],
-        "polygon": _polygon(selector.get("polygon")),
-        "layout": layout,
-        "layout_sha256": session.layout_sha256(layout),
-    }
-    if "parts" in selector:
-        how["parts"] = _parts(selector["parts"])
-    return how
-
-
-def _polygon(points: object) -> list[list[int | float]]:
-    if not isinstance(points, list) or not all(
-        isinstance(point, list) and len(point) == 2 and all(isinstance(x, int | float) for x in point)
-        for point in points
-    ):
-        raise CommandError("`polygon` must be a list of [x, y].")
-    return points
-
-
-def _parts(parts: object) -> list[dict[str, Any]]:
-    """All polygons of a selection in the order in which they were drawn, so that it can be replayed."""
-    if not isinstance(parts, list) or not all(
-        isinstance(part, dict) and part.get("mode") in ("replace", "add", "subtract") for part in parts
-    ):
-        raise CommandError("`parts` must be a list of {mode: replace, add or subtract, polygon}.")
-    return [{"mode": part["mode"], "polygon": _polygon(part.get("polygon"))} for part in parts]
 
 
 def _back(session: Asked, step: Callable[[], str | None]) -> dict[str, Any]:

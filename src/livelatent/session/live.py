@@ -335,10 +335,6 @@ class LiveSession:
         """Forget a moment that was kept."""
         self.album.drop(moment_id)
 
-    def layout_sha256(self, layout: int) -> str | None:
-        """What a lasso on this layout was drawn on; None for one long gone."""
-        return self.sight.layout_sha256(layout)
-
     def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
         """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
         return self.sight.nearest_cells(point, n_cells)

@@ -115,7 +115,7 @@ export function colourCells(frame: MapFrame, mode: Mode, flags: FlagsFrame | nul
     if (stands_out === false) colour = grey;
     rgba[i] = colour;
     if (stands_out === true || (stands_out === null && (is_flagged || (mode === "given" && known)))) top[n_top++] = i;
-    else if (known && held[codes[i]] < RARE_CELLS) rare.push(i);
+    else if (is_flagged || (known && held[codes[i]] < RARE_CELLS)) rare.push(i); // greyed for a selection or not, it is never thinned
     else plain[n_plain++] = i;
   }
   const order = new Uint32Array(frame.n);

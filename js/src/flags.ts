@@ -12,6 +12,7 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
   const { store, scope } = desk;
   const cards = new Map<number, FlagCard>();
   const known = new Set<number>();
+  let is_open = false; // what a page is opened with is no news
   const chosen = new Set<number>();
   let n_shown = PAGE;
   let selected: Map<number, number> = new Map();
@@ -34,9 +35,9 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
     say(empty, emptyText(frame));
     threshold.paint(frame);
     const fresh = flags.filter((flag) => !known.has(flag.id));
-    const first = known.size === 0;
     for (const flag of fresh) known.add(flag.id);
-    if (fresh.length && !first) desk.announce(`${plural(fresh.length, "new flag")}: ${fresh.slice(0, 5).map((flag) => `${flag.id}, ${flag.n_cells} cells`).join("; ")}`);
+    if (fresh.length && is_open) desk.announce(`${plural(fresh.length, "new flag")}: ${fresh.slice(0, 5).map((flag) => `${flag.id}, ${flag.n_cells} cells`).join("; ")}`);
+    is_open ||= frame !== null;
     const held = desk.flag === null ? -1 : flags.findIndex((flag) => flag.id === desk.flag);
     while (held >= n_shown) n_shown += PAGE; // a flag that is picked has its card
     const shown = flags.slice(0, n_shown);

@@ -72,8 +72,10 @@ export function mapPane(desk: Desk) {
   function onLost(): void {
     // The other renderer needs no context that could be lost; the next view may try WebGL again.
     const canvas2d = new CanvasPoints();
-    renderer.canvas.replaceWith(canvas2d.canvas);
+    const slow = renderer;
+    slow.canvas.replaceWith(canvas2d.canvas);
     renderer = canvas2d;
+    slow.close(); // a page has some 16 contexts
     set(stage, { "data-renderer": renderer.name });
     renderer.setPositions(motion.from, motion.to);
     if (coloured) renderer.setLook(coloured.look);

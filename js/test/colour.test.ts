@@ -28,6 +28,7 @@ describe("which cells are on top", () => {
     const { look } = colourCells(map, "label", flags, { focus: 1, selected: null }, inks);
     expect(last(look.order, look.split)).toEqual([1, 4]);
     expect(look.rgba[0]).toBe(look.rgba[2]);
+    expect([...look.order.subarray(look.rare, look.split)]).toContain(2); // flagged: greyed, and never thinned
   });
 
   it("those selected, before any focus", () => {

@@ -100,6 +100,8 @@ def test_it_follows_a_run_from_start_to_end_and_leaves_no_thread_or_process(own_
     assert session.sight.look.step == session.run.status.step
     assert 300 <= len(session.latent_map().cell) < 607
     assert session.status().state == "done" and session.spent_s > 0
+    # Whatever map came last, the find before it or after: a classifier's names have a probability.
+    until(lambda: session.sight.predicted(session.sight.look).probability is not None)
     pid = session.lookout.worker.pid
     session.close()
     assert {thread.name for thread in set(threading.enumerate()) - threads} & {

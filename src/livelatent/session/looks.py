@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from livelatent.session.alarms import Alarms
 from livelatent.session.board import Board
 from livelatent.session.flag_table import JudgedNovelty
+from livelatent.session.look import Eye
 from livelatent.session.sight import Sight
 from livelatent.session.values import Values
 from livelatent.session.watched import LASTING, Sees, Watched
@@ -37,6 +38,8 @@ class Looks:
         self.scene = scene
         self.sight = sight
         self._values, self._board, self._alarms = values, board, alarms
+        self._judged: tuple[Scene, int] | None = None
+        """At which step of what flags were last looked for."""
 
     def map(self) -> bool:
         """Embed the panel and lay it out; whether that went well."""
@@ -88,8 +91,13 @@ class Looks:
         return True
 
     def _map(self) -> None:
-        self.sight.see(self.scene.finder.eye(), self.scene.run.status.epoch)
+        self._see(self.scene.finder.eye())
+
+    def _see(self, eye: Eye) -> None:
+        self.sight.see(eye, self.scene.run.status.epoch)
         self._values.refresh()
+        if self._judged == (self.scene, eye.step):
+            self.annotate()  # each map is a new one, and begins with the nearest prototypes
 
     def _flags(self) -> None:
         finder = self.scene.finder
@@ -98,10 +106,11 @@ class Looks:
             target_fpr = self._board.target_fpr
             found = finder.find(eye, self.sight.shown_query, target_fpr)
             self._board.show_found(self._padded(found), eye.sha256(), target_fpr)
+        self._judged = (self.scene, eye.step)
         self.annotate()
 
     def _all_cells(self) -> None:
         eye = self.scene.finder.eye()
         if self.sight.look is None or self.sight.look.step != eye.step:
-            self.sight.see(eye)
+            self._see(eye)
         self.sight.place_all(eye)

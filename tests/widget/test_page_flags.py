@@ -26,6 +26,24 @@ def test_a_technical_flag_says_so_with_its_numbers_beside_the_types(host):
     expect(flag(page, 2)).to_contain_text("1 batch only: donor 107")
 
 
+def test_the_first_flags_are_announced_and_those_that_a_page_opens_with_are_not(host):
+    page = host()
+    voice = page.get_by_test_id("ll-voice")
+    next_frame(page)
+    assert "new flag" not in voice.inner_text()
+    page.evaluate(
+        """() => {
+            mock.unmount();
+            mock.held = mock.run.flags;
+            mock.run.flags = [];
+            mock.open();
+        }"""
+    )
+    expect(page.get_by_test_id("ll-flag")).to_have_count(0)
+    page.evaluate("() => { mock.run.flags = mock.held; mock.deliver(mock.data.flagsFrame(mock.run)); }")
+    expect(voice).to_contain_text("3 new flags: 1")
+
+
 def test_a_flag_inside_a_types_radius_takes_its_name_with_one_click(host):
     page = host()
     expect(flag(page, 1).get_by_test_id("ll-flag-accept")).to_have_count(0)

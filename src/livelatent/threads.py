@@ -82,7 +82,8 @@ def _limited() -> Callable[[], None]:
         if _torch_before is None:
             _torch_before = _of_new_threads(torch)
         torch.set_num_threads(1)
-    return limits.restore_original_limits  # type: ignore[no-any-return]
+    undo: Callable[[], None] = limits.restore_original_limits
+    return undo
 
 
 def _give_back() -> None:

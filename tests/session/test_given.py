@@ -83,6 +83,14 @@ def test_markers_of_a_flag_are_its_own_genes(session):
     assert flag.judged.higher and all(75 <= int(gene[4:]) < 100 for gene in flag.judged.higher)
 
 
+def test_a_flags_card_has_what_is_measured_of_its_cells_beside_the_nearest_types(session, adata):
+    [flag], [view] = session.board.flags, session.board.flag_list().flags
+    measures = {measure.name: measure for measure in view.measures}
+    assert measures["depth"].flag == np.median(np.asarray(adata.X.sum(axis=1)).ravel()[flag.rows])
+    assert measures["depth"].low < measures["depth"].usual < measures["depth"].high
+    assert 0 <= measures["doublet score"].flag <= 1 and np.isnan(measures["mitochondrial share"].flag)
+
+
 def test_a_browser_is_told_that_nothing_trains_here(session):
     answer = session.answer("1", "start", {})
     assert not answer.ok and "nothing to train" in answer.error

@@ -156,6 +156,24 @@ class AnnDataAtlas(Atlas):
         """The mean of `total` (L of equation 2.3, docs/equations.md)."""
         return float(self.total.mean())
 
+    @property
+    def without_counts(self) -> str | None:
+        """What flags then lack, and what to do; None where a matrix holds counts."""
+        held = self._expression
+        if held is not None and held.kind == "counts" and self.mean_total > 0:
+            return None
+        if held is None:
+            what = "its matrices hold scaled values"
+        elif held.kind == "logs":
+            what = f"{held.name} holds logs of normalised counts"
+        else:
+            what = f"every value of {held.name} is 0"
+        return (
+            "Depth, mitochondrial share and doublet score of flags are not measured: the AnnData has no counts "
+            f"({what}). "
+            'Keep raw counts in `adata.layers["counts"]`, or name their matrix (`counts=`).'
+        )
+
     @functools.cached_property
     def _splits(self) -> tuple[Int[ndarray, " cell"], tuple[str, ...]]:
         # By the names of all cells, so that a file that is moved or renamed keeps its splits.

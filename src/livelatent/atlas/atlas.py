@@ -193,6 +193,11 @@ class Atlas(Cells):
         """Columns."""
         return len(self.genes)
 
+    @property
+    def without_counts(self) -> str | None:
+        """Why nothing can be said of its cells' counts, in a sentence; None where they are there, as in every store."""
+        return None
+
     @functools.cached_property
     def kept_genes(self) -> Bool[ndarray, " gene"]:
         """Whether QC keeps each gene; all where `qc` has written no mask."""

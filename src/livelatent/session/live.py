@@ -99,7 +99,7 @@ class LiveSession:
         self.album = Album()
         self.commands = Commands(acts_of(self))
         self._alarms = Alarms()
-        self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run)
+        self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run, cell_cycle)
         self.lookout = Lookout(
             Looks(Scene(run, self._finder), self.sight, self.values, self.board, self._alarms),
             self._alarms,

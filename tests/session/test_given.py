@@ -91,6 +91,23 @@ def test_a_flags_card_has_what_is_measured_of_its_cells_beside_the_nearest_types
     assert 0 <= measures["doublet score"].flag <= 1 and np.isnan(measures["mitochondrial share"].flag)
 
 
+def test_genes_of_the_cycle_given_to_the_view_are_read_in_its_flags(cells):
+    genes = list(cells.var_names)
+    # The hidden type's own markers as genes of S: its cells then all divide.
+    cycle = {"S": genes[75:95], "G2M": genes[230:245]}
+    view = LiveView(
+        cells, basis="X_scVI", label="cell_type", unlabelled=["unassigned", HIDDEN], journal="hand", cell_cycle=cycle
+    )
+    try:
+        view.session.settle(timeout_s=0.0)
+        [shown] = view.session.board.flag_list().flags
+        assert dict(shown.phases)["S"] > 0.9 and "in S or G2M" in shown.reason
+    finally:
+        view.close()
+    with pytest.raises(SourceError, match=r"gene sets named S .* and G2M"):
+        LiveView(cells, basis="X_scVI", label="cell_type", cell_cycle={"S": ["a"]})
+
+
 def test_a_browser_is_told_that_nothing_trains_here(session):
     answer = session.answer("1", "start", {})
     assert not answer.ok and "nothing to train" in answer.error
@@ -188,8 +205,8 @@ def test_an_argument_that_is_not_for_what_is_shown_is_named(cells, own_atlas):
         named = ", ".join(f"`{name}`" for name in said)
         with pytest.raises(NothingToSeeError, match=rf"^{named}: for an AnnData only\. An Atlas has"):
             opened(own_atlas, "X_mine", **said)
-    with pytest.raises(NothingToSeeError, match=r"^`query`, `cell_cycle`: for a Run only"):
-        LiveView(cells, query=own_atlas, basis="X_scVI", cell_cycle={"S": ["a"], "G2M": ["b"]})
+    with pytest.raises(NothingToSeeError, match=r"^`query`: for a Run only"):
+        LiveView(cells, query=own_atlas, basis="X_scVI")
     with pytest.raises(NothingToSeeError, match=r"an AnnData or an Atlas can be shown; got DataFrame"):
         shown_cells(cells.obs)
 

@@ -9,7 +9,6 @@ import functools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError
+from livelatent.judge.cycle_lists import CycleSource
 from livelatent.session.acts import Drive, acts_of
 from livelatent.session.alarms import Alarms
 from livelatent.session.board import Board
@@ -85,7 +85,7 @@ class LiveSession:
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
-        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
+        cell_cycle: CycleSource | None = None,
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas

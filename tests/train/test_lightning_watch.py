@@ -58,9 +58,9 @@ def watch(tiny_adatas, genes, tmp_path):
     )
 
 
-def fit_of(watch, genes, tmp_path, epochs=3):
+def fit_of(watch, genes, tmp_path, epochs=3, module=Autoencoder):
     """A Trainer of so many epochs of 15 steps, and the module."""
-    module = Autoencoder(genes.shape[1])
+    module = module(genes.shape[1])
     cells = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(genes), batch_size=25)
     quiet = {
         "logger": False,
@@ -180,6 +180,68 @@ def test_an_embedding_of_another_shape_is_refused_in_one_sentence(tiny_adatas, g
     watch.wait()
     with pytest.raises(ValueError, match=r"gave shape \(370,\) for 370 rows"):
         watch.embed(np.arange(370))
+
+
+class Diverging(Autoencoder):
+    """Its loss is no number from its sixth step on."""
+
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        return loss * float("nan") if self.global_step >= 5 else loss
+
+
+class Collapsing(Autoencoder):
+    """All that it is told is to bring every cell to one point."""
+
+    def training_step(self, batch, _):
+        return self.encoder(batch[0]).square().sum()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def alarms_of(session):
+    session.curves()  # as every round of a view does: only then are the losses fetched
+    return session.status().alarms
+
+
+def test_a_loss_that_becomes_no_number_is_an_alarm_with_its_step_until_another_fit_begins(watch, genes, tmp_path):
+    _, fit = fit_of(watch, genes, tmp_path, module=Diverging)
+    watch.start(fit)
+    watch.wait()
+    session = LiveSession(watch)
+    [alarm] = [text for text in alarms_of(session) if "no number" in text]
+    assert alarm.startswith("The loss is no number since step 6:") and "learning rate" in alarm
+    _, fit = fit_of(watch, genes, tmp_path)
+    watch.start(fit)
+    watch.wait()
+    assert not any("no number" in text for text in alarms_of(session))
+    session.close()
+
+
+def test_a_metric_that_is_undefined_is_no_alarm(watch, genes, tmp_path):
+    class Undefined(Autoencoder):
+        def training_step(self, batch, index):
+            self.log("auc", float("nan"))
+            return super().training_step(batch, index)
+
+    _, fit = fit_of(watch, genes, tmp_path, module=Undefined)
+    watch.start(fit)
+    watch.wait()
+    session = LiveSession(watch)
+    assert alarms_of(session) == ()
+    session.close()
+
+
+def test_a_latent_that_collapses_is_an_alarm_and_one_that_learns_is_none(watch, genes, tmp_path):
+    for module, collapses in ((Collapsing, True), (Autoencoder, False)):
+        _, fit = fit_of(watch, genes, tmp_path, epochs=20, module=module)
+        watch.start(fit)
+        watch.wait()
+        session = LiveSession(watch)
+        session.settle(timeout_s=0.0)
+        assert any("0 of 5 latent dimensions differ" in text for text in session.status().alarms) == collapses
+        session.close()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.shown_cells import shown_cells
 from livelatent.extras import how_to_install
+from livelatent.models.active_units import latent_alarm
 from livelatent.train.history import History
 from livelatent.train.logged_metrics import LoggedMetrics
 from livelatent.train.questions import Embedding, Questions
@@ -31,6 +32,9 @@ except ImportError:
         ) from None
 
 __all__ = ["LightningWatch"]
+
+JUDGED_CELLS = 1000
+"""A latent of as many cells, or of all where there are fewer, may be said to have collapsed."""
 
 
 class LightningWatch(Callback):
@@ -93,6 +97,7 @@ class LightningWatch(Callback):
         self._state: Phase = "ready"
         self._message = ""
         self._place = (0, 0, 0)
+        self._alarm: str | None = None
         self._cells_per_s = 0.0
         self._questions = Questions(embed, self._changed)
         self._metrics = LoggedMetrics(self.history)
@@ -105,7 +110,8 @@ class LightningWatch(Callback):
         """Where the fit stands."""
         epoch, epochs, step = self._place
         # Lightning has no stages, and does not say how long it waits for data.
-        return RunStatus(self._state, "", epoch, epochs, step, self._cells_per_s, 0.0, self._message)
+        alarms = () if self._alarm is None else (self._alarm,)
+        return RunStatus(self._state, "", epoch, epochs, step, self._cells_per_s, 0.0, self._message, alarms=alarms)
 
     def start(self, fit: Callable[[], Any] | None = None) -> None:
         """Call `fit` in a background thread, so that the notebook stays free; without one, that of the last call.
@@ -181,7 +187,11 @@ class LightningWatch(Callback):
         """
         if self._module is None:
             raise LookupError("the map appears when the fit has begun.")
-        return self._questions.ask(self._module, rows)
+        latent = self._questions.ask(self._module, rows)
+        # Of a few cells, alike by chance or by choice, nothing is said.
+        if len(rows) >= min(JUDGED_CELLS, self.atlas.n_cells):
+            self._alarm = latent_alarm(torch.from_numpy(latent))
+        return latent
 
     # What Lightning tells
 
@@ -191,6 +201,8 @@ class LightningWatch(Callback):
             self._trainer, self._module = trainer, pl_module
             self._questions.answering = threading.get_ident()
             self._clock = (time.monotonic(), trainer.global_step)
+            self._alarm = None
+            self.history.begin_again()
             self._set("training")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

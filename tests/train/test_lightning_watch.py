@@ -1,6 +1,7 @@
 """The view watches a real LightningModule in a real Trainer."""
 
 import asyncio
+import threading
 import warnings
 
 import numpy as np
@@ -242,6 +243,58 @@ def test_a_latent_that_collapses_is_an_alarm_and_one_that_learns_is_none(watch, 
         session.settle(timeout_s=0.0)
         assert any("0 of 5 latent dimensions differ" in text for text in session.status().alarms) == collapses
         session.close()
+
+
+def test_start_is_offered_only_where_a_fit_was_given_and_none_is_under_way(watch, genes, tmp_path):
+    session = LiveSession(watch)
+    assert watch.status.state == "ready" and not session.status().can.start
+    _, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    watch.start(fit)
+    until(lambda: watch.status.step > 3)
+    assert not session.status().can.start and session.status().can.stop
+    watch.stop()
+    assert watch.wait().state == "stopped" and session.status().can.start
+    session.close()
+
+
+def test_start_is_not_offered_of_a_fit_that_the_notebook_itself_calls(watch, genes, tmp_path):
+    module, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    module.on_train_batch_start = lambda *_: watch.stop() if watch.status.step == 2 else None
+    fit()
+    session = LiveSession(watch)
+    assert session.status().state == "stopped" and not session.status().can.start
+    session.close()
+
+
+@pytest.mark.parametrize("act", ["pause", "stop"])
+def test_the_page_is_answered_while_an_embedding_is_going_on(tiny_adatas, genes, tmp_path, act):
+    from livelatent.train.lightning_watch import LightningWatch
+
+    begun, may_end = threading.Event(), threading.Event()
+
+    def embed(module, rows):
+        begun.set()
+        assert may_end.wait(120)
+        return module.encoder(genes[torch.from_numpy(rows)])
+
+    watch = LightningWatch(tiny_adatas["one.h5ad"], embed, journal=tmp_path / "labels")
+    _, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    watch.start(fit)
+    until(lambda: watch.status.step > 3)
+    latents = []
+    asking = threading.Thread(target=lambda: latents.append(watch.embed(np.arange(7))))
+    asking.start()
+    assert begun.wait(120)
+    telling = threading.Thread(target=getattr(watch, act))
+    telling.start()
+    telling.join(60)
+    is_told, state = not telling.is_alive(), watch.status.state
+    may_end.set()
+    asking.join(120)
+    watch.stop()
+    watch.wait(120)
+    assert is_told and state == {"pause": "paused", "stop": "stopping"}[act]
+    assert latents[0].shape == (7, 5)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ class Watched(Protocol):
         """Facts that are said once."""
         ...
 
+    @property
+    def can_start(self) -> bool:
+        """Whether `start` begins something: training that nobody described can't be begun."""
+        ...
+
     def start(self) -> Any:
         """Begin, or go on."""
         ...

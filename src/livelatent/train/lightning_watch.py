@@ -33,6 +33,8 @@ except ImportError:
 
 __all__ = ["LightningWatch"]
 
+STILL_S = 0.2
+"""A pause lets Python's signals through so often."""
 JUDGED_CELLS = 1000
 """A latent of as many cells, or of all where there are fewer, may be said to have collapsed."""
 
@@ -112,6 +114,11 @@ class LightningWatch(Callback):
         # Lightning has no stages, and does not say how long it waits for data.
         alarms = () if self._alarm is None else (self._alarm,)
         return RunStatus(self._state, "", epoch, epochs, step, self._cells_per_s, 0.0, self._message, alarms=alarms)
+
+    @property
+    def can_start(self) -> bool:
+        """Whether `start` needs no argument: a fit was given, and none is under way."""
+        return self._fit is not None and self._state in ("ready", "stopped") and not self.is_alive
 
     def start(self, fit: Callable[[], Any] | None = None) -> None:
         """Call `fit` in a background thread, so that the notebook stays free; without one, that of the last call.
@@ -212,11 +219,9 @@ class LightningWatch(Callback):
         if isinstance(loss, torch.Tensor):
             self.history.add(trainer.global_step, {"loss": loss.detach()}, "train")
         self._note_place(trainer)
-        with self._changed:
+        self._questions.answer(pl_module)
+        while self._is_paused():
             self._questions.answer(pl_module)
-            while self._state == "paused":
-                self._changed.wait(0.2)
-                self._questions.answer(pl_module)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Note what was logged over the epoch."""
@@ -231,8 +236,9 @@ class LightningWatch(Callback):
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Say how it ended."""
         self._note_place(trainer)
+        self._questions.answer(pl_module)
         with self._changed:
-            self._questions.answer(pl_module)
+            # Whoever asked meanwhile embeds by himself.
             self._questions.answering = None
             self._set("stopped" if self._state == "stopping" else "done")
 
@@ -245,6 +251,12 @@ class LightningWatch(Callback):
             self._set("stopped" if is_stop else "failed")
 
     # Inside
+
+    def _is_paused(self) -> bool:
+        """Whether it stands still; returns when that is over, or when somebody asks."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state != "paused" or self._questions.is_asked, STILL_S)
+            return self._state == "paused"
 
     @property
     def is_alive(self) -> bool:

@@ -91,6 +91,23 @@ def test_a_flags_card_has_what_is_measured_of_its_cells_beside_the_nearest_types
     assert 0 <= measures["doublet score"].flag <= 1 and np.isnan(measures["mitochondrial share"].flag)
 
 
+def test_a_page_without_a_path_goes_into_the_working_directory_under_the_name_of_what_is_shown(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "patient.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "patient.h5ad", backed="r")
+    view = LiveView(backed, basis="X_flat", journal="hand")
+    try:
+        assert view.to_html().resolve() == tmp_path / "patient-report.html"
+        # A page that names nothing is not named after it either.
+        assert view.to_html(anonymise=True).resolve() == tmp_path / "livelatent-report.html"
+        first = (tmp_path / "patient-report.html").read_text("utf8")
+        assert "livelatent-state" in first and "patient.h5ad" in first
+        (tmp_path / "patient-report.html").write_text("an earlier page")
+        assert "livelatent-state" in view.to_html().read_text("utf8")
+    finally:
+        view.close()
+        backed.file.close()
+
+
 def test_genes_of_the_cycle_given_to_the_view_are_read_in_its_flags(cells):
     genes = list(cells.var_names)
     # The hidden type's own markers as genes of S: its cells then all divide.

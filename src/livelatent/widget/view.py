@@ -21,7 +21,7 @@ from livelatent.session.picture import thumbnail
 from livelatent.session.state import Moment, Status
 from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
-from livelatent.widget.export import shown_topics, write_html, write_picture
+from livelatent.widget.export import page_name, shown_topics, write_html, write_picture
 from livelatent.widget.opening import opened
 from livelatent.widget.publisher import Publisher
 from livelatent.widget.still import Still
@@ -222,16 +222,24 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         """The moments kept."""
         return self.session.album.moments().moments
 
-    def to_html(self, path: str | Path, *, anonymise: bool = False) -> Path:
+    def to_html(self, path: str | Path | None = None, *, anonymise: bool = False) -> Path:
         """Write the view as one page that opens from disk with no network.
 
         Parameters
         ----------
+        path
+            A file there already is replaced. None: `NAME-report.html` in the working directory, NAME being that of what
+            is shown; `livelatent-report.html` of an anonymous page.
         anonymise
             Numbers instead of the names of batches, files and single cells.
+
+        Returns
+        -------
+        Where it is.
         """
         self._settle()
-        return write_html(self.session, path, anonymise=anonymise)
+        target = page_name(self.session, anonymise=anonymise) if path is None else path
+        return write_html(self.session, target, anonymise=anonymise)
 
     def to_png(self, path: str | Path, *, anonymise: bool = False) -> Path:
         """Draw the view: map, curves, prototypes and flags."""
@@ -280,7 +288,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         status = self._session.status()
         said = (
             f"LiveView of {status.store}: {status.state}, {_epochs(status)}"
-            f"{len(self._session.board.flags)} flags. Run the notebook, or open what `view.to_html(path)` wrote."
+            f"{len(self._session.board.flags)} flags. Run the notebook, or open what `view.to_html()` wrote."
         )
         return ({**bundle[0], "text/plain": said}, *bundle[1:])
 

@@ -13,8 +13,10 @@ from livelatent.atlas.shown_cells import shown_cells
 from livelatent.errors import ColumnError, CountsError, NothingToSeeError, SourceError, StoreError
 from livelatent.session.given import GivenLatent
 from livelatent.session.live import LiveSession
+from livelatent.widget.frames import encode_sync
 from livelatent.widget.opening import opened
 from livelatent.widget.view import LiveView
+from watched import until
 
 HIDDEN = "NK cell"
 
@@ -106,6 +108,80 @@ def test_a_page_without_a_path_goes_into_the_working_directory_under_the_name_of
     finally:
         view.close()
         backed.file.close()
+
+
+COLOURS = ["#1F77B4", "red", "#2ca02c", (0.0, 0.0, 0.0), "#9467bd"]
+
+
+def coloured(cells, colours=COLOURS):
+    """The colours are those of the categories in their own order, which is not the alphabet's."""
+    order = ["monocyte", "unassigned", "T cell", HIDDEN, "B cell"]
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.reorder_categories(order)
+    cells.uns["cell_type_colors"] = colours
+    return cells
+
+
+def test_the_datas_own_colours_are_those_of_its_types_and_of_any_column(cells):
+    cells = coloured(cells)
+    cells.uns["donor_colors"] = np.array(["#111111", "#222222", "#333333"])  # one more than there are donors
+    atlas = AnnDataAtlas(cells, label="cell_type", batch="donor", unlabelled=["unassigned", HIDDEN])
+    session = LiveSession(GivenLatent(atlas, "X_flat"))
+    session.settle(timeout_s=0.0)
+    shown = session.latent_map()
+    assert shown.label_names == ("B cell", "T cell", "monocyte")
+    assert shown.label_colours == ("#9467bd", "#2ca02c", "#1f77b4") and shown.batch_colours == ("#111111", "#222222")
+    made = session.values
+    made.fetch("obs", "cell_type")
+    until(lambda: made.held.state == "ready")
+    assert dict(zip(made.held.names, made.held.colours, strict=True))["unassigned"] == "#ff0000"
+    [sent] = [
+        frame for frame in encode_sync(session.topics(), view="v", seq=1).content["frames"] if frame["kind"] == "map"
+    ]
+    assert tuple(sent["label_colours"]) == shown.label_colours
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        COLOURS[:4],
+        ["</script><script>alert(1)</script>", *COLOURS[1:]],
+        ["none", *COLOURS[1:]],
+        ["#12345", *COLOURS[1:]],
+        [None, *COLOURS[1:]],
+        [(9.0, 0, 0), *COLOURS[1:]],
+        ["x" * 10_000_000, *COLOURS[1:]],
+        "red",
+        {"B cell": "red"},
+        np.array("red"),
+        7,
+    ],
+    ids=lambda colours: str(colours)[:12],
+)
+def test_what_are_no_colours_leaves_ours(cells, colours):
+    session = LiveSession(GivenLatent(AnnDataAtlas(coloured(cells, colours), label="cell_type"), "X_flat"))
+    session.settle(timeout_s=0.0)
+    assert session.latent_map().label_colours == ()
+    session.close()
+
+
+def test_a_column_without_categories_has_no_colours(cells):
+    cells.obs["cell_type"] = cells.obs["cell_type"].astype(object)
+    cells.uns["cell_type_colors"] = COLOURS
+    assert AnnDataAtlas(cells, label="cell_type").colours_of("cell_type") == {}
+
+
+def test_labels_are_written_with_the_colours_of_their_types_and_another_for_each_new_name(cells, tmp_path):
+    atlas = AnnDataAtlas(coloured(cells), label="cell_type", journal=tmp_path / "hand")
+    atlas.labels.label([0, 1], "aardvark cell")
+    atlas.write_labels()
+    of = dict(zip(cells.obs["livelatent_label"].cat.categories, cells.uns["livelatent_label_colors"], strict=True))
+    assert of["B cell"] == "#9467bd" and of["monocyte"] == "#1f77b4" and len(set(of.values())) == len(of) == 6
+    atlas.labels.label([2], "another")
+    atlas.write_labels()
+    after = dict(zip(cells.obs["livelatent_label"].cat.categories, cells.uns["livelatent_label_colors"], strict=True))
+    assert after | of == after and len(after) == 7  # a name keeps its colour
+    atlas.labels.close()
 
 
 def test_genes_of_the_cycle_given_to_the_view_are_read_in_its_flags(cells):

@@ -193,6 +193,10 @@ class Atlas(Cells):
         """Columns."""
         return len(self.genes)
 
+    def colours_of(self, column: str) -> dict[str, str]:
+        """`#rrggbb` of a column's values where the data bring their own; a store brings none: ingest leaves `uns`."""
+        return {}
+
     @property
     def without_counts(self) -> str | None:
         """Why nothing can be said of its cells' counts, in a sentence; None where they are there, as in every store."""

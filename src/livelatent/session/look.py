@@ -23,6 +23,7 @@ __all__ = [
     "Look",
     "Predicted",
     "centroids_of",
+    "colours_of",
     "empty_map",
     "labels_of",
     "latent_map",
@@ -155,7 +156,15 @@ def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> L
         predicted_names=look.predicted.names,
         batch_names=batch_names,
         given_names=given_names,
+        label_colours=colours_of(atlas, atlas.label_column, label_names),
+        batch_colours=colours_of(atlas, atlas.batch_column, batch_names),
     )
+
+
+def colours_of(atlas: Atlas, column: str, names: Sequence[str]) -> tuple[str | None, ...]:
+    """The atlas's own colours of these values of a column, None for each that has none; empty where there are none."""
+    own = atlas.colours_of(column) if column else {}
+    return tuple(own.get(name) for name in names) if any(name in own for name in names) else ()
 
 
 def labels_of(look: Look, atlas: Atlas, query: Atlas | None) -> Int[ndarray, " cell"]:

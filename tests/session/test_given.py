@@ -110,6 +110,27 @@ def test_a_page_without_a_path_goes_into_the_working_directory_under_the_name_of
         backed.file.close()
 
 
+def test_cells_outside_the_panel_are_called_what_they_are_called_on_it(cells):
+    # Types lie side by side along one axis and reach far along another: by the nearest prototype many would be amiss.
+    kind = pd.Categorical(cells.obs["cell_type"].astype(object).fillna("unassigned")).codes
+    random = np.random.default_rng(2)
+    far = random.normal(size=(cells.n_obs, 1)) * 20 * (1 + kind[:, None])
+    cells.obsm["X_long"] = np.hstack([kind[:, None] + random.normal(size=(cells.n_obs, 1)) * 0.1, far, far * 0])
+    called = []
+    for n_cells in (90, 20_000):
+        session = LiveSession(GivenLatent(AnnDataAtlas(cells, label="cell_type"), "X_long"), panel_cells=n_cells)
+        session.settle(timeout_s=0.0)
+        assert (len(session.latent_map().cell) == 370) == (n_cells > 370)
+        session.place_all()
+        shown = session.latent_map()
+        called.append({cell: shown.predicted_names[at] for cell, at in zip(shown.cell, shown.predicted, strict=True)})
+        by_prototype = [session.sight.look.predicted.names[at] for at in session.sight.look.predicted.code]
+        session.close()
+    assert called[0] == called[1] and len(called[0]) == 370
+    cell = session.sight.look.panel.cell
+    assert np.mean([called[0][one] == other for one, other in zip(cell, by_prototype, strict=True)]) < 0.9
+
+
 COLOURS = ["#1F77B4", "red", "#2ca02c", (0.0, 0.0, 0.0), "#9467bd"]
 
 

@@ -4,13 +4,13 @@ import functools
 
 import numpy as np
 
-from livelatent.arrays import ndarray
+from livelatent.arrays import Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.cycle_lists import CycleSource, cycle_lists
 from livelatent.judge.latent_expression import LatentExpression, fit_latent_expression
 from livelatent.judge.latent_novelty import LatentReference, find_novel_in, fit_latent_reference
 from livelatent.session.flag_table import JudgedNovelty
-from livelatent.session.look import Eye, Look, Predicted
+from livelatent.session.look import Eye, Predicted
 from livelatent.session.watched import HasEye
 
 __all__ = ["LatentFinder"]
@@ -60,10 +60,10 @@ class LatentFinder:
             )
         ]
 
-    def predict(self, eye: Eye, look: Look, query: Atlas | None) -> Predicted:
-        """The likeliest type of each of the panel's cells, by a regression on the latent."""
-        reference, _ = self._reference(eye)
-        code = np.asarray(reference.regression.predict(reference.scaled(look.latent)), np.int64)
+    def predict(self, eye: Eye, atlas: Atlas, rows: Int[ndarray, " cell"]) -> Predicted:
+        """The likeliest type of each of these rows, by a regression on the latent."""
+        reference, latent = self._reference(eye)
+        code = np.asarray(reference.regression.predict(reference.scaled(latent[rows])), np.int64)
         return Predicted(names=reference.label_names, code=code)
 
     def _reference(self, eye: Eye) -> tuple[LatentReference, ndarray]:

@@ -20,6 +20,7 @@ from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError
 from livelatent.judge.cycle_lists import CycleSource
 from livelatent.session.acts import Drive, acts_of
+from livelatent.session.acts_flags import flag_acts
 from livelatent.session.alarms import Alarms
 from livelatent.session.board import Board
 from livelatent.session.board_flag import BoardFlag
@@ -97,7 +98,7 @@ class LiveSession:
         self.values = Values(self.sight)
         self.retrainer = Retrainer(self)
         self.album = Album()
-        self.commands = Commands(acts_of(self))
+        self.commands = Commands(acts_of(self), slow=flag_acts(self.board))
         self._alarms = Alarms()
         self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run, cell_cycle)
         self.lookout = Lookout(
@@ -225,6 +226,10 @@ class LiveSession:
     def answer(self, rid: object, name: object, args: object) -> Answer:
         """Do a browser's command once, and say how it went."""
         return self.commands.answer(rid, name, args)
+
+    def lane(self, name: object) -> str:
+        """Commands of one lane are to be done one after the other."""
+        return self.commands.lane(name)
 
     def label(self, what: Any, name: str | None, *, query: bool = False) -> Saved:
         """Name a flag (its id, or one that `find_novel` gave) or rows of the atlas; saved when this returns.

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from livelatent.session.alarms import Alarms
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 RETRY_S = 10.0
-"""After an error in the same look, unless the model has moved on and been paid for."""
+"""After an error; each further one doubles it, up to sixty-four times."""
+MOST_DOUBLINGS = 6
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
@@ -60,6 +62,7 @@ class Lookout:
         self._embedding_s = 0.0
         """What the last look took beside its layout."""
         self._wants_find = self._wants_place = False
+        self._n_errors, self._not_before = 0, 0.0
 
     # Life
 
@@ -179,10 +182,12 @@ class Lookout:
         """Whether the last look saw the model as it stands."""
         return self._looked_at == self._key()
 
-    def _find_now(self) -> None:
+    def _find_now(self) -> bool:
         self._looks_at_find = self._sight.n_looks
-        if self._looks.flags():
+        is_well = self._looks.flags()
+        if is_well:
             self._look_if_stale()
+        return is_well
 
     def _look_if_stale(self) -> None:
         """Flagged cells outside the panel ask for another look."""
@@ -211,9 +216,12 @@ class Lookout:
             return
         key = self._key()
         is_busy = self._state in ("training", "stopping")
-        is_find_due = self._wants_find or self._is_find_due(key)
-        is_look_due = not (is_busy and self.pace.is_resting) and (
-            self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready)
+        may_try = time.monotonic() >= self._not_before
+        is_find_due = self._wants_find or (may_try and self._is_find_due(key))
+        is_look_due = (
+            may_try
+            and not (is_busy and self.pace.is_resting)
+            and (self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready))
         )
         if not (is_find_due or is_look_due or self._wants_place):
             return
@@ -221,14 +229,21 @@ class Lookout:
         # While it trains, flags are looked for right after a look, so that the next one comes in time.
         if self._wants_find or (is_find_due and not (is_busy and is_look_due)):
             self._wants_find = False
-            self.pace.timed(self._find_now, in_instalments=True)
-            self._found_at = key
+            if self._well(self.pace.timed(self._find_now, in_instalments=True)):
+                self._found_at = key
         elif is_look_due:
-            self.pace.timed(self._looks.map)
-            self._looked_at, self._embedding_s = key, self.pace.own_s
+            if self._well(self.pace.timed(self._looks.map)):
+                self._looked_at, self._embedding_s = key, self.pace.own_s
         else:
             self._wants_place = False
             self.pace.timed(self._looks.all_cells, in_instalments=True)
+
+    def _well(self, is_well: bool) -> bool:
+        """Whether it went well; if not, it is tried again later, and later still."""
+        self._n_errors = 0 if is_well else self._n_errors + 1
+        if not is_well:
+            self._not_before = time.monotonic() + RETRY_S * 2 ** min(self._n_errors - 1, MOST_DOUBLINGS)
+        return is_well
 
     def _tell_settled(self) -> None:
         key = self._key()

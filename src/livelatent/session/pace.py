@@ -82,8 +82,8 @@ class Pace:
         """Look no more for so long."""
         self._not_before = time.monotonic() + pause_s
 
-    def timed(self, work: Callable[[], object], *, in_instalments: bool = False) -> None:
-        """Do some work, and let the trainer have its share of time before the next look.
+    def timed[R](self, work: Callable[[], R], *, in_instalments: bool = False) -> R:
+        """Do some work, and let the trainer have its share of time before the next look; what the work gave.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Pace:
         was_training = self._is_training()
         started = time.monotonic()
         cpu_before, waited_before = self._helper()
-        work()
+        result = work()
         cpu, waited = self._helper()
         self.own_s = max(0.0, time.monotonic() - started - (waited - waited_before))
         self.cost_s = self.own_s + (cpu - cpu_before)
@@ -102,13 +102,14 @@ class Pace:
         if not (was_training and self._is_training()):
             self._last, self.owed_s = None, 0.0
             self.rest(SHORTEST_PAUSE_S if self._is_training() else 0.0)
-            return
+            return result
         if in_instalments:
             began, cost_s, owed_s = self._last or (started, 0.0, 0.0)
             self._last = began, cost_s, owed_s + self.cost_s
         else:
             self._last = started, self.cost_s, self.owed_s
         self._rest_after(*self._last)
+        return result
 
     def _rest_after(self, started: float, cost_s: float, owed_s: float) -> None:
         """From the begin of one look to that of the next, looking takes its share, or less and pays what is owed."""

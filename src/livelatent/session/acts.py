@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from livelatent.session.acts_control import Controlled, control_acts
 from livelatent.session.acts_flags import flag_acts
-from livelatent.session.acts_place import Placing, acts_of_place
+from livelatent.session.acts_place import Placing, place_acts
 from livelatent.session.acts_prototypes import prototype_acts
 from livelatent.session.acts_select import Selects, label_by_parts, select_acts
 from livelatent.session.board import Board
@@ -60,7 +60,7 @@ def acts_of(session: Asked) -> dict[str, Act]:
         "redo": lambda _: _back(session, board.ledger.redo),
         "find": lambda _: _find(session),
         **select_acts(session),
-        **acts_of_place(session),
+        **place_acts(session),
         **flag_acts(board),
         **prototype_acts(session),
         **control_acts(session),

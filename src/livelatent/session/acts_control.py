@@ -1,4 +1,4 @@
-"""What a browser may ask of training itself: a step, a learning rate, weights, a moment to keep."""
+"""What a browser may ask of training itself: a step, a learning rate, weights, training on, a moment to keep."""
 
 import math
 from dataclasses import asdict
@@ -23,6 +23,10 @@ class Controlled(Protocol):
         """Set learning rate and weights of the stage that trains."""
         ...
 
+    def retrain(self, epochs: int | None = None) -> None:
+        """Train on with the labels given here."""
+        ...
+
     def keep(self) -> Moment:
         """Keep the map as it is shown."""
         ...
@@ -37,6 +41,7 @@ def control_acts(session: Controlled) -> dict[str, Act]:
     return {
         "step": lambda _: _step(session),
         "set": lambda args: _set(session, args),
+        "retrain": lambda args: _retrain(session, args),
         "keep": lambda _: _keep(session),
         "drop_moment": lambda args: _drop(session, args),
     }
@@ -56,6 +61,14 @@ def _set(session: Controlled, args: dict[str, Any]) -> dict[str, Any]:
     rate = number(args, "learning_rate") if args.get("learning_rate") is not None else None
     now = session.set(learning_rate=rate, weights={str(name)[:200]: number(weights, name) for name in weights})
     return {**asdict(now), "changes": len(now.changes)}
+
+
+def _retrain(session: Controlled, args: dict[str, Any]) -> dict[str, Any]:
+    epochs = None if args.get("epochs") is None else whole(args, "epochs")
+    if epochs is not None and not 1 <= epochs <= 100_000:
+        raise CommandError(f"`epochs` must be 1 to 100,000; got {epochs:,}.")
+    session.retrain(epochs)
+    return {"state": "preparing"}
 
 
 def _keep(session: Controlled) -> dict[str, Any]:

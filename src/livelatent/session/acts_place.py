@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from livelatent.session.commands import Act, CommandError, number
 from livelatent.session.pace import Pace
 
-__all__ = ["acts_of_place"]
+__all__ = ["place_acts"]
 
 
 @runtime_checkable
@@ -23,7 +23,7 @@ class Placing(Protocol):
         ...
 
 
-def acts_of_place(session: Placing) -> dict[str, Act]:
+def place_acts(session: Placing) -> dict[str, Act]:
     """`budget` {share} and `place_all`."""
     return {"budget": lambda args: _budget(session, args), "place_all": lambda _: _place(session.place_all)}
 

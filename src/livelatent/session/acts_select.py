@@ -33,10 +33,6 @@ class Selects(Protocol):
         """Every name there is to colour by."""
         ...
 
-    def retrain(self, epochs: int | None = None) -> None:
-        """Train on with the labels given here."""
-        ...
-
 
 def select_acts(session: Selects) -> dict[str, Act]:
     """The commands of this file by their names."""
@@ -45,7 +41,6 @@ def select_acts(session: Selects) -> dict[str, Act]:
         "suggest": lambda args: _suggest(session, args),
         "cell": lambda args: _cell(session, args),
         "count": lambda args: _count(session, args),
-        "retrain": lambda args: _retrain(session, args),
     }
 
 
@@ -142,11 +137,3 @@ def _labelled(
         sha256 = session.sight.layout_sha256(layout)
         how |= {"polygon": first["polygon"], "layout": layout, "layout_sha256": sha256}
     return session.board.ledger.label_rows(rows, name, {**how, **found.how}, found.evidence)
-
-
-def _retrain(session: Selects, args: dict[str, Any]) -> dict[str, Any]:
-    epochs = None if args.get("epochs") is None else whole(args, "epochs")
-    if epochs is not None and not 1 <= epochs <= 100_000:
-        raise CommandError(f"`epochs` must be 1 to 100,000; got {epochs:,}.")
-    session.retrain(epochs)
-    return {"state": "preparing"}

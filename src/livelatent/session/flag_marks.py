@@ -23,7 +23,7 @@ from livelatent.atlas.entries import as_json
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LivelatentError, StoreBusyError, StoreError
 
-__all__ = ["Mark", "MarkFile"]
+__all__ = ["FlagMark", "MarkFile"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ TRIES, PAUSE_S = 40, 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mark:
+class FlagMark:
     """What was done with one flag."""
 
     id: int
@@ -68,7 +68,7 @@ class MarkFile:
         """The file; None where nothing is kept."""
         return None if self._journal.is_homeless else self._journal.folder / FILE
 
-    def read(self) -> tuple[Mark, ...]:
+    def read(self) -> tuple[FlagMark, ...]:
         """Marks in the order they were made; none, and a `problem`, where the file is damaged."""
         path = self.path
         if path is None:
@@ -82,7 +82,7 @@ class MarkFile:
         self.problem = None
         return tuple(marks.values())
 
-    def change(self, changed: Iterable[Mark], gone: Iterable[str]) -> None:
+    def change(self, changed: Iterable[FlagMark], gone: Iterable[str]) -> None:
         """Put marks in place of those of the same uuid, take others away; on disk when this returns, or a `problem`.
 
         Raises
@@ -114,7 +114,7 @@ class MarkFile:
             log.warning("%s could not be written: %s", path, error)
             self.problem = f"What is done with flags is forgotten when this view closes: {error}"
 
-    def _read(self, path: Path) -> dict[str, Mark]:
+    def _read(self, path: Path) -> dict[str, FlagMark]:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -136,11 +136,11 @@ class MarkFile:
             ) from error
         return {mark.uuid: mark for mark in marks}
 
-    def _mark(self, one: dict[str, Any]) -> Mark:
+    def _mark(self, one: dict[str, Any]) -> FlagMark:
         number, n_cells = one["id"], one["n_cells"]
         if type(number) is not int or type(n_cells) is not int or number < 1 or n_cells < 1:
             raise ValueError(f"flag {number!r} of {n_cells!r} cells")
-        return Mark(
+        return FlagMark(
             id=number,
             # Each view that reads an old file has to call its marks the same.
             uuid=str(one.get("uuid", f"flag {number}")),
@@ -149,7 +149,7 @@ class MarkFile:
             is_hand_made=bool(one["hand_made"]),
         )
 
-    def _write(self, path: Path, marks: Iterable[Mark]) -> None:
+    def _write(self, path: Path, marks: Iterable[FlagMark]) -> None:
         flags = [
             {
                 "uuid": mark.uuid,

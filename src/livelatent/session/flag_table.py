@@ -12,7 +12,7 @@ from livelatent.arrays import Int
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError
 from livelatent.session.board_flag import LARGEST_ID, BoardFlag, identified
-from livelatent.session.flag_marks import Mark, MarkFile
+from livelatent.session.flag_marks import FlagMark, MarkFile
 from livelatent.session.hand_made import Piece, laid_over
 
 __all__ = ["FlagTable"]
@@ -55,9 +55,9 @@ class FlagTable:
         self._files = tuple(MarkFile(journal) for journal in journals)
         self._novelties: tuple[JudgedNovelty | None, ...] = (None,) * len(journals)
         self._known: dict[int, BoardFlag] = {}
-        self._marks: dict[int, tuple[int, Mark]] = {}
+        self._marks: dict[int, tuple[int, FlagMark]] = {}
         """Which atlas's flag it is, and what was done with it."""
-        self._unsaved: list[tuple[int, list[Mark], list[str]]] = []
+        self._unsaved: list[tuple[int, list[FlagMark], list[str]]] = []
         """Atlas, marks and uuids of marks that are gone, in the order that they changed."""
         for place, file in enumerate(self._files):
             for mark in file.read():
@@ -204,7 +204,7 @@ class FlagTable:
             )
         inside = flag.rows[is_inside]
         rest = replace(self._mark(number), rows=np.setdiff1d(self._extent(flag), inside), is_hand_made=True)
-        part = Mark(id=self._free_id(), rows=inside, is_dismissed=rest.is_dismissed, is_hand_made=True)
+        part = FlagMark(id=self._free_id(), rows=inside, is_dismissed=rest.is_dismissed, is_hand_made=True)
         self._change(flag.is_query, [rest, part])
         self.show(self._novelties)
         return part.id
@@ -228,9 +228,9 @@ class FlagTable:
 
     # Marks
 
-    def _mark(self, number: int) -> Mark:
+    def _mark(self, number: int) -> FlagMark:
         found = self._marks.get(number)
-        return Mark(id=number, rows=np.zeros(0, np.int64)) if found is None else found[1]
+        return FlagMark(id=number, rows=np.zeros(0, np.int64)) if found is None else found[1]
 
     def _extent(self, flag: BoardFlag) -> ndarray:
         """Its cells; of a hand-made one also those that the present threshold does not flag."""
@@ -250,7 +250,7 @@ class FlagTable:
                     return flag
         return self.flag(number)
 
-    def _change(self, is_query: bool, changed: Iterable[Mark], gone: Iterable[int] = ()) -> None:
+    def _change(self, is_query: bool, changed: Iterable[FlagMark], gone: Iterable[int] = ()) -> None:
         """Change marks; a cell goes with the last hand-made flag that it was put into."""
         place, changed, gone = int(is_query), list(changed), list(gone)
         own = {mark.id for mark in changed} | set(gone)
@@ -263,7 +263,7 @@ class FlagTable:
         for mark in changed:
             self._remember(place, mark)
 
-    def _without(self, place: int, mark: Mark, own: set[int]) -> list[Mark]:
+    def _without(self, place: int, mark: FlagMark, own: set[int]) -> list[FlagMark]:
         """Hand-made flags, but for these, as they are without the cells that this one has now."""
         if not mark.is_hand_made:
             return []
@@ -273,7 +273,7 @@ class FlagTable:
             if number not in own and np.isin(rows, mark.rows).any()
         ]
 
-    def _remember(self, place: int, mark: Mark) -> None:
+    def _remember(self, place: int, mark: FlagMark) -> None:
         self._marks[mark.id] = (place, mark)
         if mark.id not in self._known:
             self._known[mark.id] = BoardFlag(id=mark.id, is_query=bool(place), rows=mark.rows, judged=None)

@@ -33,7 +33,7 @@ export class FlagCard {
     const show = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-flag-show", "aria-label": `Show flag ${id} on the map` }, "Show");
     this.chosen = h("input", { type: "checkbox", "data-testid": "ll-flag-choose", "aria-label": `Choose flag ${id} to merge` });
     this.apart = h("button", { class: "ll-button ll-small", type: "button", hidden: true, "aria-label": `Show flag ${id} again as it was found` }, "As found");
-    this.box = desk.ask === null ? null : new NameBox(scope, {
+    this.box = desk.ask === null ? null : new NameBox({ names: desk.names, scope }, {
       label: `name flag ${id}`, testid: "ll-flag", placeholder: "name this cluster",
       save: (name) => desk.ask!<LabelResult>("label", { flag: id, name, n_cells: this.flag?.n_cells }),
       saved: (result) => desk.announce(`saved: ${brief(result.label, 60)}, ${plural(result.n_cells, "cell")}`),

@@ -169,7 +169,12 @@ const modelProxy = () => ({
   },
 });
 
-const place = document.getElementById("place");
+let place = document.getElementById("place");
+if (query.has("shadow")) {
+  // As marimo does: the view and its style in a shadow root, of which the document sees only the host.
+  const root = place.attachShadow({ mode: "open" });
+  root.append(document.querySelector("link[rel=stylesheet]").cloneNode(), (place = document.createElement("div")));
+}
 if (query.has("static")) {
   const [content, buffers] = data.syncMessage(run, "static");
   const base64 = buffers.map((buffer) => btoa(Array.from(new Uint8Array(buffer.buffer), (byte) => String.fromCharCode(byte)).join("")));

@@ -1,6 +1,6 @@
 // One flag: the facts, the reason in a plain sentence, and the next action beside it.
 import type { Desk, LabelResult } from "./desk";
-import { h, say, Scope, set } from "./dom";
+import { focusNear, h, say, Scope, set } from "./dom";
 import type { Flag } from "./frames";
 import { NameBox } from "./name_box";
 import { qualityTable } from "./quality";
@@ -108,8 +108,7 @@ export class FlagCard {
       : h("button", { class: "ll-link ll-offer", type: "button", dir: "auto", "data-i": i, title: name.slice(0, 200) }, `${brief(name, 24)}?`)));
     // What Python says is taken over unless a person is at it right now.
     if (box.isPending || (before && before.label === flag.label && before.saved_at === flag.saved_at)) return;
-    if (document.activeElement !== box.input && this.element.getRootNode() === document && flag.label !== null) box.input.value = flag.label;
-    else if (flag.label !== null && box.input.value === "") box.input.value = flag.label;
+    if (flag.label !== null && (focusNear(box.input) !== box.input || box.input.value === "")) box.input.value = flag.label;
     else if (flag.label === null && before?.label != null && box.input.value === before.label) box.clear(); // undone
     box.show(flag.label !== null && flag.saved_at ? { state: "saved", text: `✓ saved ${when(flag.saved_at)}` } : null);
     box.input.dispatchEvent(new Event("input"));

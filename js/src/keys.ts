@@ -1,6 +1,6 @@
 // The keys, the sheet that lists them, and the line at the foot. They work while the focus is inside the widget.
 import type { Desk } from "./desk";
-import { h } from "./dom";
+import { focusNear, h } from "./dom";
 import { joinOf, type Join } from "./selection";
 
 export interface Actions {
@@ -42,7 +42,7 @@ export function keySheet(desk: Desk): { sheet: HTMLElement; toggle: (open?: bool
   let before: Element | null = null;
   const toggle = (open = sheet.hidden): boolean => {
     const was_open = !sheet.hidden;
-    if (open && !was_open) before = document.activeElement;
+    if (open && !was_open) before = focusNear(sheet);
     sheet.hidden = !open;
     if (open) close.focus();
     else if (was_open && before instanceof HTMLElement) before.focus();

@@ -5,7 +5,7 @@ import { Chosen } from "./chosen";
 import { modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import { Colouring } from "./colouring";
 import type { Desk } from "./desk";
-import { h, say, set } from "./dom";
+import { focusNear, h, say, set } from "./dom";
 import { positions, type MapFrame } from "./frames";
 import { pointsInPolygon, type Point } from "./geometry";
 import { gateBar } from "./gate";
@@ -293,8 +293,7 @@ export function mapPane(desk: Desk) {
     hover: (px, py) => { hoverAt = [px, py]; desk.painter.request(hover); },
     leave: () => { hoverAt = null; desk.painter.request(hover); },
     isActive: () => {
-      const root = stage.getRootNode() as Document | ShadowRoot;
-      const active = root.activeElement !== null && stage.parentElement!.contains(root.activeElement);
+      const active = stage.parentElement!.contains(focusNear(stage));
       hint.hidden = active;
       return active;
     },

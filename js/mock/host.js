@@ -133,7 +133,7 @@ const commands = {
   nearest: ({ prototype }) => {
     const [header] = data.prototypesFrame({ ...run, seq: 0 });
     const cells = Array.from({ length: 12 }, (_, i) => [run.query[i], run.cell[i]]);
-    return { name: header.names[prototype], cells, neighbors: [], drift: { steps: Array.from({ length: 30 }, (_, i) => 16 * i), values: Array.from({ length: 30 }, (_, i) => 0.2 * Math.exp(-i / 9) + 0.004) } };
+    return { name: header.names[prototype], asked: 5, cells, neighbors: [], drift: { steps: Array.from({ length: 30 }, (_, i) => 16 * i), values: Array.from({ length: 30 }, (_, i) => 0.2 * Math.exp(-i / 9) + 0.004) } };
   },
   threshold: ({ target_fpr }) => { run.target_fpr = target_fpr; return { n_flagged: 0 }; },
 };

@@ -246,11 +246,14 @@ export function mapPane(desk: Desk) {
     choose({ mode: join, kind: "flag", flag: desk.flag }, inside);
   };
 
-  const selectCells = (wanted: readonly [number, number][]) => {
+  const selectPart = (part: Part, wanted: readonly [number, number][]) => {
     if (!frame) return;
-    chosen.name(frame, wanted);
-    recolour();
-    desk.selectionChanged(chosen.selection!.cells);
+    const { cell, is_query } = frame;
+    const keys = new Set(wanted.map(([q, row]) => 2 * row + q));
+    const inside: number[] = [];
+    cell.forEach((row, i) => { if (keys.has(2 * row + is_query[i])) inside.push(i); });
+    if (inside.length === 0) return desk.announce("None of its cells is on the map.");
+    choose(part, inside);
     stage.scrollIntoView({ block: "nearest" });
   };
 
@@ -361,7 +364,7 @@ export function mapPane(desk: Desk) {
   desk.onTheme(themed);
   desk.onPick(request);
   desk.showFlag = showFlag;
-  desk.selectCells = selectCells;
+  desk.selectPart = selectPart;
   dark = desk.root.classList.contains("ll-dark");
   stage.dataset.tool = tool;
   takeFrame();

@@ -52,7 +52,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
     },
     step: () => { if (store.status?.can.step) desk.try("step"); },
     keep: () => { if (store.map?.n) compare.keep(); },
-    escape: map.escape, search: map.search, gate: map.gate, selectFlag: map.selectFlag, invert: map.invert,
+    escape: map.escape, search: map.search, gate: map.gate, selectFlag: map.selectFlag, invert: map.invert, read: map.read,
   }, toggle);
   return () => {
     desk.scope.close();

@@ -18,7 +18,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-SECTIONS = ("bundle", "clicks", "reload", "million", "trainer")
+SECTIONS = ("bundle", "clicks", "reload", "million", "trainer", "layouts")
 """What `--only` names: each is a module of `showing/`."""
 
 
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line")
     parser.add_argument("--clicks", type=int, default=60, help="for each kernel")
     parser.add_argument("--pairs", type=int, default=40, help="of windows of training, the view silent and speaking")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of training, in which layouts are counted")
     parser.add_argument("--cells", type=int, default=1_000_000, help="on the large map")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     args = parser.parse_args()

@@ -10,7 +10,7 @@ import livelatent
 
 ROOT = Path(livelatent.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-GROUND = {"arrays", "atomic", "compiled", "errors", "extras", "paths", "progress", "threads", "__version__"}
+GROUND = {"arrays", "atomic", "compiled", "errors", "extras", "palette", "paths", "progress", "threads", "__version__"}
 MAY_IMPORT = {
     "atlas": set(),
     "stream": {"atlas"},

@@ -94,6 +94,10 @@ class LargeMap:
         """There is nothing to ask for."""
         return Answer(rid=str(rid), ok=True, result={})
 
+    def lane(self, name: object) -> str:
+        """One for all."""
+        return "quick"
+
 
 class LargeView(anywidget.AnyWidget):  # type: ignore[misc]
     """The bundle of `LiveView` on a `LargeMap`; `frames` says when each map left and when its paint was told."""

@@ -1,6 +1,6 @@
 // Which colour each cell has, and which cells come last, on top of the rest.
 import { NONE, type FlagsFrame, type MapFrame, type ValuesFrame } from "./frames";
-import { categoryColours, mixColours, word } from "./palette";
+import { categoryColours, hex, mixColours, word } from "./palette";
 import type { Look } from "./renderer";
 import { brief } from "./words";
 
@@ -47,6 +47,13 @@ export function category(frame: MapFrame, mode: Mode, values: ValuesFrame | null
   }
 }
 
+/** The data's own colours of some names (scanpy's `uns["<column>_colors"]`), whoever gave or predicted the name. */
+function ownColours(frame: MapFrame, mode: Mode, values: ValuesFrame | null): Map<string, number> {
+  const [names, colours] = mode === "batch" ? [frame.batch_names, frame.batch_colours]
+    : mode === "values" && values?.names ? [values.names, values.colours] : mode === "source" ? [[]] : [frame.label_names, frame.label_colours];
+  return new Map(names.flatMap((name, i): [string, number][] => (/^#[0-9a-f]{6}$/i.test(colours?.[i] ?? "") ? [[name, hex(colours![i]!)]] : [])));
+}
+
 /** 0 where a cell fits (p = 1), 1 at p = 0.001 and below. */
 export function strangeness(p: number): number {
   return Math.min(1, Math.max(0, -Math.log10(Math.max(p, 1e-3)) / 3));
@@ -88,7 +95,8 @@ export function colourCells(frame: MapFrame, mode: Mode, flags: FlagsFrame | nul
   const numbers = mode === "values" ? numbersOf(frame, mode, values) : null;
   const scale = numbers && scaleOf(numbers);
   const strong = Array.from({ length: 64 }, (_, i) => word(rampColour(i / 63, inks.dark), 0.45 + 0.5 * (i / 63)));
-  const colours = categoryColours(names.length, inks.dark);
+  const own = ownColours(frame, mode, values);
+  const colours = categoryColours(names.length, inks.dark).map((ours, i) => own.get(names[i]) ?? ours);
   const open = new Set((flags?.flags ?? []).filter((flag) => flag.state !== "dismissed").map((flag) => flag.id));
   const words = colours.map((colour) => word(colour, 0.85));
   const unknown = word(inks.unknown, 0.7);

@@ -8,7 +8,7 @@ export class Colouring {
 
   /** As `colourCells`; the very same object where columns, names, flags, emphasis and theme are as they were. */
   of(frame: MapFrame, mode: Mode, flags: FlagsFrame | null, emphasis: Emphasis, inks: Inks, values: ValuesFrame | null): Coloured {
-    const names = [frame.label_names, frame.predicted_names, frame.batch_names, frame.given_names];
+    const names = [frame.label_names, frame.predicted_names, frame.batch_names, frame.given_names, frame.label_colours, frame.batch_colours];
     const seen = [
       frame.label, frame.predicted, frame.batch, frame.given, frame.p_value, frame.flag, frame.is_query, JSON.stringify(names),
       mode, flags, emphasis.focus, emphasis.selected, JSON.stringify(inks), values,

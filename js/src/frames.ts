@@ -30,6 +30,7 @@ export interface MapFrame {
   kind: "map"; seq: number; n: number; n_total: number; bounds: [number, number, number, number];
   layout: number; panel: number; moved: number | null; age_s: number | null; n_query: number;
   label_names: string[]; predicted_names: string[]; batch_names: string[]; given_names: string[];
+  label_colours?: (string | null)[]; batch_colours?: (string | null)[];
   xy: Uint16Array; cell: Uint32Array; label: Uint16Array; predicted: Uint16Array; batch: Uint16Array;
   p_value: Float32Array; flag: Uint16Array; is_query: Uint8Array; given: Uint16Array;
 }
@@ -72,7 +73,7 @@ export interface MomentsFrame { kind: "moments"; seq: number; most: number; mome
 /** What a person asked to colour by; `values` are of the panel's cells in their order, codes where there are `names`. */
 export interface ValuesFrame {
   kind: "values"; seq: number; by: string; name: string; state: "none" | "fetching" | "ready" | "failed"; message: string;
-  number: number; panel: number; n: number; unit: string; names: string[] | null; values: Float32Array | Uint16Array;
+  number: number; panel: number; n: number; unit: string; names: string[] | null; colours?: (string | null)[]; values: Float32Array | Uint16Array;
 }
 
 export type Frame = StatusFrame | CurvesFrame | MapFrame | PrototypesFrame | FlagsFrame | MomentsFrame | ValuesFrame;

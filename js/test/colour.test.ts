@@ -83,3 +83,32 @@ describe("colours are kept", () => {
     expect(of({ ...map, label: Uint16Array.of(1, 1, 1, 1, 1) }).look.rgba[0]).not.toBe(first.look.rgba[0]);
   });
 });
+
+describe("colours that the data bring", () => {
+  const own = { ...map, label_colours: ["#1F77B4", null], batch_colours: ["#00ff00"] };
+
+  it("are a type's wherever its name stands, and the others keep ours", () => {
+    const ours = colourCells(map, "label", flags, plain, inks).colours;
+    for (const mode of ["label", "predicted"] as const) expect(colourCells(own, mode, flags, plain, inks).colours).toEqual([0x1f77b4, ours[1]]);
+    expect(colourCells({ ...own, given_names: ["new", "B"] }, "given", flags, plain, inks).colours).toEqual([ours[0], 0x1f77b4]);
+    expect(colourCells(own, "batch", flags, plain, inks).colours).toEqual([0x00ff00]);
+    expect(colourCells(own, "source", flags, plain, inks).colours).toEqual(ours);
+  });
+
+  it("are a column's as well", () => {
+    const values = { kind: "values", seq: 1, by: "obs", name: "louvain", state: "ready", message: "", number: 1, panel: 1, n: 5, unit: "", names: ["0", "1"], colours: ["#010203", "#040506"], values: Uint16Array.of(0, 1, 0, 1, 1) } as const;
+    expect(colourCells(own, "values", flags, plain, inks, { ...values, names: [...values.names], colours: [...values.colours] }).colours).toEqual([0x010203, 0x040506]);
+  });
+
+  it("are ours where they are no colours", () => {
+    const ours = colourCells(map, "label", flags, plain, inks).colours;
+    for (const bad of ["</script><img src=x>", "#12345", "red;}", "url(x)"]) expect(colourCells({ ...map, label_colours: [bad, bad] }, "label", flags, plain, inks).colours).toEqual(ours);
+    expect(colourCells({ ...map, label_colours: [] }, "label", flags, plain, inks).colours).toEqual(ours);
+  });
+
+  it("are shown at once when they change", () => {
+    const colouring = new Colouring();
+    const before = colouring.of(map, "label", flags, plain, inks, null);
+    expect(colouring.of(own, "label", flags, plain, inks, null)).not.toBe(before);
+  });
+});

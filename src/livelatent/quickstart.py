@@ -11,14 +11,17 @@ INTRO = """# livelatent: from cells to a named type
 One loop: a file becomes a chunked store on disk, the store streams into training, the view shows the model learn,
 and a cluster that fits nothing known gets a name that is safe on disk. Run the cells from top to bottom."""
 
-EXAMPLE = """from pathlib import Path
+CYCLE = "cell_cycle = {!r}  # a GMT file with gene sets S and G2M: flags then say how many of their cells divide"
+
+EXAMPLE = f"""from pathlib import Path
 
 import livelatent as ll
 
 # 700 labelled blood cells that ship inside scanpy. One type's label is hidden: it is what we want to discover.
 source = ll.write_example("quickstart-data/blood.h5ad")
 label, batch, hidden, counts = "bulk_labels", None, "CD19+ B", "X"
-store = Path("quickstart-data/blood.zarr")"""
+store = Path("quickstart-data/blood.zarr")
+{CYCLE.format(None)}"""
 
 STORE = """# Once: the file becomes a shuffled, chunked store, in bounded memory. Later: the store is opened.
 if store.exists():
@@ -29,7 +32,7 @@ atlas"""
 
 VIEW = """model = ll.Cellular(atlas)
 run = ll.Run(model, atlas, epochs=50)
-view = ll.LiveView(run)
+view = ll.LiveView(run, cell_cycle=cell_cycle)
 run.start()  # in the background: the notebook stays free
 view"""
 
@@ -41,7 +44,7 @@ WAIT = "await run"
 NOVEL_TEXT = """Clusters that fit no prototype, each with its reason. Naming one, here or in the view, writes to the
 journal beside the store before it says so."""
 
-NOVEL = """novel = ll.find_novel(view.run.model, atlas)
+NOVEL = """novel = ll.find_novel(view.run.model, atlas, cell_cycle=cell_cycle)
 novel"""
 
 NAME = """if len(novel):
@@ -78,7 +81,7 @@ def quickstart_notebook(
         "from pathlib import Path\n\nimport livelatent as ll\n\n"
         f"source = {str(source.resolve())!r}\n"
         f"label, batch, hidden, counts = {label!r}, {batch!r}, {hide!r}, {counts!r}\n"
-        f"store = Path({str((folder / 'quickstart.zarr').resolve())!r})"
+        f"store = Path({str((folder / 'quickstart.zarr').resolve())!r})\n{CYCLE.format(None)}"
     )
     target = folder / "quickstart.ipynb"
     write_text(target, notebook_json(setting))

@@ -30,12 +30,14 @@ def test_a_run_that_was_cut_off_becomes_a_page(finished_run, tmp_path):
     run.stop()
     run.wait()
     step = json.loads((run.folder / "state.json").read_text())["step"]
-    told = answer("report", run.folder, "--out", tmp_path / "page.html")
+    genes = [str(gene) for gene in run.atlas.genes]
+    (tmp_path / "c.gmt").write_text("S\t\t" + "\t".join(genes[75:95]) + "\nG2M\t\t" + "\t".join(genes[:9]) + "\n")
+    told = answer("report", run.folder, "--cell-cycle", tmp_path / "c.gmt", "--out", tmp_path / "page.html")
     assert (told["run"], told["step"]) == (str(run.folder), step)
     topics = state_in(tmp_path / "page.html")
     assert topics["status"]["step"] == step and topics["map"]["n"] == 607
     assert {one["name"] for one in topics["curves"]["series"]} >= {"loss"}
-    assert topics["flags"]["n_scored"] > 0
+    assert topics["flags"]["n_scored"] > 0 and all(flag["phases"] for flag in topics["flags"]["flags"])
     # Where it lies is nobody's business but the owner's.
     assert str(tmp_path) not in (tmp_path / "page.html").read_text()
 
@@ -73,10 +75,39 @@ def test_lab_prepares_a_notebook_for_the_store_and_leaves_one_that_is_there_alon
     exec(code[0], opened)
     assert opened["atlas"].uuid == own_atlas.uuid
     assert "607 cells x 300 genes, 4 labels, 3 batches" in notebook.cells[0].source
-    assert "ll.Cellular(atlas)" in code[1] and "ll.LiveView(run)" in code[1]
+    assert "ll.Cellular(atlas)" in code[1] and "ll.LiveView(run, " in code[1]
+    assert opened["cell_cycle"] is None
     path.write_text("mine")
     done = livelatent("lab", own_atlas.path, "--write-only", folder=tmp_path)
     assert done.returncode == 0 and path.read_text() == "mine" and "as it is" in done.stdout
+
+
+def test_lab_puts_the_genes_of_the_cycle_into_view_and_search(own_atlas, tmp_path):
+    genes = [str(gene) for gene in own_atlas.genes]
+    gmt = tmp_path / "it's.gmt"
+    gmt.write_text("S\t\t" + "\t".join(genes[:9]) + "\nG2M\t\t" + "\t".join(genes[9:20]) + "\n")
+    done = livelatent("lab", own_atlas.path, "--cell-cycle", "it's.gmt", "--write-only", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    code = ["".join(cell["source"]) for cell in json.loads((tmp_path / "tiny.ipynb").read_text())["cells"]]
+    scope: dict = {}
+    exec(code[1], scope)
+    assert scope["cell_cycle"] == str(gmt)
+    assert "ll.LiveView(run, cell_cycle=cell_cycle)" in code[2]
+    assert "ll.find_novel(view.run.model, atlas, cell_cycle=cell_cycle)" in code[6]
+    done = livelatent("lab", own_atlas.path, "--cell-cycle", gmt, "--write-only", folder=tmp_path)
+    assert "opened as it is, without --cell-cycle" in done.stdout.replace("\n", " ")
+    gmt.write_text("S\t\tGENE1\n")
+    done = livelatent("lab", own_atlas.path, "--cell-cycle", gmt, "--write-only", folder=tmp_path / "..")
+    assert done.returncode == 1 and "G2M" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_report_without_one_of_the_phases_is_refused_before_the_run_is_read(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")  # which no run can be read from
+    gmt = tmp_path / "cycle.gmt"
+    gmt.write_text("S\t\tGENE1\n")
+    done = livelatent("report", tmp_path / "run", "--cell-cycle", gmt, "--out", tmp_path / "page.html")
+    assert done.returncode == 1 and "G2M" in done.stderr and not (tmp_path / "page.html").exists()
 
 
 def test_lab_of_a_store_without_labels_learns_without_them(tiny_h5ad, tmp_path):

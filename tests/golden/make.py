@@ -118,6 +118,7 @@ MAP = LatentMap(
     p_value=np.array([np.nan, 0.5, 0.0625, 1.0, np.nan], dtype=np.float32),
     flag=np.array([0, 0, 1, 65534, 0]),
     label_names=HOSTILE,
+    label_colours=("#1f77b4", None, "#00ff00", "#000000"),
     predicted_names=("B", "NK", "CD34+"),
     batch_names=("donor 1", HOSTILE[0]),
     given_names=("plasmablast?", HOSTILE[3]),

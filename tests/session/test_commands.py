@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from livelatent.errors import LabelError
@@ -79,3 +81,38 @@ def test_cells_that_are_none_are_refused(value):
 
 def test_cells_are_sorted_by_place():
     assert cells({"cells": [[1, 5], [0, 3], [1, 2], [False, 9]]}, "cells", 2) == [[3, 9], [5, 2]]
+
+
+class Gate:
+    """An act that waits until it is let through."""
+
+    def __init__(self):
+        self.began, self.may_end, self.n = threading.Event(), threading.Event(), 0
+
+    def __call__(self, _args):
+        self.n += 1
+        self.began.set()
+        assert self.may_end.wait(60)
+        return {"n": self.n}
+
+
+def test_a_command_that_takes_long_holds_up_no_other_and_is_done_once_though_asked_again_meanwhile():
+    gate, answers = Gate(), []
+    commands = Commands({"merge": gate, "label": lambda _: {}}, slow=["merge"])
+    asking = [threading.Thread(target=lambda: answers.append(commands.answer("m", "merge", {}))) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    assert gate.began.wait(60)
+    assert commands.answer("l", "label", {}).ok
+    assert answers == []
+    gate.may_end.set()
+    for thread in asking:
+        thread.join(60)
+    assert [answer.result for answer in answers] == [{"n": 1}, {"n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "lane"), [("merge", "slow"), ("label", "quick"), (["merge"], "quick"), (None, "quick")]
+)
+def test_only_what_is_known_to_be_slow_has_the_slow_lane(name, lane):
+    assert Commands({}, slow=["merge"]).lane(name) == lane

@@ -13,8 +13,10 @@ from livelatent.atlas.shown_cells import shown_cells
 from livelatent.errors import ColumnError, CountsError, NothingToSeeError, SourceError, StoreError
 from livelatent.session.given import GivenLatent
 from livelatent.session.live import LiveSession
+from livelatent.widget.frames import encode_sync
 from livelatent.widget.opening import opened
 from livelatent.widget.view import LiveView
+from watched import until
 
 HIDDEN = "NK cell"
 
@@ -81,6 +83,143 @@ def test_markers_of_a_flag_are_its_own_genes(session):
     # Type 3 has 25 genes of twelve times the mean: GENE75 to GENE99.
     [flag] = session.board.flags
     assert flag.judged.higher and all(75 <= int(gene[4:]) < 100 for gene in flag.judged.higher)
+
+
+def test_a_flags_card_has_what_is_measured_of_its_cells_beside_the_nearest_types(session, adata):
+    [flag], [view] = session.board.flags, session.board.flag_list().flags
+    measures = {measure.name: measure for measure in view.measures}
+    assert measures["depth"].flag == np.median(np.asarray(adata.X.sum(axis=1)).ravel()[flag.rows])
+    assert measures["depth"].low < measures["depth"].usual < measures["depth"].high
+    assert 0 <= measures["doublet score"].flag <= 1 and np.isnan(measures["mitochondrial share"].flag)
+
+
+def test_a_page_without_a_path_goes_into_the_working_directory_under_the_name_of_what_is_shown(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "patient.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "patient.h5ad", backed="r")
+    view = LiveView(backed, basis="X_flat", journal="hand")
+    try:
+        assert view.to_html().resolve() == tmp_path / "patient-report.html"
+        # A page that names nothing is not named after it either.
+        assert view.to_html(anonymise=True).resolve() == tmp_path / "livelatent-report.html"
+        first = (tmp_path / "patient-report.html").read_text("utf8")
+        assert "livelatent-state" in first and "patient.h5ad" in first
+        (tmp_path / "patient-report.html").write_text("an earlier page")
+        assert "livelatent-state" in view.to_html().read_text("utf8")
+    finally:
+        view.close()
+        backed.file.close()
+
+
+def test_cells_outside_the_panel_are_called_what_they_are_called_on_it(cells):
+    # Types lie side by side along one axis and reach far along another: by the nearest prototype many would be amiss.
+    kind = pd.Categorical(cells.obs["cell_type"].astype(object).fillna("unassigned")).codes
+    random = np.random.default_rng(2)
+    far = random.normal(size=(cells.n_obs, 1)) * 20 * (1 + kind[:, None])
+    cells.obsm["X_long"] = np.hstack([kind[:, None] + random.normal(size=(cells.n_obs, 1)) * 0.1, far, far * 0])
+    called = []
+    for n_cells in (90, 20_000):
+        session = LiveSession(GivenLatent(AnnDataAtlas(cells, label="cell_type"), "X_long"), panel_cells=n_cells)
+        session.settle(timeout_s=0.0)
+        assert (len(session.latent_map().cell) == 370) == (n_cells > 370)
+        session.place_all()
+        shown = session.latent_map()
+        called.append({cell: shown.predicted_names[at] for cell, at in zip(shown.cell, shown.predicted, strict=True)})
+        by_prototype = [session.sight.look.predicted.names[at] for at in session.sight.look.predicted.code]
+        session.close()
+    assert called[0] == called[1] and len(called[0]) == 370
+    cell = session.sight.look.panel.cell
+    assert np.mean([called[0][one] == other for one, other in zip(cell, by_prototype, strict=True)]) < 0.9
+
+
+COLOURS = ["#1F77B4", "red", "#2ca02c", (0.0, 0.0, 0.0), "#9467bd"]
+
+
+def coloured(cells, colours=COLOURS):
+    """The colours are those of the categories in their own order, which is not the alphabet's."""
+    order = ["monocyte", "unassigned", "T cell", HIDDEN, "B cell"]
+    cells.obs["cell_type"] = cells.obs["cell_type"].cat.reorder_categories(order)
+    cells.uns["cell_type_colors"] = colours
+    return cells
+
+
+def test_the_datas_own_colours_are_those_of_its_types_and_of_any_column(cells):
+    cells = coloured(cells)
+    cells.uns["donor_colors"] = np.array(["#111111", "#222222", "#333333"])  # one more than there are donors
+    atlas = AnnDataAtlas(cells, label="cell_type", batch="donor", unlabelled=["unassigned", HIDDEN])
+    session = LiveSession(GivenLatent(atlas, "X_flat"))
+    session.settle(timeout_s=0.0)
+    shown = session.latent_map()
+    assert shown.label_names == ("B cell", "T cell", "monocyte")
+    assert shown.label_colours == ("#9467bd", "#2ca02c", "#1f77b4") and shown.batch_colours == ("#111111", "#222222")
+    made = session.values
+    made.fetch("obs", "cell_type")
+    until(lambda: made.held.state == "ready")
+    assert dict(zip(made.held.names, made.held.colours, strict=True))["unassigned"] == "#ff0000"
+    [sent] = [
+        frame for frame in encode_sync(session.topics(), view="v", seq=1).content["frames"] if frame["kind"] == "map"
+    ]
+    assert tuple(sent["label_colours"]) == shown.label_colours
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        COLOURS[:4],
+        ["</script><script>alert(1)</script>", *COLOURS[1:]],
+        ["none", *COLOURS[1:]],
+        ["#12345", *COLOURS[1:]],
+        [None, *COLOURS[1:]],
+        [(9.0, 0, 0), *COLOURS[1:]],
+        ["x" * 10_000_000, *COLOURS[1:]],
+        "red",
+        {"B cell": "red"},
+        np.array("red"),
+        7,
+    ],
+    ids=lambda colours: str(colours)[:12],
+)
+def test_what_are_no_colours_leaves_ours(cells, colours):
+    session = LiveSession(GivenLatent(AnnDataAtlas(coloured(cells, colours), label="cell_type"), "X_flat"))
+    session.settle(timeout_s=0.0)
+    assert session.latent_map().label_colours == ()
+    session.close()
+
+
+def test_a_column_without_categories_has_no_colours(cells):
+    cells.obs["cell_type"] = cells.obs["cell_type"].astype(object)
+    cells.uns["cell_type_colors"] = COLOURS
+    assert AnnDataAtlas(cells, label="cell_type").colours_of("cell_type") == {}
+
+
+def test_labels_are_written_with_the_colours_of_their_types_and_another_for_each_new_name(cells, tmp_path):
+    atlas = AnnDataAtlas(coloured(cells), label="cell_type", journal=tmp_path / "hand")
+    atlas.labels.label([0, 1], "aardvark cell")
+    atlas.write_labels()
+    of = dict(zip(cells.obs["livelatent_label"].cat.categories, cells.uns["livelatent_label_colors"], strict=True))
+    assert of["B cell"] == "#9467bd" and of["monocyte"] == "#1f77b4" and len(set(of.values())) == len(of) == 6
+    atlas.labels.label([2], "another")
+    atlas.write_labels()
+    after = dict(zip(cells.obs["livelatent_label"].cat.categories, cells.uns["livelatent_label_colors"], strict=True))
+    assert after | of == after and len(after) == 7  # a name keeps its colour
+    atlas.labels.close()
+
+
+def test_genes_of_the_cycle_given_to_the_view_are_read_in_its_flags(cells):
+    genes = list(cells.var_names)
+    # The hidden type's own markers as genes of S: its cells then all divide.
+    cycle = {"S": genes[75:95], "G2M": genes[230:245]}
+    view = LiveView(
+        cells, basis="X_scVI", label="cell_type", unlabelled=["unassigned", HIDDEN], journal="hand", cell_cycle=cycle
+    )
+    try:
+        view.session.settle(timeout_s=0.0)
+        [shown] = view.session.board.flag_list().flags
+        assert dict(shown.phases)["S"] > 0.9 and "in S or G2M" in shown.reason
+    finally:
+        view.close()
+    with pytest.raises(SourceError, match=r"gene sets named S .* and G2M"):
+        LiveView(cells, basis="X_scVI", label="cell_type", cell_cycle={"S": ["a"]})
 
 
 def test_a_browser_is_told_that_nothing_trains_here(session):
@@ -180,8 +319,8 @@ def test_an_argument_that_is_not_for_what_is_shown_is_named(cells, own_atlas):
         named = ", ".join(f"`{name}`" for name in said)
         with pytest.raises(NothingToSeeError, match=rf"^{named}: for an AnnData only\. An Atlas has"):
             opened(own_atlas, "X_mine", **said)
-    with pytest.raises(NothingToSeeError, match=r"^`query`, `cell_cycle`: for a Run only"):
-        LiveView(cells, query=own_atlas, basis="X_scVI", cell_cycle={"S": ["a"], "G2M": ["b"]})
+    with pytest.raises(NothingToSeeError, match=r"^`query`: for a Run only"):
+        LiveView(cells, query=own_atlas, basis="X_scVI")
     with pytest.raises(NothingToSeeError, match=r"an AnnData or an Atlas can be shown; got DataFrame"):
         shown_cells(cells.obs)
 

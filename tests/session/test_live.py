@@ -378,6 +378,20 @@ def test_all_cells_are_placed_on_request_and_the_panel_stays_where_it_was(own_at
     session.close()
 
 
+def test_placed_cells_bear_the_classifiers_names_as_the_panels_do(finished_run):
+    from livelatent.judge.classifier import annotate
+
+    session = LiveSession(finished_run, panel_cells=120)
+    session.settle(timeout_s=0.0)
+    names = session.latent_map().predicted_names
+    session.place_all()
+    shown = session.latent_map()
+    want = annotate(finished_run.model, finished_run.atlas)["label"].to_numpy()
+    assert len(shown.cell) == 607 and shown.predicted_names[: len(names)] == names  # a type keeps its colour
+    assert [shown.predicted_names[code] for code in shown.predicted] == list(want[shown.cell])
+    session.close()
+
+
 def test_thinned_placing_keeps_every_flagged_cell(finished, monkeypatch):
     from livelatent.session import sight
 

@@ -166,3 +166,34 @@ def test_a_looks_share_counts_what_the_layout_process_took_and_not_the_waiting_f
     with pytest.raises(ValueError, match=r"between 0\.01 and 1"):
         pace.cpu_share = 15
     assert pace.cpu_share == 0.5
+
+
+def test_what_takes_longer_than_a_look_is_paid_off_by_the_looks_after_it(monkeypatch):
+    from livelatent.session import pace as module
+
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    pace = module.Pace(0.1, lambda: True)
+
+    def taking(seconds):
+        def work():
+            clock[0] += seconds
+
+        return work
+
+    pace.timed(taking(1.0))
+    assert pace.next_s == pytest.approx(9.0) and pace.owed_s == 0
+    pace.timed(taking(6.0), in_instalments=True)  # begun at 1 s, while the trainer has its time
+    # 7 s are the share of 70 s; the next look comes at 29 s, and 41 s of the trainer's time are owed.
+    assert clock[0] + pace.next_s == pytest.approx(29.0) and pace.owed_s == pytest.approx(4.1)
+    waited = []
+    while pace.owed_s:
+        clock[0] += pace.next_s
+        waited.append(clock[0])
+        pace.timed(taking(1.0))
+    # Each further look takes 1 s and has 2.9 s to its credit: 4.1, 2.2, .3, and the third one's rest.
+    assert waited == pytest.approx([29.0, 58.0, 87.0])
+    assert clock[0] + pace.next_s == pytest.approx(100.0)
+    # From the first look on: 10 s of work within 100 s.
+    pace.cpu_share = 0.2
+    assert clock[0] + pace.next_s == pytest.approx(93.5) and pace.owed_s == 0

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livelatent.session.picture import _box, category_colours, draw, write_png
+from livelatent.palette import category_colours
+from livelatent.session.picture import _box, draw, write_png
 from livelatent.session.state import Curves, FlagList, LatentMap, PrototypeView, Status
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """The view watches a real LightningModule in a real Trainer."""
 
 import asyncio
+import threading
 import warnings
 
 import numpy as np
@@ -58,9 +59,9 @@ def watch(tiny_adatas, genes, tmp_path):
     )
 
 
-def fit_of(watch, genes, tmp_path, epochs=3):
+def fit_of(watch, genes, tmp_path, epochs=3, module=Autoencoder):
     """A Trainer of so many epochs of 15 steps, and the module."""
-    module = Autoencoder(genes.shape[1])
+    module = module(genes.shape[1])
     cells = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(genes), batch_size=25)
     quiet = {
         "logger": False,
@@ -180,6 +181,120 @@ def test_an_embedding_of_another_shape_is_refused_in_one_sentence(tiny_adatas, g
     watch.wait()
     with pytest.raises(ValueError, match=r"gave shape \(370,\) for 370 rows"):
         watch.embed(np.arange(370))
+
+
+class Diverging(Autoencoder):
+    """Its loss is no number from its sixth step on."""
+
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        return loss * float("nan") if self.global_step >= 5 else loss
+
+
+class Collapsing(Autoencoder):
+    """All that it is told is to bring every cell to one point."""
+
+    def training_step(self, batch, _):
+        return self.encoder(batch[0]).square().sum()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def alarms_of(session):
+    session.curves()  # as every round of a view does: only then are the losses fetched
+    return session.status().alarms
+
+
+def test_a_loss_that_becomes_no_number_is_an_alarm_with_its_step_until_another_fit_begins(watch, genes, tmp_path):
+    _, fit = fit_of(watch, genes, tmp_path, module=Diverging)
+    watch.start(fit)
+    watch.wait()
+    session = LiveSession(watch)
+    [alarm] = [text for text in alarms_of(session) if "no number" in text]
+    assert alarm.startswith("The loss is no number since step 6:") and "learning rate" in alarm
+    _, fit = fit_of(watch, genes, tmp_path)
+    watch.start(fit)
+    watch.wait()
+    assert not any("no number" in text for text in alarms_of(session))
+    session.close()
+
+
+def test_a_metric_that_is_undefined_is_no_alarm(watch, genes, tmp_path):
+    class Undefined(Autoencoder):
+        def training_step(self, batch, index):
+            self.log("auc", float("nan"))
+            return super().training_step(batch, index)
+
+    _, fit = fit_of(watch, genes, tmp_path, module=Undefined)
+    watch.start(fit)
+    watch.wait()
+    session = LiveSession(watch)
+    assert alarms_of(session) == ()
+    session.close()
+
+
+def test_a_latent_that_collapses_is_an_alarm_and_one_that_learns_is_none(watch, genes, tmp_path):
+    for module, collapses in ((Collapsing, True), (Autoencoder, False)):
+        _, fit = fit_of(watch, genes, tmp_path, epochs=20, module=module)
+        watch.start(fit)
+        watch.wait()
+        session = LiveSession(watch)
+        session.settle(timeout_s=0.0)
+        assert any("0 of 5 latent dimensions differ" in text for text in session.status().alarms) == collapses
+        session.close()
+
+
+def test_start_is_offered_only_where_a_fit_was_given_and_none_is_under_way(watch, genes, tmp_path):
+    session = LiveSession(watch)
+    assert watch.status.state == "ready" and not session.status().can.start
+    _, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    watch.start(fit)
+    until(lambda: watch.status.step > 3)
+    assert not session.status().can.start and session.status().can.stop
+    watch.stop()
+    assert watch.wait().state == "stopped" and session.status().can.start
+    session.close()
+
+
+def test_start_is_not_offered_of_a_fit_that_the_notebook_itself_calls(watch, genes, tmp_path):
+    module, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    module.on_train_batch_start = lambda *_: watch.stop() if watch.status.step == 2 else None
+    fit()
+    session = LiveSession(watch)
+    assert session.status().state == "stopped" and not session.status().can.start
+    session.close()
+
+
+@pytest.mark.parametrize("act", ["pause", "stop"])
+def test_the_page_is_answered_while_an_embedding_is_going_on(tiny_adatas, genes, tmp_path, act):
+    from livelatent.train.lightning_watch import LightningWatch
+
+    begun, may_end = threading.Event(), threading.Event()
+
+    def embed(module, rows):
+        begun.set()
+        assert may_end.wait(120)
+        return module.encoder(genes[torch.from_numpy(rows)])
+
+    watch = LightningWatch(tiny_adatas["one.h5ad"], embed, journal=tmp_path / "labels")
+    _, fit = fit_of(watch, genes, tmp_path, epochs=100_000)
+    watch.start(fit)
+    until(lambda: watch.status.step > 3)
+    latents = []
+    asking = threading.Thread(target=lambda: latents.append(watch.embed(np.arange(7))))
+    asking.start()
+    assert begun.wait(120)
+    telling = threading.Thread(target=getattr(watch, act))
+    telling.start()
+    telling.join(60)
+    is_told, state = not telling.is_alive(), watch.status.state
+    may_end.set()
+    asking.join(120)
+    watch.stop()
+    watch.wait(120)
+    assert is_told and state == {"pause": "paused", "stop": "stopping"}[act]
+    assert latents[0].shape == (7, 5)
 
 
 @pytest.mark.parametrize(

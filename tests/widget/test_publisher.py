@@ -79,6 +79,9 @@ class Run:
     def answer(self, rid, name, args):
         return self.commands.answer(rid, name, args)
 
+    def lane(self, name):
+        return self.commands.lane(name)
+
 
 class Clock:
     now = 100.0

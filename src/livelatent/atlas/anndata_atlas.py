@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ from livelatent.atlas.hashed_split import hashed_split
 from livelatent.atlas.labels import LabelJournal
 from livelatent.atlas.layout import beside
 from livelatent.atlas.sources.memory import name_of, obs_names
+from livelatent.atlas.uns_colours import uns_colours
 from livelatent.errors import ColumnError, SourceError, StoreError
+from livelatent.palette import category_colours
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["AnnDataAtlas"]
 
 FINGERPRINT_CELLS = 50
+MOST_COLOURS = 64
 
 
 class AnnDataAtlas(Atlas):
@@ -144,6 +148,10 @@ class AnnDataAtlas(Atlas):
     def _column_or_none(self, name: str) -> "pd.Series[Any] | None":
         return self.obs[name].reset_index(drop=True) if name in self.obs.columns else None
 
+    def colours_of(self, column: str) -> dict[str, str]:
+        """`#rrggbb` of a categorical column's values by `uns["<column>_colors"]`, as it is now."""
+        return uns_colours(self.adata, column)
+
     @functools.cached_property
     def total(self) -> Float64[ndarray, " cell"]:
         """Counts of each cell, over the matrix's own genes; one number for all where there are logs, or none."""
@@ -155,6 +163,24 @@ class AnnDataAtlas(Atlas):
     def mean_total(self) -> float:
         """The mean of `total` (L of equation 2.3, docs/equations.md)."""
         return float(self.total.mean())
+
+    @property
+    def without_counts(self) -> str | None:
+        """What flags then lack, and what to do; None where a matrix holds counts."""
+        held = self._expression
+        if held is not None and held.kind == "counts" and self.mean_total > 0:
+            return None
+        if held is None:
+            what = "its matrices hold scaled values"
+        elif held.kind == "logs":
+            what = f"{held.name} holds logs of normalised counts"
+        else:
+            what = f"every value of {held.name} is 0"
+        return (
+            "Depth, mitochondrial share and doublet score of flags are not measured: the AnnData has no counts "
+            f"({what}). "
+            'Keep raw counts in `adata.layers["counts"]`, or name their matrix (`counts=`).'
+        )
 
     @functools.cached_property
     def _splits(self) -> tuple[Int[ndarray, " cell"], tuple[str, ...]]:
@@ -175,6 +201,8 @@ class AnnDataAtlas(Atlas):
     def write_labels(self, column: str = "livelatent_label") -> None:
         """Write the labels into a new column of `adata.obs`: the hand-given one, else the original; else missing.
 
+        Where the label column has colours in `uns`, the new one gets them too, and new names get others.
+
         Raises
         ------
         ColumnError
@@ -185,7 +213,15 @@ class AnnDataAtlas(Atlas):
             raise ColumnError(
                 f'{self.path.name}: obs column "{column}" came with the data and is not written over. Name another.'
             )
+        colours = self.colours_of(self.label_column) | self.colours_of(column)
         self.adata.obs[column] = pd.Categorical(self.labels.shown())
+        if colours:
+            # Categories may be others than before, and scanpy goes by their order.
+            names = [str(name) for name in self.adata.obs[column].cat.categories]
+            free = [colour.lower() for colour in category_colours(MOST_COLOURS)]
+            free = [colour for colour in free if colour not in colours.values()] or free
+            new = dict(zip((name for name in names if name not in colours), itertools.cycle(free), strict=False))
+            self.adata.uns[f"{column}_colors"] = [(colours | new)[name] for name in names]
         self.adata.uns["livelatent_columns"] = sorted({*map(str, ours), column})
 
     # Numbers

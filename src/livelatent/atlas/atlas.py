@@ -193,6 +193,15 @@ class Atlas(Cells):
         """Columns."""
         return len(self.genes)
 
+    def colours_of(self, column: str) -> dict[str, str]:
+        """`#rrggbb` of a column's values where the data bring their own; a store brings none: ingest leaves `uns`."""
+        return {}
+
+    @property
+    def without_counts(self) -> str | None:
+        """Why nothing can be said of its cells' counts, in a sentence; None where they are there, as in every store."""
+        return None
+
     @functools.cached_property
     def kept_genes(self) -> Bool[ndarray, " gene"]:
         """Whether QC keeps each gene; all where `qc` has written no mask."""

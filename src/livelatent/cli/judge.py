@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from livelatent.atomic import write_csv
-from livelatent.cli.options import Model, Seed
+from livelatent.cli.options import CellCycle, Model, Seed
 from livelatent.judge.novelty.methods import METHODS, checked_method
 from livelatent.shell import Json, Store, print_rows, say, stdout
 
@@ -83,6 +83,7 @@ def novel(
     target_fpr: TargetFpr = 0.05,
     method: Method = "combined",
     out: Annotated[Path | None, typer.Option(help="A .csv for every flagged cell and its flag.")] = None,
+    cell_cycle: CellCycle = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -95,7 +96,14 @@ def novel(
     from livelatent.models.weights import load_model
 
     atlas = Atlas.open(store)
-    novelty = find_novel(load_model(model), atlas, target_fpr=target_fpr, seed=seed, method=checked_method(method))
+    novelty = find_novel(
+        load_model(model),
+        atlas,
+        target_fpr=target_fpr,
+        seed=seed,
+        method=checked_method(method),
+        cell_cycle=cell_cycle,
+    )
     if out is not None:
         names = atlas.obs.index
         write_csv(out, ["cell", "flag"], ([names[row], flag.id] for flag in novelty for row in flag.rows))

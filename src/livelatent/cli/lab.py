@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from livelatent.cli.options import CellCycle
 from livelatent.extras import how_to_install
 from livelatent.shell import stderr, stdout
 
@@ -19,6 +20,7 @@ def lab(
     store: Annotated[
         Path | None, typer.Argument(help="A store, or a notebook to open; none: JupyterLab alone.", metavar="STORE")
     ] = None,
+    cell_cycle: CellCycle = None,
     write_only: Annotated[bool, typer.Option("--write-only", help="Write the notebook, and open nothing.")] = False,
 ) -> None:
     """Open JupyterLab with a notebook prepared for a store: train, watch, name what is new.
@@ -27,13 +29,16 @@ def lab(
     is opened as it is.
     """
     if store is None or store.suffix == ".ipynb":
+        if cell_cycle is not None:
+            raise typer.BadParameter("for the notebook of a store, and none is named.", param_hint="--cell-cycle")
         notebook = store
     else:
         from livelatent.atlas.atlas import Atlas
         from livelatent.store_notebook import write_store_notebook
 
-        notebook, is_new = write_store_notebook(Atlas.open(store), Path.cwd())
+        notebook, is_new = write_store_notebook(Atlas.open(store), Path.cwd(), cell_cycle=cell_cycle)
         said = "written" if is_new else "was here already, and is opened as it is"
+        said += ", without --cell-cycle" if cell_cycle is not None and not is_new else ""
         stdout.print(escape(f"{notebook}: {said}."), highlight=False, soft_wrap=True)
     if not write_only:
         open_lab(notebook)

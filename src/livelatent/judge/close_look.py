@@ -1,5 +1,6 @@
 """From a cluster's cells to a flag: which types are near, which genes tell them apart, what else may explain it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,10 @@ from livelatent.atlas.group_sums import gene_sums
 from livelatent.judge.cell_cycle import CycleGenes
 from livelatent.judge.expression import log_genes
 from livelatent.judge.flag import Flag, rare_and_wide, reason
+from livelatent.judge.known_cells import KnownCells
 from livelatent.judge.markers import marker_genes, marker_table
-from livelatent.judge.measures import cell_measures
+from livelatent.judge.measures import cell_measures, unmeasured
 from livelatent.judge.prototypes import Prototypes
-from livelatent.judge.reference import Reference
 from livelatent.judge.shared_genes import SharedGenes
 from livelatent.judge.technical import Quality, quality_of
 
@@ -26,10 +27,10 @@ N_NEAREST = 3
 
 @dataclass(frozen=True)
 class CloseLook:
-    """What a cluster of the query is compared with."""
+    """What a cluster of the query is compared with, be its latent a model's of ours or somebody else's."""
 
     query: Atlas
-    reference: Reference
+    known: KnownCells
     prototypes: Prototypes
     """In the space of the latents given to `flag`."""
     mean_total: float
@@ -41,6 +42,8 @@ class CloseLook:
     shared: SharedGenes
     """What markers and the cycle are told by."""
     cycle: CycleGenes | None = None
+    projected: Callable[[Rows], Float[ndarray, "cell component"]] | None = None
+    """Principal components of the query's rows, where those given to `flag` are no components of expression."""
 
     def flag(
         self,
@@ -84,25 +87,27 @@ class CloseLook:
         )
 
     def _markers(self, rows: Rows, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Genes that tell these cells from a known type."""
-        code = self.reference.label_names.index(name)
-        sums = self.reference.expression.sums
-        if len(rows) < 2 or sums.n_cells[code] < 2:
+        """Genes that tell these cells from a known type; none where no expression is there to compare."""
+        code, sums, shared = self.known.label_names.index(name), self.known.sums, self.shared
+        if len(rows) < 2 or sums.n_cells[code] < 2 or not len(shared.names):
             return (), ()
-        shared = self.shared
         own = gene_sums(log_genes(self.query, rows, shared.in_query, self.mean_total), np.zeros(len(rows), np.int64), 1)
         return marker_genes(marker_table(own, 0, sums.genes(shared.in_reference), code, shared.names))
 
     def _quality(self, rows: Rows, pcs: Float[ndarray, "cell component"], name: str) -> Quality | None:
         """What is measured of these cells, beside the known type's."""
-        inspection = self.reference.inspection
-        if inspection is None:
+        usual, doublets, names = self.known.measures, self.known.doublets, self.known.label_names
+        if usual is None:
             return None
-        pair = inspection.doublets.likely_parents(pcs)
-        names = self.reference.label_names
+        if doublets is None:
+            measures, pair = unmeasured(len(rows)), None
+        else:
+            pcs = pcs if self.projected is None else self.projected(rows)
+            measures = cell_measures(self.query, rows, pcs, doublets, self.mean_total)
+            pair = doublets.likely_parents(pcs)
         return quality_of(
-            cell_measures(self.query, rows, pcs, inspection.doublets, self.mean_total),
-            inspection.measures,
+            measures,
+            usual,
             names.index(name),
             name,
             depth_factor=self.depth_factor,
@@ -114,6 +119,6 @@ class CloseLook:
         """S and G2M scores of these cells and of every known type's mean; None without lists, or too few genes."""
         if self.cycle is None:
             return None
-        sums = self.reference.expression.sums.genes(self.shared.in_reference)
+        sums = self.known.sums.genes(self.shared.in_reference)
         x = log_genes(self.query, rows, self.shared.in_query, self.mean_total)
         return self.cycle.scores(x), self.cycle.scores(sums.mean)

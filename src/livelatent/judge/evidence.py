@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from livelatent.arrays import Float, Int, Rows, ndarray
+from livelatent.judge.close_look import CloseLook
 from livelatent.judge.cluster import cluster_tree, join_space
 from livelatent.judge.flag import Flag
 
@@ -40,32 +40,11 @@ class StrangeCells:
 _FIELDS = ("rows", "p_value", "latent", "pcs")
 
 
-@runtime_checkable
-class Look(Protocol):
-    """What makes a flag of a cluster: `CloseLook` where there is a model of ours, `LatentLook` where there is none."""
-
-    @property
-    def reference(self) -> Any:
-        """What cells are held against; it has `label_names`."""
-        ...
-
-    def flag(
-        self,
-        number: int,
-        rows: Rows,
-        latent: Float[ndarray, "cell latent"],
-        pcs: Float[ndarray, "cell component"],
-        p_value: float,
-    ) -> Flag:
-        """One cluster; `rows` ascend, `p_value` is its own."""
-        ...
-
-
 @dataclass(frozen=True)
 class Evidence:
     """What flags are made from, for any threshold."""
 
-    look: Look
+    look: CloseLook
     n_scored: int
     n_calibration: int
     seed: int

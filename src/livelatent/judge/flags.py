@@ -115,7 +115,7 @@ class Novelty(Sequence[Flag]):
     @property
     def known_types(self) -> tuple[str, ...]:
         """The types that cells were held against."""
-        return tuple(self._evidence.look.reference.label_names)
+        return tuple(self._evidence.look.known.label_names)
 
     def __repr__(self) -> str:
         head = (
@@ -222,7 +222,7 @@ def find_novel(
     evidence = Evidence(
         look=CloseLook(
             query=query,
-            reference=reference,
+            known=reference.known_cells,
             prototypes=scoring.prototypes,
             mean_total=model.mean_total,
             n_batches=len(np.unique(query.batch[chosen])) if query.batch_names else 0,

@@ -7,21 +7,20 @@ import numpy as np
 
 from livelatent.arrays import Float, Int, Rows, as_rows, ndarray
 from livelatent.atlas.atlas import Atlas
-from livelatent.atlas.group_sums import GeneSums, gene_sums
-from livelatent.errors import LabelError
+from livelatent.judge.cell_cycle import CycleGenes
+from livelatent.judge.close_look import CloseLook
+from livelatent.judge.cycle_lists import CycleSource, cycle_lists
 from livelatent.judge.evidence import Evidence, StrangeCells
-from livelatent.judge.expression import REFERENCE_CELLS, log_genes, stratified_rows
-from livelatent.judge.expression_fit import CALIBRATION_CELLS
-from livelatent.judge.flag import Flag, reason
 from livelatent.judge.flags import SCORE_CELLS, Novelty
+from livelatent.judge.latent_expression import LatentExpression, fit_latent_expression
 from livelatent.judge.logistic import Logistic, fit_logistic
-from livelatent.judge.markers import marker_genes, marker_table
 from livelatent.judge.neighbors import mean_distance
 from livelatent.judge.novelty.conformal import Conformal
 from livelatent.judge.novelty.mahalanobis import MahalanobisScore, fit_mahalanobis
 from livelatent.judge.novelty.synthetic import SyntheticScore, fit_synthetic
 from livelatent.judge.novelty.target import MAX_TARGET_FPR, check_target
 from livelatent.judge.prototypes import Prototypes, fit_prototypes
+from livelatent.judge.shared_genes import cycle_of_shared
 from livelatent.threads import one_thread
 
 __all__ = ["LatentReference", "find_novel_in", "fit_latent_reference"]
@@ -30,8 +29,6 @@ Embed = Callable[[Rows], Float[ndarray, "cell latent"]]
 
 NEIGHBORS = 10
 SCALE_CELLS = 1000
-SAMPLE_CELLS = 5_000
-N_NEAREST = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +47,7 @@ class LatentReference:
     synthetic: SyntheticScore
     prototypes: Prototypes
     """In the latent as it is."""
-    sums: GeneSums
-    """Of the reference cells' genes, for markers."""
+    expression: LatentExpression
     conformal: Conformal
     known: StrangeCells
 
@@ -65,13 +61,18 @@ class LatentReference:
         return _scores(self.points, self.scale, self.regression, self.mahalanobis, self.synthetic, x)
 
 
-def fit_latent_reference(embed: Embed, atlas: Atlas, *, seed: int = 0) -> LatentReference:
+def fit_latent_reference(
+    embed: Embed, atlas: Atlas, *, expression: LatentExpression | None = None, seed: int = 0
+) -> LatentReference:
     """Fit the three scores and a regression on the labelled training cells, and calibrate on the calibration cells.
 
     Parameters
     ----------
     embed
         Gives the latent of sorted rows.
+    expression
+        What `fit_latent_expression` gave for this atlas and seed, where it is there already: another latent of the
+        same cells needs no other. None fits it.
 
     Raises
     ------
@@ -85,16 +86,9 @@ def fit_latent_reference(embed: Embed, atlas: Atlas, *, seed: int = 0) -> Latent
     calibration cells as it has seen all others, so these are exchangeable with the cells scored; the labels it may have
     been given are another matter, see `find_novel_in`.
     """
+    expression = fit_latent_expression(atlas, seed=seed) if expression is None else expression
+    train, calibration = expression.reference, expression.calibration
     label, n_labels = np.asarray(atlas.label), len(atlas.label_names)
-    train, calibration = (atlas.rows(split, labelled=True) for split in ("train", "calibration"))
-    for rows, what in ((train, "training"), (calibration, "calibration")):
-        if not len(rows):
-            raise LabelError(
-                f"{atlas.path.name}: novelty is judged against labelled {what} cells, and there are none. Name a label "
-                "column with more labels in it."
-            )
-    train = train[stratified_rows(label[train], REFERENCE_CELLS, seed=seed)]
-    calibration = calibration[stratified_rows(label[calibration], CALIBRATION_CELLS, seed=seed)]
     latent, held = embed(train), embed(calibration)
     own = label[train]
     centre = latent.mean(axis=0)
@@ -117,7 +111,7 @@ def fit_latent_reference(embed: Embed, atlas: Atlas, *, seed: int = 0) -> Latent
         mahalanobis=mahalanobis,
         synthetic=synthetic,
         prototypes=fit_prototypes(latent, own, tuple(atlas.label_names), train),
-        sums=gene_sums(log_genes(atlas, train, np.arange(atlas.n_genes), atlas.mean_total), own, n_labels),
+        expression=expression,
         conformal=conformal,
         known=StrangeCells(calibration, conformal.p_value, held, held),
     )
@@ -131,6 +125,7 @@ def find_novel_in(
     rows: Rows | None = None,
     target_fpr: float = 0.05,
     seed: int = 0,
+    cell_cycle: CycleSource | None = None,
 ) -> Novelty:
     """Clusters of cells that fit no labelled type, in a latent that somebody else made.
 
@@ -138,6 +133,8 @@ def find_novel_in(
     ----------
     rows
         Cells to score. None: those without a label, and the validation cells.
+    cell_cycle
+        Genes of S and G2M, as `find_novel` takes them.
 
     Returns
     -------
@@ -154,6 +151,11 @@ def find_novel_in(
         chosen = np.union1d(atlas.rows(labelled=False), atlas.rows("validation"))
     else:
         chosen = as_rows(rows, atlas.n_cells)
+    expression, shared = reference.expression, reference.expression.shared
+    cycle: CycleGenes | None = None
+    without_cycle: tuple[str, ...] = ()
+    if cell_cycle is not None:
+        cycle, without_cycle = cycle_of_shared(cycle_lists(cell_cycle), shared, expression.known.sums.total.sum(axis=0))
     strange, totals, p_values = [reference.known.at(-1.0)], [np.empty(0)], [np.empty(0)]
     for start in range(0, len(chosen), SCORE_CELLS):
         own = chosen[start : start + SCORE_CELLS]
@@ -163,7 +165,18 @@ def find_novel_in(
         totals.append(total)
         p_values.append(p_value)
     evidence = Evidence(
-        look=LatentLook(atlas, reference, len(np.unique(atlas.batch[chosen])) if atlas.batch_names else 0, seed),
+        look=CloseLook(
+            query=atlas,
+            known=expression.known,
+            prototypes=reference.prototypes,
+            mean_total=atlas.mean_total,
+            n_batches=len(np.unique(atlas.batch[chosen])) if atlas.batch_names else 0,
+            depth_factor=1.0,
+            seed=seed,
+            shared=shared,
+            cycle=cycle,
+            projected=expression.projected,
+        ),
         n_scored=len(chosen),
         n_calibration=reference.conformal.n_cells,
         seed=seed,
@@ -182,63 +195,9 @@ def find_novel_in(
         calibration=text,
         flags=evidence.flags(target_fpr),
         method="combined",
-        warnings=(),
+        warnings=(*expression.notes, *without_cycle),
         _evidence=evidence,
     )
-
-
-@dataclass(frozen=True)
-class LatentLook:
-    """From a cluster's cells to a flag: the nearest types, and where there are genes the markers."""
-
-    atlas: Atlas
-    reference: LatentReference
-    n_batches: int
-    seed: int
-
-    def flag(
-        self,
-        number: int,
-        rows: Rows,
-        latent: Float[ndarray, "cell latent"],
-        pcs: Float[ndarray, "cell component"],
-        p_value: float,
-    ) -> Flag:
-        """One cluster; `rows` ascend."""
-        atlas, prototypes = self.atlas, self.reference.prototypes
-        centroid = latent.mean(axis=0)
-        radii = prototypes.in_radii(centroid[None])[0]
-        nearest = tuple((prototypes.names[index], float(radii[index])) for index in np.argsort(radii)[:N_NEAREST])
-        batches: dict[str, int] = {}
-        if atlas.batch_names:
-            code, count = np.unique(atlas.batch[rows], return_counts=True)
-            by_size = np.argsort(-count, kind="stable")
-            batches = {atlas.batch_names[code[index]]: int(count[index]) for index in by_size}
-        higher, lower = self._markers(rows, nearest[0][0])
-        return Flag(
-            id=number,
-            rows=rows,
-            atlas=atlas,
-            p_value=float(p_value),
-            batches=batches,
-            nearest=nearest,
-            higher=higher,
-            lower=lower,
-            reason=reason(nearest, batches, self.n_batches),
-            centroid=centroid,
-        )
-
-    def _markers(self, rows: Rows, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Genes that tell these cells from a known type; none where the AnnData has no expression to compare."""
-        atlas, sums = self.atlas, self.reference.sums
-        code = self.reference.label_names.index(name)
-        if len(rows) < 2 or sums.n_cells[code] < 2 or not atlas.n_genes:
-            return (), ()
-        if len(rows) > SAMPLE_CELLS:
-            rows = np.sort(np.random.default_rng(self.seed).choice(rows, SAMPLE_CELLS, replace=False))
-        x = log_genes(atlas, rows, np.arange(atlas.n_genes), atlas.mean_total)
-        own = gene_sums(x, np.zeros(len(rows), np.int64), 1)
-        return marker_genes(marker_table(own, 0, sums, code, list(map(str, atlas.genes))))
 
 
 def _scores(

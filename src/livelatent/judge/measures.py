@@ -10,7 +10,7 @@ from livelatent.atlas.qc import MITOCHONDRIAL
 from livelatent.judge.doublets import Doublets
 from livelatent.judge.expression import log_genes
 
-__all__ = ["MEASURES", "KnownMeasures", "cell_measures", "known_measures"]
+__all__ = ["MEASURES", "KnownMeasures", "cell_measures", "known_measures", "unmeasured"]
 
 MEASURES = ("depth", "mitochondrial share", "doublet score")
 QUANTILES = (0.05, 0.5, 0.95)
@@ -57,3 +57,8 @@ def known_measures(
         if len(own) >= MIN_CELLS:
             by_type[code] = np.quantile(own, QUANTILES, axis=0).T
     return KnownMeasures(by_type, overall)
+
+
+def unmeasured(n_cells: int) -> Float[ndarray, "cell measure"]:
+    """Measures of cells without counts: NaN, which explains nothing and is shown as "not measured"."""
+    return np.full((n_cells, len(MEASURES)), np.nan)

@@ -16,6 +16,7 @@ from livelatent.judge import keep
 from livelatent.judge.batches import batches_of
 from livelatent.judge.expression_fit import Expression, expression_key, fit_expression
 from livelatent.judge.inspection_fit import Inspection, fit_inspection
+from livelatent.judge.known_cells import KnownCells
 from livelatent.judge.latent_fit import Latent, fit_latent
 from livelatent.judge.model_atlas import model_atlas
 from livelatent.judge.novelty.conformal import Conformal
@@ -47,6 +48,17 @@ class Reference:
     def prototypes(self) -> Prototypes:
         """One centroid, median, medoid and radius for each type, in the model's latent space."""
         return self.latent.prototypes
+
+    @property
+    def known_cells(self) -> KnownCells:
+        """What a flag's cells are held against."""
+        return KnownCells(
+            label_names=self.label_names,
+            genes=self.expression.genes,
+            sums=self.expression.sums,
+            measures=None if self.inspection is None else self.inspection.measures,
+            doublets=None if self.inspection is None else self.inspection.doublets,
+        )
 
     @property
     def inspected(self) -> Inspection:

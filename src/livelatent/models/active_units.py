@@ -12,6 +12,9 @@ ALARM_SHARE = 0.1
 """A model with a smaller share of active dimensions has collapsed."""
 
 
+ONE_LENGTH = 1e-3
+"""Lengths of latents that differ by less, relative to their mean, are one length."""
+
 ALARM_COSINE = 0.98
 """Cells whose latents have a larger mean cosine with each other are one point to a model that sees directions only."""
 
@@ -39,6 +42,34 @@ def collapse_alarm(n_active: int, n_latent: int) -> str | None:
         f"The posterior has collapsed: {n_active} of {n_latent} latent dimensions differ between cells, so the map, "
         'the prototypes and the flags mean little. Sum the reconstruction over genes (reconstruction="sum"), lower '
         "beta, or warm the KL up over more epochs."
+    )
+
+
+def latent_alarm(latent: Float[Tensor, "cell latent"]) -> str | None:
+    """What to tell a person about a latent of any make that says next to nothing; None where it says enough.
+
+    Notes
+    -----
+    Cells of one length lie on a sphere, be it by design or because they are one point: there the mean cosine tells, as
+    for a model that sees directions only. All others are held to the prior of a variational autoencoder, variance 1
+    (`active_units`): an autoencoder without a prior that keeps every dimension within a tenth is told so in vain.
+    """
+    if len(latent) < 2 or not torch.isfinite(latent).all():
+        return None
+    length = latent.double().norm(dim=1)
+    if float(length.min()) > 0 and float(length.max() - length.min()) < ONE_LENGTH * float(length.mean()):
+        cosine = mean_cosine(torch.nn.functional.normalize(latent.double()))
+        if cosine <= ALARM_COSINE:
+            return None
+        what = f"any two cells point the same way (mean cosine {cosine:.3f})"
+    else:
+        n_active, n_latent = int(active_units(latent).sum()), latent.shape[1]
+        if n_active >= max(ALARM_SHARE * n_latent, 1):
+            return None
+        what = f"{n_active} of {n_latent} latent dimensions differ between cells by more than a tenth"
+    return (
+        f"The latent has collapsed: {what}, so the map, the prototypes and the flags mean little. Lower the weight of "
+        "a KL or other term that draws cells together, warm it up over more epochs, or lower the learning rate."
     )
 
 

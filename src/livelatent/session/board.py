@@ -41,6 +41,8 @@ class Board:
         self._n_changes = 0
         self.judged = 0
         """Grows with every new set of scores or flags."""
+        self._shaping = threading.Lock()
+        """Held by whoever changes flags, for seconds where expression is read; `_lock`, taken after it, never is."""
         self._lock = threading.RLock()
         self._novelty: tuple[JudgedNovelty | None, ...] = (None,) * len(self.places)
         self._table = FlagTable([place.journal for place in self.places])
@@ -51,38 +53,35 @@ class Board:
 
     def show(self, novelties: Sequence[JudgedNovelty | None], model: str | None = None) -> None:
         """Take new scores; flags that largely overlap an earlier one keep its id, name and state."""
-        with self._lock:
-            self._novelty = tuple(novelties)
-            self.ledger.model = model
-            self.judged += 1
-            self._table.show(self._novelty)
-            self._n_changes += 1
+        with self._shaping:
+            self._show(novelties, model, self.target_fpr)
 
     def show_found(self, novelties: Sequence[JudgedNovelty | None], model: str | None, target_fpr: float) -> None:
         """Take scores that were asked for at `target_fpr`, at the threshold that somebody may have set since."""
-        while True:
-            wanted = self.target_fpr
-            at = novelties if wanted == target_fpr else _all_at(novelties, wanted)
-            with self._lock:
-                if self.target_fpr == wanted:
-                    return self.show(at, model)
+        with self._shaping:
+            at = novelties if self.target_fpr == target_fpr else _all_at(novelties, self.target_fpr)
+            self._show(at, model, self.target_fpr)
 
     def threshold(self, target_fpr: float) -> int:
         """Flag at another expected share of false alarms; the number of cells flagged."""
         target_fpr = _checked(target_fpr)  # said before anything is said to be computed
-        with self.computing():
-            while True:
-                before = self._novelty
-                try:
-                    # Outside the lock: cells are clustered and looked at anew, and others go on reading meanwhile.
-                    at = _all_at(before, target_fpr)
-                except ValueError as error:
-                    raise LabelError(str(error)) from error
-                with self._lock:
-                    if self._novelty is before:
-                        self.target_fpr = target_fpr
-                        self.show(at, self.ledger.model)
-                        return self.n_flagged
+        with self.computing(), self._shaping:
+            try:
+                at = _all_at(self._novelty, target_fpr)
+            except ValueError as error:
+                raise LabelError(str(error)) from error
+            self._show(at, self.ledger.model, target_fpr)
+        return self.n_flagged
+
+    def _show(self, novelties: Sequence[JudgedNovelty | None], model: str | None, target_fpr: float) -> None:
+        table = self._table.copy()
+        table.show(novelties)
+        with self._lock:
+            # Readers see scores, threshold, flags and model of one find.
+            self._novelty, self._table = tuple(novelties), table
+            self.target_fpr, self.ledger.model = target_fpr, model
+            self._n_changes += 1
+            self.judged += 1
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -174,9 +173,7 @@ class Board:
             }
             rows: list[ndarray] = [np.zeros(0, np.int64) for _ in self.places]
             rows[int(flag.is_query)] = flag.rows
-            saved = self.ledger.label_rows(rows, name, selector, {seen: table})
-            self._table.reopen(flag_id)
-            return saved
+            return self.ledger.label_rows(rows, name, selector, {seen: table})
 
     def flag_table(self) -> dict[str, ndarray]:
         """Which flag each flagged cell is in: `row_K` and `flag_K` of place K."""
@@ -193,20 +190,20 @@ class Board:
 
     def dismiss(self, flag_id: int) -> FlagState:
         """Put a flag aside, for later sessions too; its state."""
-        with self._changing():
-            self._table.dismiss(flag_id)
+        with self._changing() as table:
+            table.dismiss(flag_id)
         return self.state_of(flag_id)
 
     def reopen(self, flag_id: int) -> FlagState:
         """Take a dismissed flag up again; its state."""
-        with self._changing():
-            self._table.reopen(flag_id)
+        with self._changing() as table:
+            table.reopen(flag_id)
         return self.state_of(flag_id)
 
     def merge(self, flag_ids: Sequence[int]) -> int:
         """Make several flags one, in later finds and sessions too; the id that it has."""
-        with self._changing(judged=True):
-            return self._table.merge(flag_ids)
+        with self._changing(judged=True) as table:
+            return table.merge(flag_ids)
 
     def split(self, flag_id: int, rows: Sequence[Any]) -> int:
         """Cut a flag in two, in later finds and sessions too; the id of the part that these cells are.
@@ -216,22 +213,32 @@ class Board:
         rows
             Store rows, one array per place; those that the flag lacks do not matter.
         """
-        with self._changing(judged=True):
-            place = int(self.flag(flag_id).is_query)
-            return self._table.split(flag_id, np.unique(np.asarray(rows[place], np.int64)))
+        with self._changing(judged=True) as table:
+            place = int(table.flag(flag_id).is_query)
+            return table.split(flag_id, np.unique(np.asarray(rows[place], np.int64)))
 
     def apart(self, flag_id: int) -> None:
         """Take a merge or a cut back: clusters are flags again as they were found."""
-        with self._changing(judged=True):
-            self._table.apart(flag_id)
+        with self._changing(judged=True) as table:
+            table.apart(flag_id)
 
     @contextmanager
-    def _changing(self, *, judged: bool = False) -> Iterator[None]:
-        """Change flags; `judged` where a flag has other cells afterwards, so that what was counted of it is stale."""
-        with self._lock:
-            yield
-            self._n_changes += 1
-            self.judged += judged
+    def _changing(self, *, judged: bool = False) -> Iterator[FlagTable]:
+        """A table to change, that takes the place of the present one once it is saved; if that fails, nothing changed.
+
+        Parameters
+        ----------
+        judged
+            Whether a flag has other cells afterwards, so that what was counted of it is stale.
+        """
+        with self._shaping:
+            table = self._table.copy()
+            yield table
+            table.save()
+            with self._lock:
+                self._table = table
+                self._n_changes += 1
+                self.judged += judged
 
     # What is shown
 

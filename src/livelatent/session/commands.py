@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,25 +36,43 @@ class Commands:
 
     The browser sends a command again until it has been answered, so the same name may arrive three times and
     must be in the journal once.
+
+    Parameters
+    ----------
+    acts
+        What each command does, by its name.
+    slow
+        Names of those that may take seconds.
     """
 
-    def __init__(self, acts: dict[str, Act]) -> None:
+    def __init__(self, acts: dict[str, Act], slow: Collection[str] = ()) -> None:
         self._acts = acts
+        self._slow = frozenset(slow)
         self._answers: OrderedDict[str, Answer] = OrderedDict()
-        self._lock = threading.Lock()
+        self._doing: set[str] = set()
+        self._lock = threading.Condition()
+
+    def lane(self, name: object) -> str:
+        """Commands of one lane are to be done one after the other; a quick one never waits for a slow one."""
+        return "slow" if isinstance(name, str) and name in self._slow else "quick"
 
     def answer(self, rid: object, name: object, args: object) -> Answer:
         """Do a command, or repeat its answer; every error becomes an answer."""
         if not isinstance(rid, str) or not 0 < len(rid) <= 200:
             return Answer(rid=str(rid)[:200], ok=False, error="a command needs a `rid`, a short text.")
         with self._lock:
+            self._lock.wait_for(lambda: rid not in self._doing)
             if rid in self._answers:
                 return self._answers[rid]
-            answer = self._do(rid, name, args)
+            self._doing.add(rid)
+        answer = self._do(rid, name, args)
+        with self._lock:
+            self._doing.remove(rid)
             self._answers[rid] = answer
             while len(self._answers) > ANSWERS_KEPT:
                 self._answers.popitem(last=False)
-            return answer
+            self._lock.notify_all()
+        return answer
 
     def _do(self, rid: str, name: object, args: object) -> Answer:
         try:

@@ -10,7 +10,7 @@ from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.cycle_lists import CycleSource, cycle_lists
 from livelatent.session.flag_table import JudgedNovelty
-from livelatent.session.look import Look, Predicted
+from livelatent.session.look import Predicted
 from livelatent.session.watched import LASTING
 from livelatent.train.embed import embed
 from livelatent.train.run import Run
@@ -92,21 +92,17 @@ class Finder:
         places = [self.atlas] if query is None else [self.atlas, query]
         return [find_novel(model, one, target_fpr=target_fpr, cell_cycle=self._cycle) for one in places]
 
-    def predict(self, eye: ModelEye, look: Look, query: Atlas | None) -> Predicted:
-        """What the annotator calls the panel's cells."""
+    def predict(self, eye: ModelEye, atlas: Atlas, rows: Int[ndarray, " cell"]) -> Predicted:
+        """What the annotator calls these sorted rows."""
         from livelatent.judge.annotator import label_cells, load_annotator
 
         # A find has just fitted the reference, so no encoder is trained for this.
-        model = eye.model
-        annotator = load_annotator(model)
-        tables = [label_cells(annotator, model, self.atlas, look.panel.rows)]
-        if query is not None and len(look.panel.query_rows):
-            tables.append(label_cells(annotator, model, query, look.panel.query_rows))
-        names = [str(name) for table in tables for name in table["label"]]
+        table = label_cells(load_annotator(eye.model), eye.model, atlas, rows)
+        names = [str(name) for name in table["label"]]
         known = tuple(sorted(set(names)))
         code_of = {name: code for code, name in enumerate(known)}
         return Predicted(
             names=known,
             code=np.array([code_of[name] for name in names], np.int64),
-            probability=np.concatenate([np.asarray(table["probability"], np.float64) for table in tables]),
+            probability=np.asarray(table["probability"], np.float64),
         )

@@ -1,5 +1,6 @@
 """The flags there are now: those found, as a person merged, cut or dismissed them; the same after a new find."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
@@ -40,7 +41,8 @@ class JudgedNovelty(Protocol):
 
 
 class FlagTable:
-    """Flags and what was done with them; whoever calls from several threads holds a lock.
+    """Flags and what was done with them. What changes them may read expression for seconds, so it is done on a `copy`:
+    others go on reading the table as it was until the copy is saved and takes its place.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ class FlagTable:
         self._known: dict[int, BoardFlag] = {}
         self._marks: dict[int, tuple[int, Mark]] = {}
         """Which atlas's flag it is, and what was done with it."""
+        self._unsaved: list[tuple[int, list[Mark], list[str]]] = []
+        """Atlas, marks and uuids of marks that are gone, in the order that they changed."""
         for place, file in enumerate(self._files):
             for mark in file.read():
                 # Two views, or two atlases' files, may have counted alike.
@@ -62,6 +66,25 @@ class FlagTable:
                 for other in self._without(place, mark, {number}):
                     self._marks[other.id] = (place, other)
                 self._remember(place, replace(mark, id=number))
+
+    def copy(self) -> "FlagTable":
+        """Another table with the same flags and marks, on the same files."""
+        other = copy.copy(self)
+        other._known, other._marks, other._unsaved = dict(self._known), dict(self._marks), []
+        return other
+
+    def save(self) -> None:
+        """Write what was changed in this table since it was copied.
+
+        Raises
+        ------
+        StoreError
+            If a file of marks is damaged.
+        """
+        while self._unsaved:
+            place, changed, gone = self._unsaved[0]
+            self._files[place].change(changed, gone)
+            self._unsaved.pop(0)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -228,13 +251,13 @@ class FlagTable:
         return self.flag(number)
 
     def _change(self, is_query: bool, changed: Iterable[Mark], gone: Iterable[int] = ()) -> None:
-        """Write first, then believe; a cell goes with the last hand-made flag that it was put into."""
+        """Change marks; a cell goes with the last hand-made flag that it was put into."""
         place, changed, gone = int(is_query), list(changed), list(gone)
         own = {mark.id for mark in changed} | set(gone)
         for mark in [mark for mark in changed if mark.is_hand_made]:
             changed += self._without(place, mark, own)
             own |= {one.id for one in changed}
-        self._files[place].change(changed, [self._mark(number).uuid for number in gone])
+        self._unsaved.append((place, changed, [self._mark(number).uuid for number in gone]))
         for number in gone:
             self._marks.pop(number, None)
         for mark in changed:

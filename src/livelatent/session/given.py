@@ -88,6 +88,8 @@ class GivenLatent:
         """Always the same."""
         return RunStatus("latent", "", 0, 0, 0, 0.0, 0.0, f"obsm[{self.basis!r}]")
 
+    can_start = False
+
     def eye(self) -> GivenEye:
         """The latent."""
         return self._eye

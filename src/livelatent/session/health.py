@@ -47,7 +47,7 @@ def settable_of(run: Watched) -> Settable | None:
 def training_alarms(run: Watched) -> tuple[str, ...]:
     """What goes wrong in the minibatches themselves, and what to do."""
     if not isinstance(run, Run):
-        return ()
+        return _watched_alarms(run)
     alarms = []
     if run.history.not_finite is not None and run.status.state != "failed":
         step, name = run.history.not_finite
@@ -66,3 +66,14 @@ def training_alarms(run: Watched) -> tuple[str, ...]:
             f"minibatch than {run.stream.minibatch_cells:,}."
         )
     return tuple(alarms)
+
+
+def _watched_alarms(run: Watched) -> tuple[str, ...]:
+    """Of training that is not ours the loss alone is judged: what else is logged may be undefined for good reasons."""
+    step = run.history.not_finite_since("loss")
+    if step is None or run.status.state == "failed":
+        return ()
+    return (
+        f"The loss is no number since step {step:,}: nothing is learned any more. Stop, lower the learning rate, and "
+        "train again from the start or from the last checkpoint; if it happens at once, look at the data.",
+    )

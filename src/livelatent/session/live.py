@@ -9,7 +9,6 @@ import functools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ from livelatent.arrays import Float
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.entries import Entry
 from livelatent.errors import LabelError
+from livelatent.judge.cycle_lists import CycleSource
 from livelatent.session.acts import Drive, acts_of
+from livelatent.session.acts_flags import flag_acts
 from livelatent.session.alarms import Alarms
 from livelatent.session.board import Board
 from livelatent.session.board_flag import BoardFlag
@@ -86,7 +87,7 @@ class LiveSession:
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
-        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
+        cell_cycle: CycleSource | None = None,
     ) -> None:
         self.run, self.query = run, query
         self.atlas: Atlas = run.atlas
@@ -98,9 +99,9 @@ class LiveSession:
         self.values = Values(self.sight)
         self.retrainer = Retrainer(self)
         self.album = Album()
-        self.commands = Commands(acts_of(self))
+        self.commands = Commands(acts_of(self), slow=flag_acts(self.board))
         self._alarms = Alarms()
-        self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run)
+        self._finder: Sees = Finder(run, cell_cycle) if isinstance(run, Run) else LatentFinder(run, cell_cycle)
         self.lookout = Lookout(
             Looks(Scene(run, self._finder), self.sight, self.values, self.board, self._alarms),
             self._alarms,
@@ -226,6 +227,10 @@ class LiveSession:
     def answer(self, rid: object, name: object, args: object) -> Answer:
         """Do a browser's command once, and say how it went."""
         return self.commands.answer(rid, name, args)
+
+    def lane(self, name: object) -> str:
+        """Commands of one lane are to be done one after the other."""
+        return self.commands.lane(name)
 
     def label(self, what: Any, name: str | None, *, query: bool = False) -> Saved:
         """Name a flag (its id, or one that `find_novel` gave) or rows of the atlas; saved when this returns.

@@ -1,7 +1,7 @@
 """One look at a model: the panel embedded, laid out, and compared with its prototypes."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -21,8 +21,10 @@ from livelatent.session.state import LatentMap, PrototypeView
 __all__ = [
     "Eye",
     "Look",
+    "Naming",
     "Predicted",
     "centroids_of",
+    "colours_of",
     "empty_map",
     "labels_of",
     "latent_map",
@@ -62,6 +64,21 @@ class Predicted:
     code: Int[ndarray, " cell"]
     probability: Float[ndarray, " cell"] | None = None
     """The classifier's; None where the nearest prototype predicts."""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Predicted"], names: tuple[str, ...] = ()) -> "Predicted":
+        """Of all parts' cells in their order, over one list of names, which begins with these."""
+        every = tuple(dict.fromkeys([*names, *(name for part in parts for name in part.names)]))
+        code_of = {name: code for code, name in enumerate(every)}
+        codes, known = [np.zeros(0, np.int64)], [part.probability for part in parts if part.probability is not None]
+        for part in parts:
+            codes.append(np.array([*(code_of[name] for name in part.names), -1], np.int64)[part.code])
+        is_known = bool(parts) and len(known) == len(parts)
+        return cls(names=every, code=np.concatenate(codes), probability=np.concatenate(known) if is_known else None)
+
+
+Naming = Callable[[Atlas, Int[ndarray, " cell"]], Predicted]
+"""What a classifier calls sorted rows of an atlas."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,7 +171,15 @@ def latent_map(look: Look, atlas: Atlas, query: Atlas | None, board: Board) -> L
         predicted_names=look.predicted.names,
         batch_names=batch_names,
         given_names=given_names,
+        label_colours=colours_of(atlas, atlas.label_column, label_names),
+        batch_colours=colours_of(atlas, atlas.batch_column, batch_names),
     )
+
+
+def colours_of(atlas: Atlas, column: str, names: Sequence[str]) -> tuple[str | None, ...]:
+    """The atlas's own colours of these values of a column, None for each that has none; empty where there are none."""
+    own = atlas.colours_of(column) if column else {}
+    return tuple(own.get(name) for name in names) if any(name in own for name in names) else ()
 
 
 def labels_of(look: Look, atlas: Atlas, query: Atlas | None) -> Int[ndarray, " cell"]:

@@ -8,7 +8,7 @@ from livelatent.session.alarms import Alarms
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.layout import LayoutWorker
 from livelatent.session.looks import Looks, Scene
-from livelatent.session.pace import Pace
+from livelatent.session.pace import EVERY_S, Pace
 from livelatent.session.sight import Sight
 from livelatent.session.watched import LASTING
 from livelatent.threads import one_thread_here
@@ -23,9 +23,6 @@ RETRY_S = 10.0
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
-LAYOUT_EVERY_S = 30.0
-LAYOUT_PART = 0.8
-"""Of a look's cost; the rest is embedding."""
 LAYOUT = "layout"
 """What the alarm is about that the map stays a PCA."""
 
@@ -60,6 +57,8 @@ class Lookout:
         self._found_at: tuple[object, ...] | None = None
         self._settled_at: tuple[object, ...] | None = None
         self._looks_at_find = 0
+        self._embedding_s = 0.0
+        """What the last look took beside its layout."""
         self._wants_find = self._wants_place = False
 
     # Life
@@ -212,24 +211,24 @@ class Lookout:
             return
         key = self._key()
         is_busy = self._state in ("training", "stopping")
-        asked = self._wants_find or self._wants_place
-        if self.pace.is_resting and not (asked or (not is_busy and self._found_at != key)):
-            return
         is_find_due = self._wants_find or self._is_find_due(key)
-        is_look_due = self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready)
+        is_look_due = not (is_busy and self.pace.is_resting) and (
+            self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready)
+        )
         if not (is_find_due or is_look_due or self._wants_place):
             return
         one_thread_here()  # the share is of one core
-        if is_find_due:
+        # While it trains, flags are looked for right after a look, so that the next one comes in time.
+        if self._wants_find or (is_find_due and not (is_busy and is_look_due)):
             self._wants_find = False
-            self.pace.timed(self._find_now)
+            self.pace.timed(self._find_now, in_instalments=True)
             self._found_at = key
         elif is_look_due:
             self.pace.timed(self._looks.map)
-            self._looked_at = key
+            self._looked_at, self._embedding_s = key, self.pace.own_s
         else:
             self._wants_place = False
-            self.pace.timed(self._looks.all_cells)
+            self.pace.timed(self._looks.all_cells, in_instalments=True)
 
     def _tell_settled(self) -> None:
         key = self._key()
@@ -252,6 +251,7 @@ class Lookout:
         return (
             status.state == "training"
             and status.epoch >= 1
+            and not self.pace.owed_s
             and n_cells <= FIND_WHILE_TRAINING_CELLS
             and self._sight.n_looks - self._looks_at_find >= LOOKS_BEFORE_FIND
         )
@@ -273,8 +273,8 @@ class Lookout:
         return bool(self._sight.note)
 
     def _may_take_s(self) -> float | None:
-        """What a layout may take while it trains: so much that one comes every 30 s, embedding included."""
-        return LAYOUT_EVERY_S * LAYOUT_PART * self.pace.cpu_share if self._state == "training" else None
+        """What a layout may take while it trains: so much that one comes every half minute, embedding included."""
+        return EVERY_S * self.pace.cpu_share - self._embedding_s if self._state == "training" else None
 
     def _layout_took(self) -> tuple[float, float]:
         worker = self.worker

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from livelatent.session.alarms import Alarms
 from livelatent.session.board import Board
 from livelatent.session.flag_table import JudgedNovelty
-from livelatent.session.look import Eye
+from livelatent.session.look import Eye, Naming
 from livelatent.session.sight import Sight
 from livelatent.session.values import Values
 from livelatent.session.watched import LASTING, Sees, Watched
@@ -65,8 +65,7 @@ class Looks:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""
         look = self.sight.look
         if look is not None and self.can_be_judged:
-            finder = self.scene.finder
-            self.sight.predict(finder.predict(finder.eye(), look, self.sight.query), look)
+            self.sight.predict(self._naming(self.scene.finder.eye()), look)
 
     @property
     def can_be_judged(self) -> bool:
@@ -113,4 +112,9 @@ class Looks:
         eye = self.scene.finder.eye()
         if self.sight.look is None or self.sight.look.step != eye.step:
             self._see(eye)
-        self.sight.place_all(eye)
+        # Where the classifier has named the panel's cells, it names the others too.
+        self.sight.place_all(eye, self._naming(eye) if self.sight.is_classified else None)
+
+    def _naming(self, eye: Eye) -> Naming:
+        finder = self.scene.finder
+        return lambda atlas, rows: finder.predict(eye, atlas, rows)

@@ -20,8 +20,10 @@ FIXED_EPOCHS = 23
 """What finding neighbours costs, in epochs: of 20,000 cells 1.1 s of CPU beside 0.05 s an epoch (docs/decisions.md)."""
 USUAL_S = 1.5e-6
 """CPU of an epoch, per cell, until a layout has been measured here."""
-FEWEST_EPOCHS = 30
-"""Fewer would not pull a type together."""
+FEWEST_EPOCHS = 15
+"""From scratch; fewer would not pull a type together."""
+FEWEST_NEXT = 10
+"""From the last layout."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,24 +86,25 @@ class MovingMap:
 
     def _measured(self, worker: LayoutWorker, latent: ndarray, init: ndarray | None, wanted: int) -> ndarray:
         """A layout of as many epochs as are wanted, or as the time allows; what it took is the next one's guide."""
-        n_epochs = n_epochs_within(self.may_take_s(), self._cell_epoch_s * len(latent), wanted)
+        fewest = FEWEST_EPOCHS if init is None else FEWEST_NEXT
+        n_epochs = n_epochs_within(self.may_take_s(), self._cell_epoch_s * len(latent), wanted, fewest)
         before = worker.cpu_s
         xy = worker.layout(latent, init, n_epochs=n_epochs)
         self._cell_epoch_s = (worker.cpu_s - before) / ((FIXED_EPOCHS + n_epochs) * max(len(latent), 1))
         return xy
 
 
-def n_epochs_within(seconds: float | None, epoch_s: float, wanted: int) -> int:
-    """How many epochs fit, neighbours included; at least `FEWEST_EPOCHS`, at most those that are wanted.
+def n_epochs_within(seconds: float | None, epoch_s: float, wanted: int, fewest: int) -> int:
+    """How many epochs fit, neighbours included; at least `fewest`, at most those that are wanted.
 
     Examples
     --------
-    >>> n_epochs_within(4.5, 0.05, 200), n_epochs_within(None, 0.05, 200), n_epochs_within(0.1, 0.05, 200)
-    (67, 200, 30)
+    >>> n_epochs_within(4.5, 0.05, 200, 15), n_epochs_within(None, 0.05, 200, 15), n_epochs_within(0.1, 0.05, 200, 15)
+    (67, 200, 15)
     """
     if seconds is None:
         return wanted
-    return int(np.clip(seconds / max(epoch_s, 1e-9) - FIXED_EPOCHS, FEWEST_EPOCHS, wanted))
+    return int(np.clip(seconds / max(epoch_s, 1e-9) - FIXED_EPOCHS, fewest, wanted))
 
 
 def agreement(one: Float[ndarray, "cell latent"], other: Float[ndarray, "cell latent"]) -> float:

@@ -1,11 +1,19 @@
-"""How often a view may look at the model: no more than its share of a core is taken from training."""
+"""How often a view may look at the model: no more than its share of a core is taken from training.
+
+The map is to come every half minute all the same, so what takes longer than a look (flags, placing all cells) is paid
+off by the looks after it, in instalments.
+"""
 
 import time
 from collections.abc import Callable
 
-__all__ = ["Pace"]
+__all__ = ["EVERY_S", "Pace"]
 
 SHORTEST_PAUSE_S = 1.0
+EVERY_S = 26.0
+"""From look to look, where the share allows it; what a look takes varies, and the promise is half a minute."""
+LATEST_S = 29.0
+"""From look to look while something is owed."""
 LEAST_SHARE, MOST_SHARE = 0.01, 1.0
 
 
@@ -38,12 +46,16 @@ class Pace:
         self._helper = helper
         self._cpu_share = _checked(cpu_share)
         self._not_before = 0.0
-        self._last: tuple[float, float] | None = None
-        """When the last look in training began, and what it cost."""
+        self._last: tuple[float, float, float] | None = None
+        """When the last look in training began, what it cost, and what was owed beside it."""
+        self.owed_s = 0.0
+        """CPU time that was taken beyond the share so far, and is still to be rested."""
         self.spent_s = 0.0
         """CPU time that looking has taken so far."""
         self.cost_s: float | None = None
         """Of the last look."""
+        self.own_s = 0.0
+        """What of it was not the helping process."""
 
     @property
     def cpu_share(self) -> float:
@@ -70,26 +82,40 @@ class Pace:
         """Look no more for so long."""
         self._not_before = time.monotonic() + pause_s
 
-    def timed(self, work: Callable[[], object]) -> None:
-        """Do some work, and let the trainer have its share of time before the next."""
+    def timed(self, work: Callable[[], object], *, in_instalments: bool = False) -> None:
+        """Do some work, and let the trainer have its share of time before the next look.
+
+        Parameters
+        ----------
+        in_instalments
+            Whether the next look need not wait until this is paid: it and those after it pay it off.
+        """
         # What began before training did takes nothing from it: the first look imports and compiles for seconds.
         was_training = self._is_training()
         started = time.monotonic()
         cpu_before, waited_before = self._helper()
         work()
         cpu, waited = self._helper()
-        own = time.monotonic() - started - (waited - waited_before)
-        self.cost_s = max(0.0, own) + (cpu - cpu_before)
+        self.own_s = max(0.0, time.monotonic() - started - (waited - waited_before))
+        self.cost_s = self.own_s + (cpu - cpu_before)
         self.spent_s += self.cost_s
-        self._last = (started, self.cost_s) if was_training and self._is_training() else None
-        if self._last is not None:
-            self._rest_after(*self._last)
-        else:
+        if not (was_training and self._is_training()):
+            self._last, self.owed_s = None, 0.0
             self.rest(SHORTEST_PAUSE_S if self._is_training() else 0.0)
+            return
+        if in_instalments:
+            began, cost_s, owed_s = self._last or (started, 0.0, 0.0)
+            self._last = began, cost_s, owed_s + self.cost_s
+        else:
+            self._last = started, self.cost_s, self.owed_s
+        self._rest_after(*self._last)
 
-    def _rest_after(self, started: float, cost_s: float) -> None:
-        """From the begin of one look to that of the next, looking takes its share and no more."""
-        self._not_before = max(started + cost_s / self._cpu_share, time.monotonic() + SHORTEST_PAUSE_S)
+    def _rest_after(self, started: float, cost_s: float, owed_s: float) -> None:
+        """From the begin of one look to that of the next, looking takes its share, or less and pays what is owed."""
+        wanted = (cost_s + owed_s) / self._cpu_share
+        pause = min(wanted, max(cost_s / self._cpu_share, LATEST_S))
+        self.owed_s = max(0.0, cost_s + owed_s - pause * self._cpu_share)
+        self._not_before = max(started + pause, time.monotonic() + SHORTEST_PAUSE_S)
 
 
 def _checked(share: float | int) -> float:

@@ -10,34 +10,20 @@ from numpy import ndarray
 
 from livelatent import atomic
 from livelatent.arrays import Float
+from livelatent.palette import category_colours
 from livelatent.session.state import Curves, FlagList, FlagView, LatentMap, PrototypeView, Status, Topic
 
 Box = Float[ndarray, "corner 2"]
 
-__all__ = ["category_colours", "draw", "thumbnail", "write_png"]
+__all__ = ["draw", "thumbnail", "write_png"]
 
 INK, QUIET, FLAG, NAMED = "#1c2024", "#5f6670", "#b93a00", "#1a7f4e"
 ACCENT, GRID, NO_LABEL = "#0b68cb", "#e3e6ea", "#c4c8cd"
-# Okabe and Ito's eight, which colour-blind people tell apart; beyond, names on the map do the work. A type has the
-# same colour here and in the view: js/src/palette.ts on white, where yellow and black are softened.
-FIRST = "E69F00 56B4E9 009E73 E5D61E 0072B2 CC79A7 4A5057 D55E00".split()
-REST = (
-    "7c10f4 a01070 70581c 40dc88 d04cf4 a05864 6440ac dcacc4 88b894 d01040 d028a0 1c88f4 104cd0 f44c64 "
-    "9470d0 f488f4 b8c458 706494 888840 10a0b8 34704c 7058dc f48858 f464c4 7c94dc c4881c 10d0d0 a04cb8 "
-    "883494 64b858 4c7c88 ac341c d0a07c 28c410 d094dc b87c70 ac88f4 c4407c 9440f4 70dc10 f494a0 9410c4 "
-    "647cac ac88c4 588858 a04070 70a034 885840 648810 e81064 7ca088 7c4c88 d094ac 946410 f46494 b8b8e8"
-).split()
 # Of a flag's cells, one cluster among the genes, a fifth may lie elsewhere on the map (as in js/src/geometry.ts).
 STRAY = 4
 MOST_CURVES = 6
 MOST_FLAGS = 6
 NAME_CHARACTERS = 28
-
-
-def category_colours(n: int) -> list[str]:
-    """One colour per category; with more categories than colours, the first ones come again."""
-    base = FIRST if n <= len(FIRST) else [*FIRST[:6], "8C8C8C", FIRST[7], *REST]
-    return [f"#{base[index % len(base)]}" for index in range(n)]
 
 
 def write_png(topics: Sequence[Topic], path: str | Path, *, dpi: int = 130) -> Path:
@@ -138,7 +124,9 @@ def _map(axes: Any, shown: LatentMap, flags: FlagList) -> None:
         axes.text(0.5, 0.5, "no cells embedded yet", ha="center", color=QUIET, transform=axes.transAxes)
         return
     size = float(np.clip(6000 / len(shown.cell), 1.2, 14))
-    colours = np.array([*category_colours(len(names)), NO_LABEL, FLAG])
+    own = dict(zip(shown.label_names, shown.label_colours, strict=False))
+    ours = category_colours(len(names))
+    colours = np.array([*(own.get(name) or colour for name, colour in zip(names, ours, strict=True)), NO_LABEL, FLAG])
     shade = np.where(shown.flag > 0, len(names) + 1, np.where(codes >= 0, codes, len(names)))
     # Drawn in a random order: the last type in the list must not hide the others.
     order = np.random.default_rng(0).permutation(len(codes))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy import ndarray
 
 from livelatent.arrays import Float, Int
+from livelatent.session.look import Predicted
 from livelatent.session.panel import Panel
 
 __all__ = ["MOST_PLACED", "Placed", "place", "position_of"]
@@ -27,7 +28,7 @@ class Placed:
     layout: int
     panel: Panel
     xy: Float[ndarray, "cell 2"]
-    predicted: Int[ndarray, " cell"]
+    predicted: Predicted
 
 
 def position_of(
@@ -57,20 +58,17 @@ def position_of(
 def place(
     panel: Panel,
     embed: Callable[[bool, Int[ndarray, " cell"]], Float[ndarray, "cell latent"]],
-    locate: Callable[[Float[ndarray, "cell latent"]], tuple[Float[ndarray, "cell 2"], Int[ndarray, " cell"]]],
-) -> Iterator[tuple[int, Float[ndarray, "cell 2"], Int[ndarray, " cell"]]]:
-    """Go through the cells of a panel piece by piece: (first cell, positions, types), in the panel's order.
+) -> Iterator[tuple[int, bool, Int[ndarray, " cell"], Float[ndarray, "cell latent"]]]:
+    """Go through the cells of a panel piece by piece: (first cell, whether of the query, rows, latent), in its order.
 
     Parameters
     ----------
     embed
         The latent of sorted rows of the atlas (False) or of the query (True).
-    locate
-        Positions of latents, and their nearest types.
     """
     start = 0
     for is_query, rows in ((False, panel.rows), (True, panel.query_rows)):
         for first in range(0, len(rows), PIECE_CELLS):
             piece = rows[first : first + PIECE_CELLS]
-            yield start, *locate(embed(is_query, piece))
+            yield start, is_query, piece, embed(is_query, piece)
             start += len(piece)

@@ -15,6 +15,7 @@ from livelatent.session.board import Board
 from livelatent.session.look import (
     Eye,
     Look,
+    Naming,
     Predicted,
     centroids_of,
     empty_map,
@@ -144,35 +145,48 @@ class Sight:
             number=number,
         )
 
-    def place_all(self, eye: Eye) -> None:
+    def place_all(self, eye: Eye, naming: Naming | None = None) -> None:
         """Place every cell that QC keeps by its nearest cells of the panel; shown until the next layout.
 
         Above `MOST_PLACED` cells they are thinned, and none that is flagged is lost.
+
+        Parameters
+        ----------
+        naming
+            The classifier, where there is one; None names cells by their nearest prototype.
         """
         look, query = self._look, self.shown_query
         if look is None or eye.step != look.step:
             raise LookupError("there is no layout of this moment yet, so no cell can be placed beside others.")
         panel = self._chosen(MOST_PLACED, look.panel.number + PLACED_NUMBERS)
-        xy, predicted = np.empty((len(panel), 2), np.float32), np.empty(len(panel), np.int64)
+        xy, parts = np.empty((len(panel), 2), np.float32), []
 
-        def embed(is_query: bool, rows: ndarray) -> ndarray:
-            return eye.embed(query if is_query and query is not None else self.atlas, rows)
-
-        def locate(latent: ndarray) -> tuple[ndarray, ndarray]:
-            return position_of(latent, look.latent, look.layout.xy), nearest_prototype(look.prototypes, latent).code
+        def atlas_of(is_query: bool) -> Atlas:
+            return query if is_query and query is not None else self.atlas
 
         try:
-            for start, some, types in place(panel, embed, locate):
-                xy[start : start + len(some)], predicted[start : start + len(some)] = some, types
-                self.placing = (start + len(some)) / len(panel)
+            for start, is_query, rows, latent in place(
+                panel, lambda is_query, rows: eye.embed(atlas_of(is_query), rows)
+            ):
+                xy[start : start + len(rows)] = position_of(latent, look.latent, look.layout.xy)
+                one = nearest_prototype(look.prototypes, latent) if naming is None else naming(atlas_of(is_query), rows)
+                parts.append(one)
+                self.placing = (start + len(rows)) / len(panel)
+            # Names in the panel's order: a type keeps its colour.
+            predicted = Predicted.joined(parts, self.predicted(look).names)
             with self._lock:
                 self._placed = Placed(layout=look.layout.number, panel=panel, xy=xy, predicted=predicted)
                 self.version += 1
         finally:
             self.placing = None
 
-    def predict(self, predicted: Predicted, look: Look) -> None:
+    def predict(self, naming: Naming, look: Look) -> None:
         """Show a classifier's prediction instead of the nearest prototype, on that look's map."""
+        parts = [naming(self.atlas, look.panel.rows)]
+        if self.query is not None and len(look.panel.query_rows):
+            parts.append(naming(self.query, look.panel.query_rows))
+        names = tuple(sorted({name for part in parts for name in part.names}))
+        predicted = Predicted.joined(parts, names)
         with self._lock:
             self._annotated = (look.layout.number, predicted)
             self.version += 1
@@ -195,7 +209,7 @@ class Sight:
         if look is None or placed is None or placed.layout != look.layout.number:
             return look
         layout = Layout(number=look.layout.number, panel=placed.panel, xy=placed.xy, moved=None, note=look.layout.note)
-        return replace(look, layout=layout, predicted=Predicted(names=look.predicted.names, code=placed.predicted))
+        return replace(look, layout=layout, predicted=placed.predicted)
 
     @property
     def note(self) -> str:
@@ -235,6 +249,16 @@ class Sight:
         if look is own and annotated is not None and annotated[0] == look.layout.number:
             return replace(shown, predicted=annotated[1].code, predicted_names=annotated[1].names)
         return shown
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether the panel's cells are named by a classifier on the map that is shown."""
+        with self._lock:
+            return (
+                self._look is not None
+                and self._annotated is not None
+                and self._annotated[0] == self._look.layout.number
+            )
 
     def layouts(self) -> tuple[Layout, ...]:
         """The last layouts, the newest first."""

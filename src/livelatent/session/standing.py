@@ -54,7 +54,7 @@ def status_of(
         n_cells=run.atlas.n_cells,
         n_genes=run.atlas.n_genes,
         can=Can(
-            start=state in ("ready", "stopped"),
+            start=run.can_start,
             pause=state == "training",
             resume=state == "paused",
             stop=state in ("training", "paused"),

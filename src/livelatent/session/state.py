@@ -182,6 +182,9 @@ class LatentMap:
     predicted_names: tuple[str, ...] = ()
     batch_names: tuple[str, ...] = ()
     given_names: tuple[str, ...] = ()
+    label_colours: tuple[str | None, ...] = ()
+    """`#rrggbb` of each of `label_names` where the data bring their own colours, None for ours; empty: all ours."""
+    batch_colours: tuple[str | None, ...] = ()
 
     @functools.cached_property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -208,6 +211,8 @@ class CellValues:
     unit: str = ""
     names: tuple[str, ...] | None = None
     """What codes mean, -1 for none; None where values are numbers, NaN for none."""
+    colours: tuple[str | None, ...] = ()
+    """Of `names`, as `LatentMap.label_colours`."""
     values: Float[ndarray, " cell"] | Int[ndarray, " cell"] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 

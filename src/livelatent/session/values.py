@@ -19,6 +19,7 @@ from livelatent.arrays import Float, Int
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import ColumnError, LivelatentError
 from livelatent.session.expression import gene_place, gene_values, unit_of
+from livelatent.session.look import colours_of
 from livelatent.session.panel import Panel
 from livelatent.session.sight import Sight
 from livelatent.session.state import CellValues
@@ -218,7 +219,8 @@ class Values:
                 parts = [gene_values(atlas, name, rows, goes_on=self._goes_on) for atlas, rows in places]
                 return replace(ready, values=np.concatenate(parts), unit=unit_of(places[0][0]))
             case "obs":
-                return replace(ready, **obs_values(name, places))
+                made = replace(ready, **obs_values(name, places))
+                return replace(made, colours=colours_of(places[0][0], name, made.names or ()))
             case "prototype":
                 look = self.sight.look
                 if look is None or look.panel is not panel or name not in look.prototypes.names:

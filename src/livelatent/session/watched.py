@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from numpy import ndarray
+
+from livelatent.arrays import Int
 from livelatent.atlas.atlas import Atlas
 from livelatent.session.flag_table import JudgedNovelty
-from livelatent.session.look import Eye, Look, Predicted
+from livelatent.session.look import Eye, Predicted
 from livelatent.train.history import History
 from livelatent.train.run import RunStatus
 
@@ -36,6 +39,11 @@ class Watched(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """Facts that are said once."""
+        ...
+
+    @property
+    def can_start(self) -> bool:
+        """Whether `start` begins something: training that nobody described can't be begun."""
         ...
 
     def start(self) -> Any:
@@ -86,6 +94,6 @@ class Sees(Protocol):
         """Scores and flags of the atlas and, where there is one, the query."""
         ...
 
-    def predict(self, eye: Any, look: Look, query: Atlas | None) -> Predicted:
-        """What the panel's cells are called."""
+    def predict(self, eye: Any, atlas: Atlas, rows: Int[ndarray, " cell"]) -> Predicted:
+        """What these sorted rows of an atlas are called, once flags were looked for with this eye."""
         ...

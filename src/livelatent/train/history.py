@@ -28,7 +28,8 @@ class History:
         self._values: dict[tuple[str, str], array[float]] = {}
         self._marks: list[tuple[int, str]] = []
         self._pending: list[tuple[int, str, str, Tensor]] = []
-        self._not_finite: tuple[int, str] | None = None
+        self._not_finite: dict[str, int] = {}
+        """The first step at which a training value of this name was no number."""
 
     def add(self, step: int, values: Mapping[str, Tensor | float], split: str) -> None:
         """One point on the curve of each named value."""
@@ -60,7 +61,18 @@ class History:
     @property
     def not_finite(self) -> tuple[int, str] | None:
         """Step and name of the first training value that was no number; None as far as values were fetched."""
-        return self._not_finite
+        first = min(self._not_finite.items(), key=lambda pair: pair[1], default=None)
+        return None if first is None else (first[1], first[0])
+
+    def not_finite_since(self, name: str) -> int | None:
+        """The same of one name alone: a metric may be undefined where the loss is not."""
+        return self._not_finite.get(name)
+
+    def begin_again(self) -> None:
+        """Forget what was no number: another training begins, perhaps with other weights."""
+        with self._lock:
+            self._fetch()
+            self._not_finite.clear()
 
     def names(self) -> tuple[tuple[str, str], ...]:
         """(term, split) of every curve, in order of first appearance."""
@@ -83,8 +95,7 @@ class History:
                 keep = int(np.searchsorted(np.array(steps, dtype=np.int64), step, side="right"))
                 del steps[keep:], self._values[key][keep:]
             self._marks = [mark for mark in self._marks if mark[0] <= step]
-            if self._not_finite is not None and self._not_finite[0] > step:
-                self._not_finite = None
+            self._not_finite = {name: first for name, first in self._not_finite.items() if first <= step}
 
     def save(self, path: Path) -> None:
         """Write all curves to one `.npz`."""
@@ -120,5 +131,5 @@ class History:
     def _append(self, step: int, name: str, split: str, value: float) -> None:
         self._steps.setdefault((name, split), array("I")).append(step)
         self._values.setdefault((name, split), array("f")).append(value)
-        if split == "train" and self._not_finite is None and not math.isfinite(value):
-            self._not_finite = (step, name)
+        if split == "train" and not math.isfinite(value):
+            self._not_finite.setdefault(name, step)

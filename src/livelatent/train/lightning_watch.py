@@ -13,6 +13,7 @@ from livelatent.arrays import Float, Int, ndarray
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.shown_cells import shown_cells
 from livelatent.extras import how_to_install
+from livelatent.models.active_units import latent_alarm
 from livelatent.train.history import History
 from livelatent.train.logged_metrics import LoggedMetrics
 from livelatent.train.questions import Embedding, Questions
@@ -31,6 +32,11 @@ except ImportError:
         ) from None
 
 __all__ = ["LightningWatch"]
+
+STILL_S = 0.2
+"""A pause lets Python's signals through so often."""
+JUDGED_CELLS = 1000
+"""A latent of as many cells, or of all where there are fewer, may be said to have collapsed."""
 
 
 class LightningWatch(Callback):
@@ -93,6 +99,7 @@ class LightningWatch(Callback):
         self._state: Phase = "ready"
         self._message = ""
         self._place = (0, 0, 0)
+        self._alarm: str | None = None
         self._cells_per_s = 0.0
         self._questions = Questions(embed, self._changed)
         self._metrics = LoggedMetrics(self.history)
@@ -105,7 +112,13 @@ class LightningWatch(Callback):
         """Where the fit stands."""
         epoch, epochs, step = self._place
         # Lightning has no stages, and does not say how long it waits for data.
-        return RunStatus(self._state, "", epoch, epochs, step, self._cells_per_s, 0.0, self._message)
+        alarms = () if self._alarm is None else (self._alarm,)
+        return RunStatus(self._state, "", epoch, epochs, step, self._cells_per_s, 0.0, self._message, alarms=alarms)
+
+    @property
+    def can_start(self) -> bool:
+        """Whether `start` needs no argument: a fit was given, and none is under way."""
+        return self._fit is not None and self._state in ("ready", "stopped") and not self.is_alive
 
     def start(self, fit: Callable[[], Any] | None = None) -> None:
         """Call `fit` in a background thread, so that the notebook stays free; without one, that of the last call.
@@ -181,7 +194,11 @@ class LightningWatch(Callback):
         """
         if self._module is None:
             raise LookupError("the map appears when the fit has begun.")
-        return self._questions.ask(self._module, rows)
+        latent = self._questions.ask(self._module, rows)
+        # Of a few cells, alike by chance or by choice, nothing is said.
+        if len(rows) >= min(JUDGED_CELLS, self.atlas.n_cells):
+            self._alarm = latent_alarm(torch.from_numpy(latent))
+        return latent
 
     # What Lightning tells
 
@@ -191,6 +208,8 @@ class LightningWatch(Callback):
             self._trainer, self._module = trainer, pl_module
             self._questions.answering = threading.get_ident()
             self._clock = (time.monotonic(), trainer.global_step)
+            self._alarm = None
+            self.history.begin_again()
             self._set("training")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -200,11 +219,9 @@ class LightningWatch(Callback):
         if isinstance(loss, torch.Tensor):
             self.history.add(trainer.global_step, {"loss": loss.detach()}, "train")
         self._note_place(trainer)
-        with self._changed:
+        self._questions.answer(pl_module)
+        while self._is_paused():
             self._questions.answer(pl_module)
-            while self._state == "paused":
-                self._changed.wait(0.2)
-                self._questions.answer(pl_module)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Note what was logged over the epoch."""
@@ -219,8 +236,9 @@ class LightningWatch(Callback):
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Say how it ended."""
         self._note_place(trainer)
+        self._questions.answer(pl_module)
         with self._changed:
-            self._questions.answer(pl_module)
+            # Whoever asked meanwhile embeds by himself.
             self._questions.answering = None
             self._set("stopped" if self._state == "stopping" else "done")
 
@@ -233,6 +251,12 @@ class LightningWatch(Callback):
             self._set("stopped" if is_stop else "failed")
 
     # Inside
+
+    def _is_paused(self) -> bool:
+        """Whether it stands still; returns when that is over, or when somebody asks."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state != "paused" or self._questions.is_asked, STILL_S)
+            return self._state == "paused"
 
     @property
     def is_alive(self) -> bool:

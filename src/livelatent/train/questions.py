@@ -38,7 +38,7 @@ class Questions:
     Parameters
     ----------
     changed
-        Held by whoever answers, and told of every answer.
+        Guards what is asked and answered, and is told of both. Nobody embeds while holding it: a pause would wait.
     """
 
     def __init__(self, embed: Embedding, changed: threading.Condition) -> None:
@@ -47,6 +47,11 @@ class Questions:
         self._open: list[Question] = []
         self.answering: int | None = None
         """The thread that trains; None while none does, and whoever asks embeds by himself."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for an answer; called with the lock held."""
+        return bool(self._open)
 
     def ask(self, module: Any, rows: Int[ndarray, " cell"]) -> Float[ndarray, "cell latent"]:
         """The latent of rows, from whatever thread it is asked for.
@@ -77,15 +82,18 @@ class Questions:
         return self._latent(module, rows)
 
     def answer(self, module: Any) -> None:
-        """Answer all; called on the thread that trains, which holds the lock."""
-        asked, self._open = self._open, []
+        """Answer all; called on the thread that trains, without the lock."""
+        with self._changed:
+            asked, self._open = self._open, []
         for question in asked:
+            latent, error = None, None
             try:
-                question.latent = self._latent(module, question.rows)
-            except Exception as error:
-                question.error = error
-        if asked:
-            self._changed.notify_all()
+                latent = self._latent(module, question.rows)
+            except Exception as trouble:
+                error = trouble
+            with self._changed:
+                question.latent, question.error = latent, error
+                self._changed.notify_all()
 
     def _latent(self, module: Any, rows: Int[ndarray, " cell"]) -> Float[ndarray, "cell latent"]:
         """In evaluation mode, without gradients, and every part's mode as it was afterwards."""

@@ -131,6 +131,11 @@ class Run:
         """The model's notes, without the copy that `model` makes while it trains."""
         return self._model.notes
 
+    @property
+    def can_start(self) -> bool:
+        """Whether `start` begins or goes on with training."""
+        return self.status.state in ("ready", "stopped")
+
     def start(self) -> None:
         """Train in a background thread; go on where a stopped run stands.
 

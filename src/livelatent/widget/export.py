@@ -15,7 +15,7 @@ from livelatent.session.picture import write_png
 from livelatent.session.state import Status, Topic
 from livelatent.widget.frames import encode_sync
 
-__all__ = ["page", "shown_topics", "write_html", "write_picture"]
+__all__ = ["page", "page_name", "shown_topics", "write_html", "write_picture"]
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 """The page can reach nothing, whatever a name in it says."""
@@ -29,6 +29,12 @@ def shown_topics(session: LiveSession, *, anonymise: bool = False) -> list[Topic
         folders += [Path(session.run.folder).parent, Path(session.run.folder)]
     topics = without_paths(session.topics(), folders)
     return anonymised(topics) if anonymise else topics
+
+
+def page_name(session: LiveSession, *, anonymise: bool = False) -> str:
+    """What a page is called where nobody says: after the store or file shown, which an anonymous page does not name."""
+    name = re.sub(r"\.(zarr|h5ad)$", "", session.atlas.path.name)
+    return f"{'livelatent' if anonymise or not name else name}-report.html"
 
 
 def write_html(session: LiveSession, path: str | Path, *, anonymise: bool = False) -> Path:

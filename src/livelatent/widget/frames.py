@@ -160,6 +160,8 @@ def _map(latent_map: LatentMap, held: LatentMap | None) -> tuple[dict[str, Any],
         "predicted_names": latent_map.predicted_names,
         "batch_names": latent_map.batch_names,
         "given_names": latent_map.given_names,
+        **({"label_colours": latent_map.label_colours} if latent_map.label_colours else {}),
+        **({"batch_colours": latent_map.batch_colours} if latent_map.batch_colours else {}),
         **({"kept": kept} if kept else {}),
     }
     return header, [column(latent_map) for name, column in MAP_COLUMNS.items() if name not in kept]
@@ -201,6 +203,7 @@ def _values(held: CellValues) -> tuple[dict[str, Any], list[bytes]]:
         "n": len(held.values),
         "unit": held.unit,
         "names": held.names,
+        **({"colours": held.colours} if held.colours else {}),
     }
     return header, [held.values.astype("<f4").tobytes() if held.names is None else _codes(held.values)]
 

@@ -5,7 +5,6 @@ Without credit a slow browser falls half a minute behind and clicks with it. Not
 
 import contextvars
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from livelatent.session.commands import Answer
 from livelatent.session.state import MARKS, Curves, LatentMap, Status, Topic
 from livelatent.widget.credit import Credit
 from livelatent.widget.frames import PROTOCOL, Frame, encode_round, encode_sync, finite
+from livelatent.widget.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,10 @@ class Source(Protocol):
 
     def answer(self, rid: object, name: object, args: object) -> Answer:
         """Do a command."""
+        ...
+
+    def lane(self, name: object) -> str:
+        """Commands of one lane are done one after the other; those of others need not wait for them."""
         ...
 
 
@@ -74,24 +78,21 @@ class Publisher:
         self._credit = Credit(clock)
         self._wants_sync: str | None = None
         self._has_view = False
-        self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._commands: Lanes[dict[str, Any]] = Lanes(self._command, lambda message: source.lane(message.get("name")))
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin publishing."""
-        for target, name in ((self._publish, "livelatent-publisher"), (self._command, "livelatent-commands")):
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._thread = threading.Thread(target=self._publish, name="livelatent-publisher", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop publishing; what is being sent is sent."""
         self._closed.set()
         self._at_once()
-        self._commands.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout=5)
+        self._commands.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
 
     # What browsers say: handlers only check, note down and answer
 
@@ -214,7 +215,7 @@ class Publisher:
                 if self._keeps:
                     self._points[MARKS] = topic.marks_start + len(topic.marks)
 
-    # The two threads
+    # The threads
 
     def _publish(self) -> None:
         while not self._closed.is_set():
@@ -236,19 +237,11 @@ class Publisher:
         self._hurry.set()
         self._wake.set()
 
-    def _command(self) -> None:
-        while (message := self._commands.get()) is not None:
-            answer = self._source.answer(message.get("rid"), message.get("name"), message.get("args"))
-            self.tell(
-                {
-                    "kind": "reply",
-                    "rid": answer.rid,
-                    "ok": answer.ok,
-                    "error": answer.error,
-                    "result": finite(answer.result),
-                }
-            )
-            self._at_once()
+    def _command(self, message: dict[str, Any]) -> None:
+        answer = self._source.answer(message.get("rid"), message.get("name"), message.get("args"))
+        result = finite(answer.result)
+        self.tell({"kind": "reply", "rid": answer.rid, "ok": answer.ok, "error": answer.error, "result": result})
+        self._at_once()
 
 
 def _with_news(curves: Curves) -> Curves:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import traitlets
 from livelatent.atlas.atlas import Atlas
 from livelatent.atlas.shown_cells import named_arguments
 from livelatent.errors import NothingToSeeError
+from livelatent.judge.cycle_lists import CycleSource
 from livelatent.session.board_flag import BoardFlag
 from livelatent.session.ledger import Saved
 from livelatent.session.live import LiveSession
@@ -20,7 +21,7 @@ from livelatent.session.picture import thumbnail
 from livelatent.session.state import Moment, Status
 from livelatent.session.watched import HasEye
 from livelatent.train.run import Run
-from livelatent.widget.export import shown_topics, write_html, write_picture
+from livelatent.widget.export import page_name, shown_topics, write_html, write_picture
 from livelatent.widget.opening import opened
 from livelatent.widget.publisher import Publisher
 from livelatent.widget.still import Still
@@ -64,7 +65,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
     target_fpr
         The share of known cells that may be flagged by mistake, in (0, 0.25]; the view's slider sets it later.
     cell_cycle
-        Of a Run: genes of S and G2M (a GMT file, or a mapping); flags then say how many of their cells divide.
+        Genes of S and G2M (a GMT file, a mapping, or two lists), as `find_novel` takes them: flags then say how many of
+        their cells divide.
 
     Raises
     ------
@@ -76,6 +78,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         If `target_fpr` is out of its range.
     ValueError
         If `cpu_share` is out of its range.
+    SourceError
+        If `cell_cycle` can't be read, or lacks a phase.
 
     Examples
     --------
@@ -104,13 +108,13 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         panel_cells: int = 20_000,
         cpu_share: float = 0.15,
         target_fpr: float = 0.05,
-        cell_cycle: Path | str | Mapping[str, Sequence[str]] | None = None,
+        cell_cycle: CycleSource | None = None,
     ) -> None:
         self._session: LiveSession | None = None
         self._publisher: Publisher | None = None
         watched = opened(run, basis, label=label, batch=batch, unlabelled=unlabelled, counts=counts, journal=journal)
-        if not isinstance(watched, Run) and (given := named_arguments(query=query, cell_cycle=cell_cycle)):
-            raise NothingToSeeError(f"{given}: for a Run only, whose model and genes are ours. Leave it out.")
+        if not isinstance(watched, Run) and (given := named_arguments(query=query)):
+            raise NothingToSeeError(f"{given}: for a Run only, whose model can embed other cells. Leave it out.")
         super().__init__(name=watched.atlas.path.name)
         self._session = LiveSession(
             watched, query, panel_cells=panel_cells, cpu_share=cpu_share, target_fpr=target_fpr, cell_cycle=cell_cycle
@@ -218,16 +222,24 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         """The moments kept."""
         return self.session.album.moments().moments
 
-    def to_html(self, path: str | Path, *, anonymise: bool = False) -> Path:
+    def to_html(self, path: str | Path | None = None, *, anonymise: bool = False) -> Path:
         """Write the view as one page that opens from disk with no network.
 
         Parameters
         ----------
+        path
+            A file there already is replaced. None: `NAME-report.html` in the working directory, NAME being that of what
+            is shown; `livelatent-report.html` of an anonymous page.
         anonymise
             Numbers instead of the names of batches, files and single cells.
+
+        Returns
+        -------
+        Where it is.
         """
         self._settle()
-        return write_html(self.session, path, anonymise=anonymise)
+        target = page_name(self.session, anonymise=anonymise) if path is None else path
+        return write_html(self.session, target, anonymise=anonymise)
 
     def to_png(self, path: str | Path, *, anonymise: bool = False) -> Path:
         """Draw the view: map, curves, prototypes and flags."""
@@ -276,7 +288,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         status = self._session.status()
         said = (
             f"LiveView of {status.store}: {status.state}, {_epochs(status)}"
-            f"{len(self._session.board.flags)} flags. Run the notebook, or open what `view.to_html(path)` wrote."
+            f"{len(self._session.board.flags)} flags. Run the notebook, or open what `view.to_html()` wrote."
         )
         return ({**bundle[0], "text/plain": said}, *bundle[1:])
 

@@ -7,10 +7,11 @@ from sklearn.metrics import f1_score
 
 from livelatent.errors import ColumnError, DeviceError, LabelError
 from livelatent.judge.comparison.compare import compare
-from livelatent.judge.comparison.methods import MODELS, Answer, Method, lr_raw, methods_of
+from livelatent.judge.comparison.methods import MODELS, lr_raw, methods_of
 from livelatent.judge.comparison.scores import annotation_scores, embedding_scores
 from livelatent.judge.comparison.show import figure, markdown
 from livelatent.judge.comparison.splits import groups_of, held_out_splits, stratified_splits
+from livelatent.judge.comparison.trial import Answer, Method
 from livelatent.judge.expression import log_genes
 from livelatent.models.cellular import Cellular
 

@@ -10,9 +10,10 @@ import pandas as pd
 
 from livelatent.atlas.atlas import Atlas
 from livelatent.judge.comparison.cost import Cost, measured
-from livelatent.judge.comparison.methods import Answer, Method, Trial, methods_of
+from livelatent.judge.comparison.methods import methods_of
 from livelatent.judge.comparison.scores import annotation_scores, embedding_scores
 from livelatent.judge.comparison.splits import Split, groups_of, held_out_splits, stratified_splits
+from livelatent.judge.comparison.trial import Answer, Method, Trial
 from livelatent.models.given import check_atlas
 from livelatent.threads import one_thread
 from livelatent.train.devices import resolve_device

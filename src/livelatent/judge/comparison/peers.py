@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from livelatent.atlas.hvg import highly_variable_genes
-from livelatent.judge.comparison.methods import N_GENES, Answer, Method, Need, Trial
+from livelatent.judge.comparison.trial import Answer, Method, Need, Trial
 from livelatent.judge.latent_fit import stretched
-from livelatent.judge.logistic import fit_logistic
 
 __all__ = ["installed_peers"]
 
@@ -45,10 +43,8 @@ def scvi(trial: Trial, base: Any) -> Answer:
     with _quiet(tools, trial.seed):
         mapped = _mapped(tools.model.SCVI, base, query, trial)
         latent = _joined(trial, base.get_latent_representation(), mapped.get_latent_representation(query))
-    rows, split = trial.rows, trial.split
     x = stretched(latent / max(float(latent.std()) * np.sqrt(latent.shape[1]), 1e-12))
-    fitted = fit_logistic(x[np.searchsorted(rows, split.training)], trial.label[split.training], trial.n_labels)
-    return Answer(fitted.predict(x[np.searchsorted(rows, split.held)]), latent)
+    return Answer(trial.named_by_regression(x), latent)
 
 
 def scanvi(trial: Trial, base: Any) -> Answer:
@@ -93,10 +89,7 @@ def _mapped(kind: Any, base: Any, query: Any, trial: Trial) -> Any:
 def _adata(trial: Trial, rows: Any) -> Any:
     """Counts of the genes that our models would read, with batch and label as text."""
     atlas = trial.atlas
-    genes = np.flatnonzero(atlas.kept_genes).astype(np.int64)
-    if len(genes) > N_GENES:
-        genes = highly_variable_genes(atlas, N_GENES, trial.split.training)
-    adata = atlas.to_anndata(rows)[:, genes].copy()
+    adata = atlas.to_anndata(rows)[:, trial.genes].copy()
     names = np.array([*atlas.batch_names, "one"], dtype=object)
     adata.obs["batch"] = names[np.asarray(atlas.batch)[rows] if atlas.batch_names else -1]
     adata.obs["label"] = np.array(atlas.label_names, dtype=object)[np.asarray(atlas.label)[rows]]
@@ -104,10 +97,8 @@ def _adata(trial: Trial, rows: Any) -> Any:
 
 
 def _joined(trial: Trial, of_training: Any, of_held: Any) -> Any:
-    rows, split = trial.rows, trial.split
-    latent = np.empty((len(rows), of_training.shape[1]), np.float32)
-    latent[np.searchsorted(rows, split.training)] = of_training
-    latent[np.searchsorted(rows, split.held)] = of_held
+    latent = np.empty((len(trial.rows), of_training.shape[1]), np.float32)
+    latent[trial.training], latent[trial.held] = of_training, of_held
     return latent
 
 

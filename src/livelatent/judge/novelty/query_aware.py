@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from livelatent.arrays import Float, Int, ndarray
+from livelatent.judge.projection import principal_vectors
 
 __all__ = ["joint_components", "query_aware_scores"]
 
@@ -17,23 +18,9 @@ FITTED_CELLS = 50_000
 
 
 def joint_components(parts: list[sp.csr_matrix]) -> list[Float[ndarray, "cell component"]]:
-    """Principal components of all cells of all parts together, each part projected; cells are rows.
-
-    Notes
-    -----
-    From the genes' covariance, exact: 2,000 genes are a matrix of 32 MB.
-    """
-    from scipy.linalg import eigh
-
-    n_cells = sum(part.shape[0] for part in parts)
-    n_genes = parts[0].shape[1]
-    n_components = min(N_COMPONENTS, n_cells, n_genes)
-    mean = np.asarray(sum(np.asarray(part.sum(axis=0)).ravel() for part in parts), np.float64) / n_cells
-    products = np.zeros((n_genes, n_genes))
-    for part in parts:
-        products += (part.T @ part).toarray()
-    covariance = products / n_cells - np.outer(mean, mean)
-    _, vectors = eigh(covariance, subset_by_index=(n_genes - n_components, n_genes - 1))
+    """Principal components of all cells of all parts together, each part projected; cells are rows."""
+    n_components = min(N_COMPONENTS, sum(part.shape[0] for part in parts), parts[0].shape[1])
+    mean, vectors = principal_vectors(parts, n_components)
     return [np.asarray(part @ vectors - mean @ vectors, np.float64) for part in parts]
 
 

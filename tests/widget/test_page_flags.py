@@ -39,6 +39,8 @@ def test_the_first_flags_are_announced_and_those_that_a_page_opens_with_are_not(
             mock.open();
         }"""
     )
+    # Until the sync has come there are no cards either, and those of the first sync are no news.
+    expect(page.get_by_test_id("ll-no-flags")).to_contain_text("No flags at")
     expect(page.get_by_test_id("ll-flag")).to_have_count(0)
     page.evaluate("() => { mock.run.flags = mock.held; mock.deliver(mock.data.flagsFrame(mock.run)); }")
     expect(voice).to_contain_text("3 new flags: 1")

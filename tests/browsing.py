@@ -4,10 +4,11 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+CONFIG = {
+    "ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False},
+    "IdentityProvider": {"token": ""},
+    "LabApp": {"expose_app_in_browser": True},
+}
+"""As the options of `jupyter_lab`."""
 
 
 def chromium_path() -> str | None:
@@ -42,13 +50,15 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def jupyter_lab(folder: Path, *, first: Path | None = None) -> Iterator[str]:
+def jupyter_lab(folder: Path, *, first: Path | None = None, through: Sequence[str] | None = None) -> Iterator[str]:
     """A JupyterLab on loopback that serves `folder`; yields its address.
 
     Parameters
     ----------
     first
         A folder of packages that its kernels find before the environment's own, such as another ipykernel.
+    through
+        A command that starts JupyterLab itself: its options then stand where a person's would, in the configuration.
     """
     state = folder / ".jupyter"
     overrides = state / "config" / "labconfig"
@@ -70,16 +80,22 @@ def jupyter_lab(folder: Path, *, first: Path | None = None) -> Iterator[str]:
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
     options = ["--ip=127.0.0.1", "--port=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"]
+    if through is not None:
+        command, options = list(through), []
+        (state / "config" / "jupyter_server_config.json").write_text(json.dumps(CONFIG))
     with (state / "log.txt").open("w") as log:
-        server = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log, cwd=folder)
+        # A group of its own: a command that starts JupyterLab is ended together with it, as by Ctrl-C.
+        server = subprocess.Popen(
+            [*command, *options], env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
         try:
             yield _address(state / "runtime", server)
         finally:
-            server.terminate()
+            os.killpg(server.pid, signal.SIGTERM)
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
-                server.kill()
+                os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
 
 

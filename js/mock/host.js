@@ -133,7 +133,7 @@ const commands = {
   nearest: ({ prototype }) => {
     const [header] = data.prototypesFrame({ ...run, seq: 0 });
     const cells = Array.from({ length: 12 }, (_, i) => [run.query[i], run.cell[i]]);
-    return { name: header.names[prototype], cells, neighbors: [], drift: { steps: Array.from({ length: 30 }, (_, i) => 16 * i), values: Array.from({ length: 30 }, (_, i) => 0.2 * Math.exp(-i / 9) + 0.004) } };
+    return { name: header.names[prototype], asked: 5, cells, neighbors: [], drift: { steps: Array.from({ length: 30 }, (_, i) => 16 * i), values: Array.from({ length: 30 }, (_, i) => 0.2 * Math.exp(-i / 9) + 0.004) } };
   },
   threshold: ({ target_fpr }) => { run.target_fpr = target_fpr; return { n_flagged: 0 }; },
 };
@@ -169,7 +169,12 @@ const modelProxy = () => ({
   },
 });
 
-const place = document.getElementById("place");
+let place = document.getElementById("place");
+if (query.has("shadow")) {
+  // As marimo does: the view and its style in a shadow root, of which the document sees only the host.
+  const root = place.attachShadow({ mode: "open" });
+  root.append(document.querySelector("link[rel=stylesheet]").cloneNode(), (place = document.createElement("div")));
+}
 if (query.has("static")) {
   const [content, buffers] = data.syncMessage(run, "static");
   const base64 = buffers.map((buffer) => btoa(Array.from(new Uint8Array(buffer.buffer), (byte) => String.fromCharCode(byte)).join("")));

@@ -1,6 +1,6 @@
 // Under the map: how much of a core it may take while something trains, and all cells instead of the panel's.
 import type { Desk } from "./desk";
-import { h, say, set } from "./dom";
+import { focusNear, h, say, set } from "./dom";
 import { count, percent } from "./words";
 
 const SHARES = [0.05, 0.15, 0.3, 0.6, 1];
@@ -22,7 +22,7 @@ export function budgetLine(desk: Desk): HTMLElement | null {
       share.dataset.held = shares.join();
       share.replaceChildren(...shares.map((one) => h("option", { value: one }, percent(one))));
     }
-    if (document.activeElement !== share) share.value = String(shares.find((one) => Math.abs(one - held) < 1e-6));
+    if (focusNear(share) !== share) share.value = String(shares.find((one) => Math.abs(one - held) < 1e-6));
     say(next, status.layout_next_s == null ? "" : status.layout_next_s > 0 ? `next in ${Math.ceil(status.layout_next_s)} s` : "next one is due");
     all.hidden = !map || map.n === 0 || map.n >= map.n_total;
     say(all, status.placing == null ? `Place all ${count(map?.n_total ?? 0)} cells` : `placing ${percent(status.placing)}`);

@@ -25,18 +25,8 @@ export class Chosen {
     const parts = (this.parts = part.mode === "replace" || !this.mask ? [part] : [...this.parts, part]);
     this.mask = mask;
     const [first] = parts;
-    // Cells that were named one by one follow from no rule, nor does what is added to them.
-    const by_name = parts.some((one) => one.kind === "cells");
-    const selector = by_name ? { kind: "cells" } : { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts };
+    const selector = { kind: first.kind ?? "cells", ...(first.polygon ? { polygon: first.polygon } : {}), scope: "panel", layout: frame.layout, parts };
     this.selection = { cells, parts, selector };
     return true;
-  }
-
-  /** These very cells, as [is_query, row]. */
-  name(frame: MapFrame, wanted: readonly [number, number][]): void {
-    const keys = new Set(wanted.map(([is_query, row]) => 2 * row + is_query));
-    this.mask = Uint8Array.from(frame.cell, (row, i) => Number(keys.has(2 * row + frame.is_query[i])));
-    this.parts = [{ mode: "replace", kind: "cells" }];
-    this.selection = { cells: wanted.map(([is_query, row]) => [is_query, row]), parts: this.parts, selector: { kind: "cells" } };
   }
 }

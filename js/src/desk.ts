@@ -1,14 +1,19 @@
 // What the panes of one view share: the state, what the person has picked, and the way to ask Python for something.
-import { Painter, Scope } from "./dom";
+import { h, Painter, Scope } from "./dom";
+import type { Part } from "./selection";
 import type { Store } from "./store";
 
 export type Ask = <T = unknown>(name: string, args?: object) => Promise<T>;
 export type Saving = { state: "pending" | "saved" | "failed"; text: string };
 export interface LabelResult { label: string; n_cells: number; saved_at: string; n_saved: number }
 
+let n_lists = 0;
+
 export class Desk {
   readonly scope = new Scope();
   readonly painter = new Painter(this.scope);
+  /** What boxes for a name offer (`nameList`). */
+  readonly names = h("datalist", { id: `ll-names-${++n_lists}` });
   /** The flag that is picked, by its id. */
   flag: number | null = null;
   /** The cells selected on the map, as [is_query, row]; null: none. */
@@ -20,8 +25,8 @@ export class Desk {
   showFlag: (id: number) => void = () => {};
   /** Colours the map by a gene, a column of obs or the distance to a prototype. */
   colourBy: (by: "gene" | "obs" | "prototype", name: string) => void = () => {};
-  /** Selects these cells on the map. */
-  selectCells: (cells: readonly [number, number][]) => void = () => {};
+  /** One more part of the selection: the rule that the journal keeps, and the cells that it means, as [is_query, row]. */
+  selectPart: (part: Part, cells: readonly [number, number][]) => void = () => {};
 
   constructor(readonly store: Store, readonly root: HTMLElement, /** null: a snapshot, where nothing can be changed */ readonly ask: Ask | null) {
     this.voice.className = "ll-hidden";

@@ -27,6 +27,11 @@ export function set(element: Element, attributes: Attributes): void {
   }
 }
 
+/** What has the focus where this element lies. In a shadow root, as marimo's, the document knows of its host only. */
+export function focusNear(element: Element): Element | null {
+  return (element.getRootNode() as Partial<DocumentOrShadowRoot>).activeElement ?? null;
+}
+
 /** Writes only what differs: a text node that is left alone is not read out again. */
 export function say(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;

@@ -1,6 +1,6 @@
 // One flag: the facts, the reason in a plain sentence, and the next action beside it.
 import type { Desk, LabelResult } from "./desk";
-import { h, say, Scope, set } from "./dom";
+import { focusNear, h, say, Scope, set } from "./dom";
 import type { Flag } from "./frames";
 import { NameBox } from "./name_box";
 import { qualityTable } from "./quality";
@@ -33,7 +33,7 @@ export class FlagCard {
     const show = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-flag-show", "aria-label": `Show flag ${id} on the map` }, "Show");
     this.chosen = h("input", { type: "checkbox", "data-testid": "ll-flag-choose", "aria-label": `Choose flag ${id} to merge` });
     this.apart = h("button", { class: "ll-button ll-small", type: "button", hidden: true, "aria-label": `Show flag ${id} again as it was found` }, "As found");
-    this.box = desk.ask === null ? null : new NameBox(scope, {
+    this.box = desk.ask === null ? null : new NameBox({ names: desk.names, scope }, {
       label: `name flag ${id}`, testid: "ll-flag", placeholder: "name this cluster",
       save: (name) => desk.ask!<LabelResult>("label", { flag: id, name, n_cells: this.flag?.n_cells }),
       saved: (result) => desk.announce(`saved: ${brief(result.label, 60)}, ${plural(result.n_cells, "cell")}`),
@@ -108,8 +108,7 @@ export class FlagCard {
       : h("button", { class: "ll-link ll-offer", type: "button", dir: "auto", "data-i": i, title: name.slice(0, 200) }, `${brief(name, 24)}?`)));
     // What Python says is taken over unless a person is at it right now.
     if (box.isPending || (before && before.label === flag.label && before.saved_at === flag.saved_at)) return;
-    if (document.activeElement !== box.input && this.element.getRootNode() === document && flag.label !== null) box.input.value = flag.label;
-    else if (flag.label !== null && box.input.value === "") box.input.value = flag.label;
+    if (flag.label !== null && (focusNear(box.input) !== box.input || box.input.value === "")) box.input.value = flag.label;
     else if (flag.label === null && before?.label != null && box.input.value === before.label) box.clear(); // undone
     box.show(flag.label !== null && flag.saved_at ? { state: "saved", text: `✓ saved ${when(flag.saved_at)}` } : null);
     box.input.dispatchEvent(new Event("input"));

@@ -50,7 +50,6 @@ export function flagsPane(desk: Desk): { pane: HTMLElement; focusName: () => voi
       card.paint(flag);
       card.chosen.checked = chosen.has(flag.id);
       card.selected(selected.get(flag.id) ?? 0);
-      card.box?.suggest(store.status?.vocabulary ?? []);
     }
     // In order, and moved only where the order differs: a moved input would lose its focus.
     shown.forEach((flag, i) => {

@@ -1,12 +1,12 @@
 // The keys, the sheet that lists them, and the line at the foot. They work while the focus is inside the widget.
 import type { Desk } from "./desk";
-import { h } from "./dom";
+import { focusNear, h } from "./dom";
 import { joinOf, type Join } from "./selection";
 
 export interface Actions {
   lasso(): void; box(): void; pan(): void; fit(): void;
   nextFlag(): void; name(): void; undo(): void; redo(): void; pauseOrResume(): void; step(): void; keep(): void; escape(): void;
-  search(): void; gate(): void; selectFlag(join: Join): void; invert(): void;
+  search(): void; gate(): void; selectFlag(join: Join): void; invert(): void; read(): void;
 }
 
 const SHEET: [string[], string, boolean][] = [
@@ -18,6 +18,7 @@ const SHEET: [string[], string, boolean][] = [
   [["⌥ Alt"], "subtract from the selection", false],
   [["← ↑ ↓ →"], "move the map, when it has the focus", false],
   [["+", "−"], "zoom the map", false],
+  [["R"], "read the cell in the middle of the map; then ← ↑ ↓ → read the next, with Shift farther on; only selected cells where some are", false],
   [["C"], "colour by a gene, a column or a prototype: type, ↑ ↓, Enter", true],
   [["G"], "gate: the threshold on the colour shown; Enter selects", true],
   [["N"], "next flag", false],
@@ -42,7 +43,7 @@ export function keySheet(desk: Desk): { sheet: HTMLElement; toggle: (open?: bool
   let before: Element | null = null;
   const toggle = (open = sheet.hidden): boolean => {
     const was_open = !sheet.hidden;
-    if (open && !was_open) before = document.activeElement;
+    if (open && !was_open) before = focusNear(sheet);
     sheet.hidden = !open;
     if (open) close.focus();
     else if (was_open && before instanceof HTMLElement) before.focus();
@@ -102,6 +103,7 @@ export function listenKeys(desk: Desk, actions: Actions, toggleSheet: (open?: bo
       case "c": case "C": return act(actions.search);
       case "g": case "G": return act(actions.gate);
       case "i": case "I": return act(actions.invert);
+      case "r": case "R": return act(actions.read);
       case "?": return act(() => toggleSheet());
       case "Enter": return is_button ? undefined : act(actions.name);
       case " ": return is_button ? undefined : act(actions.pauseOrResume);

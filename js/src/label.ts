@@ -19,7 +19,7 @@ export function selectionBar(desk: Desk, selection: () => Selection | null, hand
   let held: { n_saved: number; seen: boolean } | null = null; // seen: a status has told of that label too
   let counted: { of: Selection; n: number } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const box = desk.ask === null ? null : new NameBox(desk.scope, {
+  const box = desk.ask === null ? null : new NameBox(desk, {
     label: "name the selected cells", testid: "ll-selection", placeholder: "name these cells",
     save: (name) => {
       const chosen = selection();
@@ -92,8 +92,6 @@ export function selectionBar(desk: Desk, selection: () => Selection | null, hand
         held = null;
         box?.show(null); // what was saved has been undone
       }
-      // Names in use come first: those given here, then the atlas's own.
-      box?.suggest([...new Set([...(desk.store.status?.vocabulary ?? []), ...(hands.onMap()?.label_names ?? [])])].filter((name) => name.length <= 120));
     },
     focus: () => {
       if (bar.hidden || !box) return false;

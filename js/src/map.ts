@@ -5,9 +5,9 @@ import { Chosen } from "./chosen";
 import { modes, numbersOf, valuesName, type Coloured, type Emphasis, type Inks, type Mode } from "./colour";
 import { Colouring } from "./colouring";
 import type { Desk } from "./desk";
-import { h, say, set } from "./dom";
+import { focusNear, h, say, set } from "./dom";
 import { positions, type MapFrame } from "./frames";
-import { pointsInPolygon, type Point } from "./geometry";
+import { nearestPoint, pointsInPolygon, type Point } from "./geometry";
 import { gateBar } from "./gate";
 import { hoverCard } from "./hover_card";
 import { selectionBar } from "./label";
@@ -15,6 +15,7 @@ import { makeRenderer } from "./make_renderer";
 import { mapOverlay } from "./map_overlay";
 import { Motion } from "./motion";
 import { hex, word } from "./palette";
+import { cellReader } from "./reader";
 import type { PointRenderer } from "./renderer";
 import { CanvasPoints } from "./renderer_2d";
 import { searchBox } from "./search";
@@ -35,12 +36,18 @@ export function mapPane(desk: Desk) {
     name[0].toUpperCase() + name.slice(1))]);
   const over = mapOverlay(desk, (code) => setFocus(focus === code ? null : code));
   const card = hoverCard(desk);
+  const reader = cellReader(desk, {
+    seen: () => ({ frame, places: motion.to, camera: motion.camera, size: motion.size, among: chosen.mask }),
+    bring: (x, y) => motion.hold({ ...motion.camera, x, y }),
+    show: (cell, at) => card.show(frame!, cell, at, motion.size, store.values, true),
+    hide: card.hide,
+  });
   const search = desk.ask && searchBox(desk, (by, name) => desk.colourBy(by, name));
   const gate = gateBar(desk, (join, part, inside) => choose({ ...part, mode: join }, inside));
   const hint = h("div", { class: "ll-hint", hidden: true }, "click the map, then the wheel zooms");
   const empty = h("p", { class: "ll-empty ll-over" });
   const stage = h("div", { class: "ll-stage", tabindex: 0, role: "application", "aria-label": "Map of cells", "data-testid": "ll-map", "data-cells": 0, "data-layout": 0 },
-    over.overlay, over.labels, card.card, hint, empty);
+    over.overlay, over.labels, reader.ring, card.card, hint, empty);
   const bar = selectionBar(desk, () => chosen.selection, { clear: () => clearSelection(), invert: () => choose({ mode: "invert" }, []), onMap: () => frame });
   const colourLabel = h("label", { class: "ll-colour" }, h("span", {}, "Colour"), colourBox);
   const pane = h("section", { class: "ll-section", "aria-label": "Map" },
@@ -96,7 +103,10 @@ export function mapPane(desk: Desk) {
       const before = frame;
       frame = next;
       const same_cells = before !== null && next !== null && before.panel === next.panel && before.n === next.n;
-      if (!same_cells) clearSelection();
+      if (!same_cells) {
+        reader.close();
+        clearSelection();
+      }
       if (!next) motion.empty();
       else if (!same_cells || before.layout !== next.layout || !sameBounds(before.bounds, next.bounds)) {
         motion.go(positions(next), next.bounds, same_cells && before.layout !== next.layout);
@@ -150,7 +160,7 @@ export function mapPane(desk: Desk) {
     small.title = frame ? `${caption(frame)}${frame.n_query > 0 ? `; ${count(frame.n_query)} of them from the query` : ""}` : "";
     set(stage, {
       "data-cells": frame?.n ?? 0, "data-layout": frame?.layout ?? 0,
-      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode === "values" ? valuesName(store.values) : (mode ?? "nothing")}, ${over.count()} flags. Arrow keys move, plus and minus zoom.` : "Map of cells: empty",
+      "aria-label": frame ? `Map of ${frame.n} cells coloured by ${mode === "values" ? valuesName(store.values) : (mode ?? "nothing")}, ${over.count()} flags. Arrow keys move, plus and minus zoom, R reads cell by cell.` : "Map of cells: empty",
     });
     request();
   };
@@ -179,6 +189,7 @@ export function mapPane(desk: Desk) {
     strain = took > SLOW_MS ? Math.max(strain, 0) + 1 : every > 1 && took < SLOW_MS / 3 ? Math.min(strain, 0) - 1 : 0;
     if (strain > 1 || strain < -9) adapt();
     over.place({ camera, size, mix });
+    reader.place();
   };
 
   /** Where painting is slow: another renderer, then fewer of the plain cells; flagged, selected, rare ones are all kept. */
@@ -246,11 +257,14 @@ export function mapPane(desk: Desk) {
     choose({ mode: join, kind: "flag", flag: desk.flag }, inside);
   };
 
-  const selectCells = (wanted: readonly [number, number][]) => {
+  const selectPart = (part: Part, wanted: readonly [number, number][]) => {
     if (!frame) return;
-    chosen.name(frame, wanted);
-    recolour();
-    desk.selectionChanged(chosen.selection!.cells);
+    const { cell, is_query } = frame;
+    const keys = new Set(wanted.map(([q, row]) => 2 * row + q));
+    const inside: number[] = [];
+    cell.forEach((row, i) => { if (keys.has(2 * row + is_query[i])) inside.push(i); });
+    if (inside.length === 0) return desk.announce("None of its cells is on the map.");
+    choose(part, inside);
     stage.scrollIntoView({ block: "nearest" });
   };
 
@@ -270,17 +284,11 @@ export function mapPane(desk: Desk) {
   const hover = () => {
     const at = hoverAt;
     hint.hidden = true;
-    if (!at || !frame || motion.is_moving) return card.hide();
     const { camera, size, to } = motion;
-    const [x, y] = toLayout(camera, size, ...at);
-    let best = (REACH_PX / camera.scale) ** 2;
-    let cell = -1;
-    // Every cell is looked at: 1.7 ms for a million, less than an index costs to keep.
-    for (let i = 0; i < frame.n; i++) {
-      const d = (to[2 * i] - x) ** 2 + (to[2 * i + 1] - y) ** 2;
-      if (d < best) { best = d; cell = i; }
-    }
-    card.show(frame, cell, at, size, store.values);
+    const cell = at && frame && !motion.is_moving ? nearestPoint(to, toLayout(camera, size, ...at), null, REACH_PX / camera.scale) : -1;
+    if (cell >= 0) card.show(frame!, cell, at!, size, store.values);
+    else if (reader.isOpen()) reader.place();
+    else card.hide();
   };
 
   listenPointer(stage, scope, {
@@ -293,8 +301,7 @@ export function mapPane(desk: Desk) {
     hover: (px, py) => { hoverAt = [px, py]; desk.painter.request(hover); },
     leave: () => { hoverAt = null; desk.painter.request(hover); },
     isActive: () => {
-      const root = stage.getRootNode() as Document | ShadowRoot;
-      const active = root.activeElement !== null && stage.parentElement!.contains(root.activeElement);
+      const active = stage.parentElement!.contains(focusNear(stage));
       hint.hidden = active;
       return active;
     },
@@ -314,6 +321,10 @@ export function mapPane(desk: Desk) {
   for (const [name, button] of tools) scope.on(button, "click", () => (name === "fit" ? motion.fit() : use(name)));
   scope.on<KeyboardEvent>(stage, "keydown", (event) => {
     if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (reader.key(event)) {
+      event.preventDefault();
+      return event.stopPropagation();
+    }
     const { camera, size } = motion;
     const step = 60 / camera.scale;
     const middle: Point = [size.w / 2, size.h / 2];
@@ -327,6 +338,8 @@ export function mapPane(desk: Desk) {
     event.stopPropagation();
     motion.hold(move[event.key]());
   });
+
+  scope.on(stage, "blur", () => reader.close());
 
   // ---- size, sight, theme -----------------------------------------------------------------------------------
 
@@ -362,7 +375,7 @@ export function mapPane(desk: Desk) {
   desk.onTheme(themed);
   desk.onPick(request);
   desk.showFlag = showFlag;
-  desk.selectCells = selectCells;
+  desk.selectPart = selectPart;
   dark = desk.root.classList.contains("ll-dark");
   stage.dataset.tool = tool;
   takeFrame();
@@ -376,7 +389,13 @@ export function mapPane(desk: Desk) {
     gate: () => { if (!gate.focus()) desk.announce("Colour by a number first: C, then a gene"); },
     invert: () => choose({ mode: "invert" }, []),
     focusName: () => bar.focus(),
+    read: () => {
+      if (reader.close()) return;
+      stage.focus({ preventScroll: true });
+      reader.open();
+    },
     escape: () => {
+      if (reader.close()) return;
       if (chosen.mask) clearSelection();
       else if (focus !== null) setFocus(null);
       else desk.pickFlag(null);

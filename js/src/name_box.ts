@@ -1,36 +1,46 @@
-// A box for a name: pending until Python has it on disk, and only then saved.
-import { h, say, type Scope } from "./dom";
+// A box for a name: pending until Python has it on disk, and only then saved. All boxes of a view offer the same names.
+import type { Desk, LabelResult, Saving } from "./desk";
+import { h, say } from "./dom";
+import type { Store } from "./store";
 import { when } from "./words";
-import type { LabelResult, Saving } from "./desk";
 
-let n_lists = 0;
+const MOST_CHARACTERS = 120;
+
+/** Names in use: those given here come first, then those that labels carry already. */
+export function namesInUse({ status, map }: Pick<Store, "status" | "map">): string[] {
+  return [...new Set([...(status?.vocabulary ?? []), ...(map?.label_names ?? [])])].filter((name) => name.length <= MOST_CHARACTERS);
+}
+
+/** The one list that every box of a view offers. */
+export function nameList({ names, store, painter, scope }: Desk): HTMLElement {
+  const paint = () => {
+    const wanted = namesInUse(store);
+    if (names.childElementCount === wanted.length && [...names.children].every((option, i) => option.getAttribute("value") === wanted[i])) return;
+    names.replaceChildren(...wanted.map((name) => h("option", { value: name })));
+  };
+  store.listen(["status", "map"], () => painter.request(paint), scope.signal);
+  paint();
+  return names;
+}
 
 export class NameBox {
   readonly form: HTMLFormElement;
   readonly input: HTMLInputElement;
   private readonly button: HTMLButtonElement;
   private readonly mark: HTMLElement;
-  private readonly list: HTMLDataListElement;
   private attempt = 0;
 
-  constructor(scope: Scope, private readonly what: { label: string; testid: string; placeholder: string; save: (name: string) => Promise<LabelResult>; saved: (result: LabelResult) => void }) {
-    const id = `ll-names-${++n_lists}`;
-    this.list = h("datalist", { id });
-    this.input = h("input", { class: "ll-input", type: "text", list: id, placeholder: what.placeholder, "aria-label": what.label, autocomplete: "off", spellcheck: "false", dir: "auto", maxlength: 120, "data-testid": `${what.testid}-name` });
+  constructor({ names, scope }: Pick<Desk, "names" | "scope">, private readonly what: { label: string; testid: string; placeholder: string; save: (name: string) => Promise<LabelResult>; saved: (result: LabelResult) => void }) {
+    this.input = h("input", { class: "ll-input", type: "text", list: names.id, placeholder: what.placeholder, "aria-label": what.label, autocomplete: "off", spellcheck: "false", dir: "auto", maxlength: MOST_CHARACTERS, "data-testid": `${what.testid}-name` });
     this.button = h("button", { class: "ll-button ll-primary", type: "submit", "data-testid": `${what.testid}-save` }, "Save");
     this.mark = h("span", { class: "ll-saved", "data-testid": `${what.testid}-saved` });
-    this.form = h("form", { class: "ll-form" }, this.input, this.button, this.mark, this.list);
+    this.form = h("form", { class: "ll-form" }, this.input, this.button, this.mark);
     scope.on(this.form, "submit", (event) => {
       event.preventDefault();
       void this.save();
     });
     scope.on(this.input, "input", () => this.settle());
     this.settle();
-  }
-
-  suggest(names: readonly string[]): void {
-    if (this.list.childElementCount === names.length && [...this.list.children].every((option, i) => option.getAttribute("value") === names[i])) return;
-    this.list.replaceChildren(...names.map((name) => h("option", { value: name })));
   }
 
   show(saving: Saving | null): void {

@@ -3,7 +3,7 @@
 import { set, svg } from "./dom";
 
 /** Tools are no part of a picture. */
-const TOOLS = ".ll-button,.ll-colour,.ll-form,.ll-hidden,.ll-hint,.ll-hover,.ll-save,.ll-selection,.ll-budget,input,select,summary,datalist";
+const TOOLS = ".ll-button,.ll-colour,.ll-form,.ll-hidden,.ll-hint,.ll-hover,.ll-reading-at,.ll-save,.ll-selection,.ll-budget,input,select,summary,datalist";
 const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "visibility", "font", "paint-order", "text-anchor", "vector-effect"];
 
 export interface Line { text: string; x: number; y: number; w: number; h: number }

@@ -2,11 +2,13 @@
 import type { Desk } from "./desk";
 import { h, say, set, sized, svg } from "./dom";
 import { isFlag, NONE, type PrototypesFrame } from "./frames";
+import { joinOf, type Join, type Part } from "./selection";
 import { brief, count, percent, plural, value } from "./words";
 
-interface Near { name: string; cells: [number, number][]; drift?: { steps: number[]; values: number[] } }
+interface Near { name: string; asked: number; cells: [number, number][]; drift?: { steps: number[]; values: number[] } }
 
 const N_NEAR = 5;
+const JOINS = "Shift adds to the selection, Alt subtracts";
 
 export function prototypeDetail(desk: Desk) {
   const { store, scope } = desk;
@@ -15,8 +17,8 @@ export function prototypeDetail(desk: Desk) {
   const vector = h("canvas", { class: "ll-vector", role: "img" });
   const largest = h("div", { class: "ll-dim ll-near" });
   const near = h("div", { class: "ll-neighbours", role: "group", "aria-label": "Nearest types: click one to select its cells on the map" });
-  const own = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-own-cells" }, "Select its cells");
-  const cells = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-nearest-cells", hidden: desk.ask === null }, "Select the nearest cells");
+  const own = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-own-cells", title: JOINS }, "Select its cells");
+  const cells = h("button", { class: "ll-button ll-small", type: "button", "data-testid": "ll-nearest-cells", hidden: desk.ask === null, title: JOINS }, "Select the nearest cells");
   const drift = h("div", { class: "ll-drift", hidden: true });
   const element = h("div", { class: "ll-detail" }, title, facts, vector, largest, drift, near, h("div", { class: "ll-acts" }, own, cells));
   let name = "";
@@ -41,7 +43,7 @@ export function prototypeDetail(desk: Desk) {
       const d = frame.distance[i * k + j];
       const bar = h("i");
       bar.style.width = `${(100 * d) / most}%`;
-      return h("button", { type: "button", class: "ll-row", title: `${frame.names[j].slice(0, 200)}: ${d.toFixed(1)} mean radii. Selects its cells on the map`, "data-j": j },
+      return h("button", { type: "button", class: "ll-row", title: `${frame.names[j].slice(0, 200)}: ${d.toFixed(1)} mean radii. Selects its cells on the map; Shift adds, Alt subtracts`, "data-j": j },
         h("span", { dir: "auto" }, brief(frame.names[j], 22)), h("span", { class: "ll-track" }, bar), h("span", {}, d.toFixed(1)));
     }));
     drawDrift();
@@ -88,31 +90,28 @@ export function prototypeDetail(desk: Desk) {
     }
   };
 
-  /** The cells on the map that a prototype is made of. */
-  const cellsOf = (wanted: string): [number, number][] => {
+  /** Selects the cells on the map that a prototype is made of. */
+  const selectOwn = (wanted: string, mode: Join) => {
     const map = store.map;
-    if (!map) return [];
+    if (!map) return;
     const flag = isFlag(wanted) ? Number(wanted.slice(5)) : 0;
     const code = map.label_names.indexOf(wanted);
     const has = flag ? (i: number) => map.flag[i] === flag : (i: number) => map.label[i] === (code < 0 ? NONE + 1 : code);
     const found: [number, number][] = [];
     for (let i = 0; i < map.n; i++) if (has(i)) found.push([map.is_query[i], map.cell[i]]);
-    return found;
+    const part: Part = flag ? { mode, kind: "flag", flag } : { mode, kind: "prototype_cells", name: wanted };
+    desk.selectPart(part, found);
   };
-  const select = (found: [number, number][]) => {
-    if (found.length) desk.selectCells(found);
-    else desk.announce("None of its cells is on the map.");
-  };
-  scope.on(own, "click", () => select(cellsOf(name)));
-  scope.on(cells, "click", async () => {
-    const frame = store.prototypes;
-    const found = frame && await look(frame, name);
-    if (found) select(found.cells);
+  scope.on<MouseEvent>(own, "click", (event) => selectOwn(name, joinOf(event)));
+  scope.on<MouseEvent>(cells, "click", async (event) => {
+    const [frame, mode, wanted] = [store.prototypes, joinOf(event), name];
+    const found = frame && await look(frame, wanted);
+    if (found) desk.selectPart({ mode, kind: "prototype_nearest", name: wanted, n: found.cells.length, asked: found.asked }, found.cells);
   });
   scope.on<MouseEvent>(near, "click", (event) => {
     const button = (event.target as Element).closest("button");
     const other = button && store.prototypes?.names[Number(button.dataset.j)];
-    if (other) select(cellsOf(other));
+    if (other) selectOwn(other, joinOf(event));
   });
   return { element, paint, look };
 }

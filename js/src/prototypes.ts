@@ -1,6 +1,6 @@
 // Prototypes: how far the types lie from one another, and what one of them looks like.
 import type { Desk } from "./desk";
-import { h, rove, say, set } from "./dom";
+import { focusNear, h, rove, say, set } from "./dom";
 import { isFlag, type PrototypesFrame } from "./frames";
 import { heatMap } from "./heat_map";
 import { prototypeDetail } from "./prototype_detail";
@@ -48,7 +48,8 @@ export function prototypesPane(desk: Desk): HTMLElement {
     const buttons = [...names.children] as HTMLElement[];
     if (buttons.length !== want.length || buttons.some((button, i) => button.title !== want[i])) {
       // Only when the types or their order change, so that focus survives an ordinary update.
-      const focused = document.activeElement instanceof HTMLElement && names.contains(document.activeElement) ? document.activeElement.title : null;
+      const at = focusNear(names);
+      const focused = at instanceof HTMLElement && names.contains(at) ? at.title : null;
       names.replaceChildren(...want.map((name) => h("button", { type: "button", class: `ll-row${isFlag(name) ? " ll-is-flag" : ""}`, title: name, dir: "auto" }, brief(name, 22))));
       for (const button of names.children as Iterable<HTMLElement>) if (button.title === focused) button.focus();
     }

@@ -1,6 +1,6 @@
 // A box that finds genes, columns and prototypes while one types. Python holds the list (60,000 genes) and sends matches.
 import type { Desk } from "./desk";
-import { h, set } from "./dom";
+import { focusNear, h, set } from "./dom";
 import { brief, count } from "./words";
 
 type Found = { matches: [by: string, name: string][]; n: number };
@@ -39,7 +39,7 @@ export function searchBox(desk: Desk, choose: (by: "gene" | "obs" | "prototype",
   const search = () => {
     const mine = ++asked;
     desk.ask?.<Found>("suggest", { text: input.value }).then((result) => {
-      if (mine !== asked || desk.root.ownerDocument.activeElement === null) return;
+      if (mine !== asked || focusNear(input) !== input) return;
       found = result;
       at = result.matches.length && input.value ? 0 : -1;
       if (hurries && at === 0) return take(0);

@@ -8,6 +8,7 @@ import { header } from "./header";
 import { keyHints, keySheet, listenKeys } from "./keys";
 import { historyBar, takeBack } from "./label";
 import { mapPane } from "./map";
+import { nameList } from "./name_box";
 import { prototypesPane } from "./prototypes";
 import { saveMenu } from "./save";
 import type { Store } from "./store";
@@ -34,7 +35,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
       h("div", { class: "ll-column ll-right" }, curvesPane(desk), flags.pane)),
     compare.pane,
     h("footer", { class: "ll-footer" }, ...keyHints(desk, toggle), h("span", { class: "ll-grow" }), historyBar(desk)),
-    sheet, desk.announcer,
+    sheet, nameList(desk), desk.announcer,
   );
   for (const pane of root.querySelectorAll<HTMLElement>(".ll-section")) pane.querySelector(".ll-tools")!.append(saveMenu(desk, pane));
   map.measure();
@@ -51,7 +52,7 @@ export function mountView(element: HTMLElement, store: Store, ask: Ask | null, n
     },
     step: () => { if (store.status?.can.step) desk.try("step"); },
     keep: () => { if (store.map?.n) compare.keep(); },
-    escape: map.escape, search: map.search, gate: map.gate, selectFlag: map.selectFlag, invert: map.invert,
+    escape: map.escape, search: map.search, gate: map.gate, selectFlag: map.selectFlag, invert: map.invert, read: map.read,
   }, toggle);
   return () => {
     desk.scope.close();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { fitBounds, toLayout, toScreen, zoomAt } from "../src/camera";
-import { inPolygon, medianPoint, overlap, placeLabels, pointsInPolygon, robustEllipse, samples } from "../src/geometry";
+import { inPolygon, medianPoint, nearestPoint, nextPoint, overlap, placeLabels, pointsInPolygon, robustEllipse, samples } from "../src/geometry";
 
 const L_SHAPE = [0, 0, 4, 0, 4, 1, 1, 1, 1, 3, 0, 3];
 
@@ -101,6 +101,33 @@ describe("the camera", () => {
         const [px, py] = toScreen(fitted, size, x, y);
         expect(px >= 0 && px <= size.w && py >= 0 && py <= size.h).toBe(true);
       }
+    }
+  });
+});
+
+describe("from point to point", () => {
+  const n = 400;
+  const points = Float32Array.from({ length: 2 * n }, (_, i) => Math.sin(i * 12.9898) * 3 + Math.cos(i * 0.37));
+  const at = (i: number): [number, number] => [points[2 * i], points[2 * i + 1]];
+  const all = Array.from({ length: n }, (_, i) => i);
+  const among = Uint8Array.from(all, (i) => Number(i % 3 === 1));
+  const first = (some: number[], x: number, y: number) => [...some].sort((a, b) => Math.hypot(at(a)[0] - x, at(a)[1] - y) - Math.hypot(at(b)[0] - x, at(b)[1] - y))[0] ?? -1;
+
+  it("the nearest is the first of all by distance, of those meant, within reach", () => {
+    for (const [x, y] of [[0, 0], [2.5, -1], [-9, 4]] as const) {
+      expect(nearestPoint(points, [x, y])).toBe(first(all, x, y));
+      expect(nearestPoint(points, [x, y], among)).toBe(first(all.filter((i) => among[i]), x, y));
+    }
+    expect(nearestPoint(points, [-90, 4], null, 3)).toBe(-1);
+    expect(nearestPoint([], [0, 0])).toBe(-1);
+  });
+
+  it.each([[1, 0], [-1, 0], [0, 1], [0, -1]] as [number, number][])("the next towards (%i, %i) lies in that quarter, nearest to where one wants to go", (dx, dy) => {
+    for (const far of [0, 1.5]) for (const from of [0, 7, 130, 399]) for (const some of [null, among]) {
+      const [x, y] = at(from);
+      // Within 45 degrees of the direction, by the angle itself.
+      const ahead = all.filter((i) => i !== from && (!some || some[i]) && Math.abs(Math.atan2((at(i)[0] - x) * -dy + (at(i)[1] - y) * dx, (at(i)[0] - x) * dx + (at(i)[1] - y) * dy)) <= Math.PI / 4);
+      expect(nextPoint(points, from, [dx, dy], far, some)).toBe(first(ahead, x + far * dx, y + far * dy));
     }
   });
 });

@@ -41,6 +41,8 @@ def test_how_cells_were_chosen_is_said_in_words():
     assert in_words(lasso) == "lasso, 3 corners"
     assert in_words({"kind": "gene", "gene": "CD3E", "min": 1.5}) == "gene CD3E, min 1.5"
     assert in_words({"kind": "prototype", "prototype": "B cell", "radii": 1.0}) == "prototype B cell, radii 1"
+    assert in_words({"kind": "prototype_cells", "prototype": "B cell"}) == "cells of prototype B cell"
+    assert in_words({"kind": "prototype_nearest", "prototype": "B"}) == "cells nearest to prototype B"
 
 
 def test_export_writes_a_copy_and_says_how_cells_were_matched(own_atlas, tiny_h5ad, tmp_path):

@@ -157,6 +157,10 @@ def selections(session):
     expressed = np.array(gene_oracle(atlas, "GENE3"), np.float32).astype(float)
     age = colour(session, "obs", "age")
     near = colour(session, "prototype", "T cell")
+    look = session.sight.look
+    middle = look.prototypes.centroid[look.prototypes.names.index("monocyte")]
+    by_distance = sorted(range(len(shown.cell)), key=lambda i: math.dist(look.latent[i], middle))
+    asked = ask(session, "nearest", prototype=session.prototypes().names.index("monocyte"))
     flag = session.board.flags[0]
     novelty = session.board.novelties[0]
     radius = float(np.median(near.values))
@@ -168,6 +172,8 @@ def selections(session):
         "gene": {"kind": "gene", "name": "GENE3", "op": ">=", "threshold": cut, "values": gene.number},
         "obs": {"kind": "obs", "name": "age", "op": "<=", "threshold": 33, "values": age.number},
         "prototype": {"kind": "prototype", "name": "T cell", "op": "<=", "threshold": radius, "values": near.number},
+        "prototype_cells": {"kind": "prototype_cells", "name": "B cell"},
+        "prototype_nearest": {"kind": "prototype_nearest", "name": "monocyte", "n": 12, "asked": asked["asked"]},
     }
     means = {
         "lasso": set(inside.tolist()),
@@ -176,6 +182,8 @@ def selections(session):
         "gene": set(np.flatnonzero(expressed >= cut).tolist()),
         "obs": set(np.flatnonzero(atlas.obs["age"].to_numpy() <= 33).tolist()),
         "prototype": set(shown.cell[near.values <= np.float32(radius)].tolist()),
+        "prototype_cells": set(np.flatnonzero((atlas.obs["cell_type"] == "B cell").to_numpy()).tolist()),
+        "prototype_nearest": {int(shown.cell[i]) for i in by_distance[:12]},
     }
     return parts, means
 
@@ -226,6 +234,43 @@ def test_added_subtracted_and_inverted_parts_are_replayed_in_their_order(session
     assert turned != sent
 
 
+def test_a_lasso_after_a_prototypes_cells_is_kept_in_its_order(session):
+    parts, means = selections(session)
+    for kind, name in (("prototype_cells", "B cell"), ("prototype_nearest", "monocyte")):
+        chain = [("replace", kind), ("add", "lasso"), ("subtract", "gene"), ("add", "prototype_nearest")]
+        want = ((means[kind] | means["lasso"]) - means["gene"]) | means["prototype_nearest"]
+        assert means["prototype_nearest"] & means["gene"]  # the order matters
+        sent = [{"mode": mode, **parts[part]} for mode, part in chain]
+        selector = {"scope": "panel", "layout": session.latent_map().layout, "parts": sent}
+        ask(session, "label", name="mixed", cells=[[0, row] for row in sorted(want)], selector=selector)
+        entry = Atlas.open(session.atlas.path).labels.entries[-1]
+        assert (entry.how["kind"], entry.how["prototype"], entry.how["exact"]) == (kind, name, True)
+        assert [part["kind"] for part in entry.how["parts"]] == [part for _, part in chain]
+        assert set(replayed(session, entry)) == want
+
+
+def test_an_answer_that_is_forgotten_is_no_rule_and_its_cells_are_named_as_seen(session):
+    parts, means = selections(session)
+    for _ in range(256):
+        ask(session, "nearest", prototype=0)
+    cells = [[0, row] for row in sorted(means["prototype_nearest"])]
+    part = {"mode": "replace", **parts["prototype_nearest"]}
+    selector = {"scope": "panel", "layout": session.latent_map().layout, "parts": [part]}
+    ask(session, "label", name="as seen", cells=cells, selector=selector)
+    entry = session.atlas.labels.entries[-1]
+    assert entry.how["exact"] is False and not can_replay(entry)
+    assert session.atlas.labels.rows_of(entry).tolist() == [row for _, row in cells]
+
+
+def test_a_prototypes_cells_in_an_older_journal_are_read_and_not_replayed(session):
+    ask(session, "label", name="older", cells=[[0, 3], [0, 5]], selector={"kind": "cells"})
+    entry = Atlas.open(session.atlas.path).labels.entries[-1]
+    assert entry.how["kind"] == "cells" and "parts" not in entry.how and not can_replay(entry)
+    assert session.atlas.labels.rows_of(entry).tolist() == [3, 5]
+    with pytest.raises(LabelError, match="one by one"):
+        session.replay(entry)
+
+
 def test_a_flags_name_is_replayed_after_the_flags_were_computed_anew(session):
     flag = session.board.flags[0]
     ask(session, "label", name="by flag", flag=flag.id)
@@ -250,7 +295,7 @@ def test_whole_atlases_are_counted_first_and_named_by_what_was_counted(session):
     assert entry.how["scope"] == "all" and set(replayed(session, entry)) == want
 
 
-@pytest.mark.parametrize("kind", ["lasso", "prototype"])
+@pytest.mark.parametrize("kind", ["lasso", "prototype", "prototype_cells", "prototype_nearest"])
 def test_what_is_about_the_map_is_not_asked_of_whole_atlases(session, kind):
     parts, _ = selections(session)
     selector = {"scope": "all", "parts": [{"mode": "replace", **parts[kind]}]}
@@ -331,6 +376,8 @@ def test_damaged_evidence_is_told_and_the_label_stands(session):
         {"mode": "add", "kind": "novelty", "op": ">=", "threshold": "1"},
         {"mode": "add", "kind": "lasso", "layout": 1, "polygon": [[float("inf"), 0]]},
         {"mode": "add", "kind": "nothing"},
+        {"mode": "add", "kind": "prototype_cells", "name": 3},
+        {"mode": "add", "kind": "prototype_nearest", "name": "B", "n": 0, "asked": 1},
         [],
     ],
 )

@@ -2,14 +2,18 @@
 
 import re
 import warnings
+from xml.etree import ElementTree
 
 import anndata
+import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
+from typer.testing import CliRunner
 
 from bridged import bridged
 from livelatent.atlas import ingest
+from livelatent.cli.labels import labels_app
 from livelatent.session.live import LiveSession
 from livelatent.widget.export import write_html, write_picture
 from mock_page import serving
@@ -45,6 +49,7 @@ def labelled(tiny_adatas, tmp_path_factory):
     session.settle([None], timeout_s=0.0)
     for number, name in enumerate(GIVEN):
         session.label(range(40 * number, 40 * number + 40), name)
+    session.keep()  # its pane reads names too
     yield session
     session.close()
     atlas.labels.close()
@@ -66,6 +71,59 @@ def expect_text_only(page):
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def expect_pictures(page):
+    """Each pane as an SVG, whose only words are text, and as a PNG."""
+    written = {}
+    for pane in ("Map", "Prototypes", "Learning", "Flags", "Moments"):
+        section = page.locator(f'section[aria-label="{pane}"]')
+        section.scroll_into_view_if_needed()
+        paths = []
+        for kind in ("svg", "png"):
+            section.get_by_test_id("ll-save").locator("summary").click()
+            with page.expect_download() as download:
+                section.get_by_test_id(f"ll-save-{kind}").click()
+            paths.append(download.value.path())
+        root = ElementTree.parse(paths[0]).getroot()
+        tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+        assert tags <= {"svg", "g", "rect", "text", "image", "line", "path", "ellipse", "circle", "polyline"}, tags
+        attributes = {name for element in root.iter() for name in element.attrib}
+        assert not {name for name in attributes if name.startswith("on")}
+        images = [element.attrib["href"] for element in root.iter(f"{SVG}image")]
+        assert all(image.startswith("data:image/png;base64,") for image in images)
+        written[pane] = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+        assert paths[1].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for name in TYPES.values():
+        assert name[:12] in written["Prototypes"], name[:20]
+    for name in GIVEN:
+        assert name[:8] in written["Map"], name
+
+
+def until(page, holds):
+    """Where no kernel has to be carried to."""
+    for _ in range(100):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it never came to that")
+
+
+def read_with_keys(page, wait):
+    """What is said, and stands on the card, of three cells of the type whose name is an image."""
+    page.locator(".ll-rows .ll-row").filter(has_text="<img src=x").first.click()
+    page.get_by_test_id("ll-own-cells").click()
+    page.get_by_test_id("ll-map").focus()
+    page.keyboard.press("r")
+    for key in ("ArrowRight", "ArrowUp", "ArrowLeft"):
+        wait(lambda: f"label {IMAGE}" in page.get_by_test_id("ll-card").inner_text().replace("\n", " "))
+        wait(lambda: f"label {IMAGE}" in page.get_by_test_id("ll-voice").inner_text())
+        page.evaluate("() => { document.querySelector('[data-testid=ll-voice]').textContent = ''; }")
+        page.keyboard.press(key)
+    page.keyboard.press("Escape")
+
+
 def test_every_hostile_name_is_text_in_the_live_view(labelled, browser):
     with serving() as origin:
         context = browser.new_context(viewport={"width": 1300, "height": 1000}, reduced_motion="reduce")
@@ -76,7 +134,10 @@ def test_every_hostile_name_is_text_in_the_live_view(labelled, browser):
             bridge.until(lambda: page.get_by_test_id("ll-map").get_attribute("data-cells") == "237")
             expect_text_only(page)
             options = page.evaluate("() => [...document.querySelectorAll('datalist option')].map(o => o.value)")
-            assert set(GIVEN) <= set(options)
+            assert options[: len(GIVEN)] == sorted(GIVEN)
+            assert set(options) == {*GIVEN, *TYPES.values()} - {"x" * 10_000}  # longer than a name may be
+            read_with_keys(page, bridge.until)
+            expect_pictures(page)
             for left in reversed(range(len(GIVEN))):
                 page.get_by_test_id("ll-undo").click()
                 bridge.until(lambda left=left: labelled.status().n_saved == left)
@@ -98,7 +159,10 @@ def test_every_hostile_name_is_text_in_the_offline_page(labelled, browser, tmp_p
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)
     expect_text_only(page)
-    assert requests == [address]
+    read_with_keys(page, lambda holds: until(page, holds))
+    expect_pictures(page)
+    assert page.evaluate("() => window.pwned") is None
+    assert [request for request in requests if not request.startswith(("data:", "blob:"))] == [address]
     context.close()
 
 
@@ -116,3 +180,23 @@ def test_a_name_of_ten_thousand_characters_is_refused_in_words(labelled):
     answer = labelled.answer("r", "label", {"cells": [[0, 1]], "name": "x" * 10_000})
     assert not answer.ok
     assert re.match("a label has at most 120 characters; got 10000", answer.error)
+
+
+@pytest.mark.parametrize("name", TYPES.values(), ids=["image", "endless", "right-to-left", "emoji"])
+def test_a_hostile_prototype_is_the_rule_of_a_label_and_text_in_the_log(labelled, name):
+    atlas = labelled.atlas
+    shown = labelled.latent_map()
+    cells = [[0, int(row)] for row in np.flatnonzero((atlas.obs["cell_type"] == name).to_numpy())]
+    part = {"mode": "replace", "kind": "prototype_cells", "name": name}
+    selector = {"scope": "panel", "layout": shown.layout, "parts": [part]}
+    answer = labelled.answer(f"rule {name[:9]}", "label", {"cells": cells, "selector": selector, "name": "by its rule"})
+    try:
+        assert answer.ok, answer.error
+        entry = atlas.labels.entries[-1]
+        assert entry.how["prototype"] == name and entry.how["exact"]
+        assert [[0, int(row)] for row in labelled.replay(entry)[0]] == cells
+        atlas.labels.close()
+        log = CliRunner().invoke(labels_app, ["log", str(atlas.path)])
+        assert log.exit_code == 0 and f"cells of prototype {name[:60]}" in log.output and "x" * 100 not in log.output
+    finally:
+        labelled.board.ledger.undo()

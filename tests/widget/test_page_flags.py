@@ -39,6 +39,8 @@ def test_the_first_flags_are_announced_and_those_that_a_page_opens_with_are_not(
             mock.open();
         }"""
     )
+    # Until the sync has come there are no cards either, and those of the first sync are no news.
+    expect(page.get_by_test_id("ll-no-flags")).to_contain_text("No flags at")
     expect(page.get_by_test_id("ll-flag")).to_have_count(0)
     page.evaluate("() => { mock.run.flags = mock.held; mock.deliver(mock.data.flagsFrame(mock.run)); }")
     expect(voice).to_contain_text("3 new flags: 1")
@@ -167,6 +169,37 @@ def test_a_prototypes_own_and_nearest_cells_are_selected_on_the_map(host):
     expect(page.get_by_test_id("ll-selected")).to_have_text(f"{n} cells selected")
     page.get_by_test_id("ll-nearest-cells").click()
     expect(page.get_by_test_id("ll-selected")).to_have_text("12 cells selected")
+
+
+def test_a_prototypes_cells_are_named_by_their_rule_and_a_lasso_after_them_is_part_of_it(host):
+    page = host()
+    page.locator(".ll-rows .ll-row", has_text="DC").click()
+    page.get_by_test_id("ll-nearest-cells").click()
+    expect(page.get_by_test_id("ll-selected")).to_have_text("12 cells selected")
+    page.get_by_test_id("ll-own-cells").click(modifiers=["Shift"])
+    drag(page, [(0.02, 0.02), (0.3, 0.02), (0.3, 0.98), (0.02, 0.98)], modifier="Alt")
+    page.get_by_test_id("ll-selection-name").fill("pDC")
+    page.get_by_test_id("ll-selection-save").click()
+    expect(page.get_by_test_id("ll-selection-saved")).to_contain_text("✓ saved")
+    selector = next(command for command in sent(page, "cmd") if command["name"] == "label")["args"]["selector"]
+    assert (selector["kind"], selector["scope"], selector["layout"]) == ("prototype_nearest", "panel", 1)
+    nearest, own, lasso = selector["parts"]
+    assert nearest == {"mode": "replace", "kind": "prototype_nearest", "name": "DC", "n": 12, "asked": 5}
+    assert own == {"mode": "add", "kind": "prototype_cells", "name": "DC"}
+    assert (lasso["mode"], lasso["kind"]) == ("subtract", "lasso")
+
+
+def test_a_flag_among_the_prototypes_selects_its_cells_as_a_flag(host):
+    page = host()
+    page.locator(".ll-rows .ll-row", has_text="flag 2").click()
+    page.get_by_test_id("ll-own-cells").click()
+    n = page.evaluate("() => mock.run.flag.filter(id => id === 2).length")
+    expect(page.get_by_test_id("ll-selected")).to_have_text(f"{n} cells selected")
+    page.get_by_test_id("ll-selection-name").fill("stressed")
+    page.get_by_test_id("ll-selection-save").click()
+    expect(page.get_by_test_id("ll-selection-saved")).to_contain_text("✓ saved")
+    selector = next(command for command in sent(page, "cmd") if command["name"] == "label")["args"]["selector"]
+    assert selector["parts"] == [{"mode": "replace", "kind": "flag", "flag": 2}]
 
 
 def test_three_hundred_types_fit_and_are_found_by_name(host):

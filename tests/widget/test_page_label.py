@@ -63,6 +63,67 @@ def test_a_gene_is_found_coloured_gated_and_named_by_keyboard_alone(host):
     assert label["selector"]["scope"] == "panel" and label["selector"]["layout"] == 1
 
 
+GATES = {"gene": ("≥", 0.9, 1.4), "novelty": ("≤", 0.05, 0.5)}
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("by", ["buttons", "Select with a key", "Enter with a key"])
+def test_a_gate_adds_and_subtracts(host, kind, by):
+    page = host()
+    if kind == "gene":
+        colour_by(page, "cd3e")
+        expect(page.get_by_test_id("ll-scale")).to_contain_text("log1p of counts")
+        held = {(q, row): value for row, q, value in values_on_map(page)}
+    else:
+        page.get_by_test_id("ll-colour").select_option("novelty")
+        cells = page.evaluate(
+            "() => mock.run.cell.map((row, i) => [mock.run.query[i], row, Math.fround(mock.run.p[i])])"
+        )
+        held = {(q, row): value for q, row, value in cells}
+    op, first, second = GATES[kind]
+    passes = (lambda v, t: v >= t) if op == "≥" else (lambda v, t: v <= t)
+    kept = {t: {cell for cell, v in held.items() if v is not None and passes(v, t)} for t in (first, second)}
+
+    def gate(threshold, join):
+        box = page.get_by_test_id("ll-gate")
+        box.fill(str(threshold))
+        modifier = {"add": "Shift", "subtract": "Alt", "replace": None}[join]
+        if by == "buttons":
+            page.get_by_test_id(f"ll-gate-{join}").click()
+        elif by == "Select with a key":
+            page.get_by_test_id("ll-gate-replace").click(modifiers=[modifier] if modifier else [])
+        else:
+            box.press(f"{modifier}+Enter" if modifier else "Enter")
+
+    digits = "() => document.querySelector('[data-testid=ll-selected]').textContent.replace(/\\D/g, '')"
+    narrow, wide = sorted(kept, key=lambda t: len(kept[t]))
+    assert 0 < len(kept[narrow]) < len(kept[wide]) < len(held)
+    gate(wide, "replace")
+    page.wait_for_function(f"n => ({digits})() === String(n)", arg=len(kept[wide]))
+    gate(narrow, "subtract")
+    page.wait_for_function(f"n => ({digits})() === String(n)", arg=len(kept[wide] - kept[narrow]))
+    page.get_by_test_id("ll-map").focus()
+    page.keyboard.press("i")  # so that adding the same gate again adds something
+    page.wait_for_function(f"n => ({digits})() === String(n)", arg=len(held) - len(kept[wide] - kept[narrow]))
+    gate(wide, "subtract")
+    gate(narrow, "add")
+    want = (set(held) - kept[wide]) | kept[narrow]
+    page.wait_for_function(f"n => ({digits})() === String(n)", arg=len(want))
+    page.get_by_test_id("ll-selection-name").fill("gated")
+    page.get_by_test_id("ll-selection-save").click()
+    expect(page.get_by_test_id("ll-selection-saved")).to_contain_text("✓ saved")
+    (label,) = asked(page, "label")
+    assert {(q, row) for q, row in label["cells"]} == want
+    parts = [(part["mode"], part.get("kind"), part.get("threshold")) for part in label["selector"]["parts"]]
+    assert parts == [
+        ("replace", kind, wide),
+        ("subtract", kind, narrow),
+        ("invert", None, None),
+        ("subtract", kind, wide),
+        ("add", kind, narrow),
+    ]
+
+
 def test_a_gate_on_all_cells_is_counted_before_it_is_named(host):
     page = host()
     colour_by(page, "cd3e")
@@ -88,7 +149,7 @@ def test_after_a_lasso_one_types_the_name_at_once_and_its_cells_are_said_to_be_o
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("ll-selection-saved")).to_contain_text("✓ saved")
     assert asked(page, "label")[0]["selector"]["parts"][0]["kind"] == "lasso"
-    names = page.evaluate("() => [...document.querySelectorAll('.ll-selection option')].map(o => o.value)")
+    names = page.get_by_test_id("ll-selection-name").evaluate("box => [...box.list.options].map(o => o.value)")
     assert {"T", "CD4 T", "NK"} <= set(names)
 
 

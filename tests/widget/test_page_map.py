@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from mock_page import CLAIMS_A_GPU, colours_on_map, next_frame
+from mock_page import CLAIMS_A_GPU, COUNTS_WHAT_IS_HELD, colours_on_map, next_frame
 
 pytestmark = pytest.mark.browser
 
@@ -159,3 +159,39 @@ def test_a_map_that_is_slow_to_paint_is_thinned_but_for_its_flags_and_filled_aga
     expect(page.get_by_text("thinned")).to_have_count(0)
     paint(2)
     assert page.evaluate(PAINTED) == [inked, flagged]
+
+
+SLOW_CARD = """(() => {
+    // A card that is slow: who waits for its drawing, as reading a pixel does, waits long.
+    const read = WebGL2RenderingContext.prototype.readPixels;
+    WebGL2RenderingContext.prototype.readPixels = function (...args) {
+        const until = performance.now() + 130;
+        while (performance.now() < until);
+        window.n_waits = (window.n_waits ?? 0) + 1;
+        return read.apply(this, args);
+    };
+})()"""
+
+
+def test_a_webgl_that_is_slow_is_left_for_the_other_renderer_and_the_picture_stays(host):
+    ends = "document.querySelector('[data-testid=ll-map]').dataset.renderer === 'canvas2d'"
+    page = host("cells=30000", script=f"{CLAIMS_A_GPU};{COUNTS_WHAT_IS_HELD};{SLOW_CARD}")
+    for _ in range(4):  # it is painted when something changes only
+        page.get_by_test_id("ll-map").press("ArrowRight")
+        page.get_by_test_id("ll-map").press("ArrowLeft")
+        next_frame(page)
+    page.wait_for_function(f"() => {ends}")
+    assert page.evaluate("() => [window.nContexts(), window.held().contexts]") == [1, 0]  # tried, and given back
+    assert page.evaluate("() => window.n_waits") == 2  # the second in a row settles it
+    assert page.evaluate("() => document.querySelectorAll('[data-testid=ll-map] canvas').length") == 1
+    expect(page.get_by_text("thinned")).to_have_count(0)
+    # What there is to see is what a page without a GPU shows after the same hands.
+    other = host("cells=30000")
+    for _ in range(4):
+        other.get_by_test_id("ll-map").press("ArrowRight")
+        other.get_by_test_id("ll-map").press("ArrowLeft")
+    next_frame(other)
+    next_frame(page)
+    pixels = "() => document.querySelector('[data-testid=ll-map] canvas').toDataURL()"
+    assert page.evaluate(PAINTED)[0] > 10_000
+    assert page.evaluate(pixels) == other.evaluate(pixels)

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from mock_page import sent, wait_for_sent
+from mock_page import TOP_LEFT, drag, sent, wait_for_sent
 
 pytestmark = pytest.mark.browser
 
@@ -77,3 +77,24 @@ def test_dismissed_and_reopened(host):
 def test_no_flags_says_at_which_rate(host):
     page = host("flags=0")
     expect(page.get_by_test_id("ll-no-flags")).to_contain_text(re.compile(r"^No flags at 5\s%: "))
+
+
+def test_every_box_offers_the_names_given_by_hand_and_then_those_that_labels_carry(host):
+    page = host()
+    # Python's vocabulary is what was given by hand: the types are known from the map alone.
+    page.evaluate("() => mock.deliver(mock.data.statusFrame(mock.run, { vocabulary: ['tonsil B', 'NK'] }))")
+    drag(page, TOP_LEFT)
+    names = page.evaluate("() => mock.run.names")
+    wanted = ["tonsil B", "NK", *(name for name in names if name != "NK")]
+    offered = "input => [...input.list.options].map(({ value }) => value)"
+    for box in ("ll-flag-name", "ll-selection-name"):
+        expect(page.get_by_test_id(box).first).to_be_visible()
+        assert page.get_by_test_id(box).first.evaluate(offered) == wanted
+    # A name that is given in one box is offered by the others.
+    page.get_by_test_id("ll-selection-name").fill("germinal centre")
+    page.get_by_test_id("ll-selection-save").click()
+    expect(page.get_by_test_id("ll-selection-saved")).to_contain_text("✓ saved")
+    page.wait_for_function(
+        """() => [...document.querySelector("[data-testid=ll-flag-name]").list.options]
+            .some(({ value }) => value === "germinal centre")"""
+    )

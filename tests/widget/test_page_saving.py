@@ -46,10 +46,17 @@ def test_the_maps_picture_has_its_cells_its_names_and_its_rings(host):
 
 
 def test_hostile_names_are_text_in_the_picture_too(host):
-    path = saved(host("evil"), "Prototypes", "svg")
-    written = " ".join(text.text or "" for text in ElementTree.parse(path).getroot().iter(f"{SVG}text"))
-    assert "<img src=x" in written and "onerror" in written
-    assert not re.search(rb"<img|<script", path.read_bytes())
+    page = host("evil&moments")
+    for pane, name in (
+        ("Prototypes", "<img src=x onerror"),
+        ("Map", "<img src=x"),
+        ("Flags", "<script>"),
+        ("Moments", ""),
+    ):
+        path = saved(page, pane, "svg")
+        written = " ".join(text.text or "" for text in ElementTree.parse(path).getroot().iter(f"{SVG}text"))
+        assert name in written
+        assert not re.search(rb"<img|<script|<b>", path.read_bytes())
 
 
 def test_a_webgl_canvas_that_was_just_shown_is_still_in_the_picture(host):

@@ -36,6 +36,9 @@ def labels_log(store: Store, as_json: Json = False) -> None:
 def in_words(how: dict[str, Any]) -> str:
     """How cells were chosen, for people; `--json` has all of it."""
     kind = str(how.get("kind", ""))
+    of_prototype = {"prototype_cells": "cells of prototype", "prototype_nearest": "cells nearest to prototype"}
+    if kind in of_prototype:
+        return f"{of_prototype[kind]} {str(how.get('prototype'))[:60]}"
     parts = [f"{kind} {how[kind]}" if kind in ("flag", "gene", "prototype") and kind in how else kind]
     if isinstance(how.get("polygon"), list):
         parts.append(f"{len(how['polygon'])} corners")

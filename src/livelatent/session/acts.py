@@ -13,6 +13,7 @@ from livelatent.session.acts_prototypes import prototype_acts
 from livelatent.session.acts_select import Selects, label_by_parts, select_acts
 from livelatent.session.board import Board
 from livelatent.session.commands import Act, CommandError, cells, text, whole
+from livelatent.session.near import Near
 from livelatent.session.state import PrototypeView
 
 __all__ = ["acts_of"]
@@ -38,8 +39,8 @@ class Asked(Selects, Placing, Controlled, Protocol):
         """Prototypes and flags, and how far they lie apart."""
         ...
 
-    def nearest_cells(self, point: ndarray, n_cells: int) -> list[list[int]]:
-        """The panel's cells nearest to a point of the latent space, as [is_query, row]."""
+    def nearest_cells(self, prototype: str, point: ndarray, n_cells: int) -> Near:
+        """The panel's cells nearest to a prototype's point of the latent space."""
         ...
 
     def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from livelatent.session.commands import Act, CommandError, whole
+from livelatent.session.near import Near
 from livelatent.session.state import PrototypeView
 
 __all__ = ["prototype_acts"]
@@ -21,8 +22,8 @@ class HasPrototypes(Protocol):
         """Prototypes and flags, and how far they lie apart."""
         ...
 
-    def nearest_cells(self, point: ndarray, n_cells: int) -> list[list[int]]:
-        """The panel's cells nearest to a point of the latent space, as [is_query, row]."""
+    def nearest_cells(self, prototype: str, point: ndarray, n_cells: int) -> Near:
+        """The panel's cells nearest to a prototype's point of the latent space."""
         ...
 
     def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
@@ -40,10 +41,12 @@ def _nearest(session: HasPrototypes, args: dict[str, Any]) -> dict[str, Any]:
     if not 0 <= index < len(table.names):
         raise CommandError(f"there is no prototype {index}.")
     order = [int(other) for other in np.argsort(table.distance[index], kind="stable") if other != index]
+    near = session.nearest_cells(table.names[index], table.centroid[index], NEAREST_CELLS)
     steps, drift = session.drift_of(table.names[index])
     return {
         "name": table.names[index],
-        "cells": session.nearest_cells(table.centroid[index], NEAREST_CELLS),
+        "asked": near.number,
+        "cells": near.cells,
         "neighbors": [[table.names[other], float(table.distance[index, other])] for other in order],
         "drift": {"steps": steps, "values": drift},
     }

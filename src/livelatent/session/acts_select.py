@@ -8,7 +8,7 @@ import numpy as np
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 from livelatent.session.board import Board
-from livelatent.session.choice import Resolved, Resolver, checked_parts, everywhere
+from livelatent.session.choice import OF_PROTOTYPES, Resolved, Resolver, checked_parts, everywhere
 from livelatent.session.commands import Act, CommandError, text, whole
 from livelatent.session.ledger import Saved
 from livelatent.session.sight import Sight
@@ -136,4 +136,6 @@ def _labelled(
         layout = first["layout"]
         sha256 = session.sight.layout_sha256(layout)
         how |= {"polygon": first["polygon"], "layout": layout, "layout_sha256": sha256}
+    elif first.get("kind") in OF_PROTOTYPES:
+        how["prototype"] = first["name"]
     return session.board.ledger.label_rows(rows, name, {**how, **found.how}, found.evidence)

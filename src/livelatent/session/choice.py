@@ -19,10 +19,20 @@ from livelatent.session.selection import Chosen, combined, members_of, shown_cel
 from livelatent.session.sight import Sight
 from livelatent.session.values import Values, obs_values
 
-__all__ = ["GATES", "Resolved", "Resolver", "checked_parts", "everywhere", "gene_everywhere", "rows_sha256"]
+__all__ = [
+    "GATES",
+    "OF_PROTOTYPES",
+    "Resolved",
+    "Resolver",
+    "checked_parts",
+    "everywhere",
+    "gene_everywhere",
+    "rows_sha256",
+]
 
 DRAWN = ("lasso", "box")
 GATES = ("novelty", "gene", "obs", "prototype")
+OF_PROTOTYPES = ("prototype_cells", "prototype_nearest")
 EVERYWHERE = ("flag", "novelty", "gene", "obs")
 """Kinds that mean something for cells that are not on the map."""
 MODES = ("replace", "add", "subtract", "invert")
@@ -72,7 +82,16 @@ def _part(part: object) -> dict[str, Any]:
         if kind != "novelty":
             gate |= {"name": text(part, "name"), "values": whole(part, "values")}
         return gate
-    raise CommandError(f"a part is of kind {', '.join((*DRAWN, 'flag', *GATES))}; got {str(kind)[:80]!r}.")
+    if kind == "prototype_cells":
+        return {"mode": mode, "kind": kind, "name": text(part, "name")}
+    if kind == "prototype_nearest":
+        n, asked = whole(part, "n"), whole(part, "asked")
+        if n < 1:
+            raise CommandError(f"`n` nearest cells are at least 1; got {n}.")
+        return {"mode": mode, "kind": kind, "name": text(part, "name"), "n": n, "asked": asked}
+    raise CommandError(
+        f"a part is of kind {', '.join((*DRAWN, 'flag', *GATES, *OF_PROTOTYPES))}; got {str(kind)[:80]!r}."
+    )
 
 
 def polygon(points: object) -> list[list[int | float]]:
@@ -185,6 +204,13 @@ class Resolver:
             case "flag":
                 self.board.flag(part["flag"])
                 return self.board.flag_table()
+            case "prototype_cells":
+                return _of_type(part["name"], self._places, cells)
+            case "prototype_nearest":
+                near = self.sight.near.answer(part["asked"])
+                if near is None or near.name != part["name"]:
+                    raise CommandError(f"what lay nearest to {part['name'][:80]!r} is gone. Select these cells again.")
+                return near.seen
             case "novelty":
                 table: dict[str, ndarray] = {}
                 for place, novelty in enumerate(self.board.novelties):
@@ -236,6 +262,15 @@ def rows_sha256(rows: Sequence[Rows]) -> str:
     for some in rows:
         digest.update(f"{len(some)}\n".encode() + np.ascontiguousarray(some, "<i8").tobytes())
     return digest.hexdigest()
+
+
+def _of_type(name: str, places: Sequence[Atlas], cells: Chosen) -> Arrays:
+    """The cells that carry a type's name, of each place."""
+    table: dict[str, ndarray] = {}
+    for place, (atlas, rows) in enumerate(zip(places, cells, strict=True)):
+        names = np.asarray(atlas.label_names, object)
+        table[f"row_{place}"] = rows[np.isin(atlas.label[rows], np.flatnonzero(names == name))].astype("<i8")
+    return table
 
 
 def _table(cells: Chosen, values: ndarray) -> Arrays:

@@ -34,6 +34,7 @@ from livelatent.session.lookout import LAYOUT, Lookout
 from livelatent.session.looks import Looks, Scene
 from livelatent.session.meant import meant_by
 from livelatent.session.moments import Album, MomentError
+from livelatent.session.near import Near
 from livelatent.session.pace import Pace
 from livelatent.session.replay import replay
 from livelatent.session.retrainer import Retrainer
@@ -340,9 +341,9 @@ class LiveSession:
         """Forget a moment that was kept."""
         self.album.drop(moment_id)
 
-    def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
-        """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
-        return self.sight.nearest_cells(point, n_cells)
+    def nearest_cells(self, prototype: str, point: Float[ndarray, " latent"], n_cells: int) -> Near:
+        """The panel's cells nearest to a prototype's point of the latent space; none before the first look."""
+        return self.sight.nearest_cells(prototype, point, n_cells)
 
     def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
         """Steps of the looks at a type, and how far it went up to each since the one before."""

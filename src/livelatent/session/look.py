@@ -29,7 +29,6 @@ __all__ = [
     "labels_of",
     "latent_map",
     "look_at",
-    "nearest_cells",
     "nearest_prototype",
     "prototypes_of",
 ]
@@ -294,10 +293,3 @@ def _flag_row(look: Look, flag: BoardFlag, atlas: Atlas | None) -> Row | None:
         medoid=str(atlas.obs.index[medoid]),
         centroid=centroid,
     )
-
-
-def nearest_cells(look: Look, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
-    """The panel's cells nearest to a point, as [is_query, row]."""
-    distance = np.linalg.norm(look.latent - point, axis=1)
-    nearest = np.argsort(distance, kind="stable")[:n_cells]
-    return [[int(look.panel.is_query[i]), int(look.panel.cell[i])] for i in nearest]

@@ -65,16 +65,23 @@ def members_of(part: Part, seen: Mapping[str, ndarray], n_places: int) -> Chosen
     ----------
     seen
         Of a lasso or box, the layout: `cell`, `is_query`, `xy`. Of a flag, `row_K` and `flag_K` for each place K. Of
-        a gate, `row_K` and `value_K`.
+        a gate, `row_K` and `value_K`. Of a prototype's own cells, `row_K`; of those nearest to it, `cell`,
+        `is_query`, `distance`.
     """
     if part["kind"] in ("lasso", "box"):
         positions = seen_positions(seen["xy"], bounds_of(seen["xy"]))
         inside = in_polygon(positions, part["polygon"])
         return shown_cells(seen["cell"][inside], seen["is_query"][inside], n_places)
+    if part["kind"] == "prototype_nearest":
+        nearest = np.argsort(seen["distance"], kind="stable")[: part["n"]]
+        return shown_cells(seen["cell"][nearest], seen["is_query"][nearest], n_places)
     found = []
     for place in range(n_places):
         rows = seen.get(f"row_{place}", np.zeros(0, np.int64))
-        if part["kind"] == "flag":
+        passes: Bool[ndarray, " cell"]
+        if part["kind"] == "prototype_cells":
+            passes = np.ones(len(rows), bool)
+        elif part["kind"] == "flag":
             passes = seen.get(f"flag_{place}", np.zeros(0)) == part["flag"]
         else:
             passes = table_gate(seen.get(f"value_{place}", np.zeros(0)), part["op"], part["threshold"])

@@ -21,11 +21,11 @@ from livelatent.session.look import (
     empty_map,
     latent_map,
     look_at,
-    nearest_cells,
     nearest_prototype,
     prototypes_of,
 )
 from livelatent.session.moving_map import Layout, MovingMap
+from livelatent.session.near import Near, NearBook
 from livelatent.session.panel import Panel, choose_panel
 from livelatent.session.placed import MOST_PLACED, Placed, place, position_of
 from livelatent.session.prototype_table import drift_between, drifts_between
@@ -60,6 +60,7 @@ class Sight:
     def __init__(self, atlas: Atlas, query: Atlas | None, board: Board, panel_cells: int) -> None:
         self.atlas, self.query, self.board, self.panel_cells = atlas, query, board, panel_cells
         self.map = MovingMap()
+        self.near = NearBook()
         self.misfit: str | None = None
         """Why the query is not shown, if it is not."""
         self.n_looks = 0
@@ -292,7 +293,6 @@ class Sight:
         with self._lock:
             return self._layouts.get(number)
 
-    def nearest_cells(self, point: Float[ndarray, " latent"], n_cells: int) -> list[list[int]]:
-        """The panel's cells nearest to a point of the latent space, as [is_query, row]; none before the first look."""
-        look = self._look
-        return [] if look is None else nearest_cells(look, point, n_cells)
+    def nearest_cells(self, prototype: str, point: Float[ndarray, " latent"], n_cells: int) -> Near:
+        """The panel's cells nearest to a prototype's point of the latent space; none before the first look."""
+        return self.near.ask(self._look, prototype, point, n_cells)

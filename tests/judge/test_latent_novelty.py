@@ -41,7 +41,7 @@ def with_counts(cells, rows, counts) -> anndata.AnnData:
 
 
 def novelty_of(atlas, latent, **asked):
-    return find_novel_in(fit_latent_reference(latent.__getitem__, atlas), atlas, latent.__getitem__, **asked)
+    return find_novel_in(fit_latent_reference(latent.__getitem__, atlas), latent.__getitem__, **asked)
 
 
 def flag_of(cells, tmp_path, **asked):

@@ -87,6 +87,8 @@ def test_dismissals_during_a_merge_come_after_it(board, found):
     changing[0].start()
     assert found.asked.wait(60)
     changing[1].start()
+    changing[1].join(0.2)
+    assert changing[1].is_alive() and board.state_of(3) == "open"
     found.may_go_on.set()
     for thread in changing:
         thread.join(60)

@@ -171,13 +171,16 @@ def test_the_datas_own_colours_are_those_of_its_types_and_of_any_column(cells):
         ["#12345", *COLOURS[1:]],
         [None, *COLOURS[1:]],
         [(9.0, 0, 0), *COLOURS[1:]],
+        [(float("nan"), 0, 0), *COLOURS[1:]],
+        [(10**400, 0, 0), *COLOURS[1:]],
+        [(1j, 0, 0), *COLOURS[1:]],
         ["x" * 10_000_000, *COLOURS[1:]],
         "red",
         {"B cell": "red"},
         np.array("red"),
         7,
     ],
-    ids=lambda colours: str(colours)[:12],
+    ids=lambda colours: repr(colours)[:12],
 )
 def test_what_are_no_colours_leaves_ours(cells, colours):
     session = LiveSession(GivenLatent(AnnDataAtlas(coloured(cells, colours), label="cell_type"), "X_flat"))

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from livelatent.session import lookout as lookout_module
 from livelatent.session import pace as pace_module
+from livelatent.session import retry as retry_module
 from livelatent.session.live import LiveSession
 from watched import small_run
 
@@ -15,13 +15,14 @@ class Desk:
     """The lookout of a session that was not started, and what it does when; each look takes one second."""
 
     def __init__(self, session, monkeypatch):
-        self.now, self.done, self.is_well, self.find_s = 0.0, [], True, 6.0
-        for module in (pace_module, lookout_module):
+        self.now, self.done, self.broken, self.find_s = 0.0, [], None, 6.0
+        for module in (pace_module, retry_module):
             monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
         self.status = SimpleNamespace(state="training", step=5, epoch=3)
         self.lookout, looks = session.lookout, session.lookout._looks
         looks.scene = SimpleNamespace(
-            run=SimpleNamespace(status=self.status), finder=SimpleNamespace(can_judge=True, has_begun=True)
+            run=SimpleNamespace(status=self.status, history=SimpleNamespace(marks=())),
+            finder=SimpleNamespace(can_judge=True, has_begun=True),
         )
         self.sight = looks.sight
         monkeypatch.setattr(looks, "map", lambda: self._do("map", 1.0))
@@ -33,7 +34,7 @@ class Desk:
         self.now += seconds
         if what == "map":
             self.sight.n_looks += 1
-        return self.is_well
+        return what != self.broken
 
     def until(self, moment):
         """Let time go by, in fifths of a second, while it trains on."""
@@ -85,13 +86,45 @@ def test_what_a_person_asks_for_comes_at_once_and_is_paid_in_instalments(desk):
 
 
 def test_a_look_that_fails_is_tried_again_later_and_later_still(desk):
-    desk.status.state, desk.is_well = "done", False
-    desk.lookout._found_at = desk.lookout._key()
-    done = desk.until(75)
-    assert moments(done, "map") == [0, 11, 32, 73]
-    desk.is_well = True
-    desk.until(155)
+    desk.status.state, desk.broken = "done", "map"
+    done = desk.until(81)
+    assert done[0] == ("flags", 0)
+    assert moments(done, "map") == pytest.approx([6, 17, 38, 79], abs=1)
+    desk.broken = None
+    desk.until(170)
     n_tries = len(moments(done, "map"))
-    assert moments(done, "map")[-1] == pytest.approx(154, abs=1)
+    assert moments(done, "map")[-1] == pytest.approx(160, abs=2)
     desk.until(400)
     assert len(moments(done, "map")) == n_tries
+
+
+def test_flags_that_fail_keep_no_map_back_and_what_stands_then_is_settled(desk):
+    settled = []
+    desk.lookout.on_settled = lambda: settled.append(round(desk.now))
+    desk.status.state, desk.broken = "done", "flags"
+    done = desk.until(30)
+    assert [what for what, _ in done[:2]] == ["flags", "map"]
+    desk.lookout._tell_settled()
+    assert settled
+
+
+def test_what_failed_before_a_training_began_is_tried_at_once_when_it_begins(desk):
+    desk.status.state, desk.broken = "ready", "map"
+    desk.until(400)
+    desk.status.state, desk.broken, began = "training", None, desk.now
+    done = desk.until(began + 3)
+    assert ("map", round(began)) in done
+
+
+def test_looks_that_take_their_whole_share_pay_what_is_owed_all_the_same(desk):
+    pace = desk.lookout.pace
+    pace.cpu_share = 0.02  # of a look of 1 s: one in 50 s
+
+    def owe():
+        desk.now += 10.0
+
+    pace.timed(owe, in_instalments=True)
+    desk.lookout._looks_at_find = 10**6
+    done = desk.until(4000)
+    assert pace.owed_s == 0
+    assert len(moments(done, "map")) + 10 <= 0.02 * desk.now + 1

@@ -33,6 +33,7 @@ __all__ = ["AnnDataAtlas"]
 
 FINGERPRINT_CELLS = 50
 MOST_COLOURS = 64
+"""Of new names; beyond them colours come again."""
 
 
 class AnnDataAtlas(Atlas):

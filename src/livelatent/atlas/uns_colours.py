@@ -34,9 +34,9 @@ def plain_colour(colour: object) -> str | None:
         return _hex(str(colour)) if len(colour) <= LONGEST else None
     try:
         numbers = tuple(float(one) for one in np.ravel(colour)[:5])  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return _hex(numbers)
+    return _hex(numbers) if np.isfinite(numbers).all() else None
 
 
 @functools.lru_cache(4096)

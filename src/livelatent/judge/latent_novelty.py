@@ -1,4 +1,4 @@
-"""Novelty in a latent that somebody else made: no model of ours, no expression, only vectors and labels."""
+"""Novelty in a latent that somebody else made: scores from vectors and labels alone, what flags say from expression."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,7 +119,6 @@ def fit_latent_reference(
 
 def find_novel_in(
     reference: LatentReference,
-    atlas: Atlas,
     embed: Embed,
     *,
     rows: Rows | None = None,
@@ -147,6 +146,7 @@ def find_novel_in(
     than asked for. Nobody can tell from the latent, so the calibration says it.
     """
     check_target(target_fpr)
+    atlas = reference.expression.atlas
     if rows is None:
         chosen = np.union1d(atlas.rows(labelled=False), atlas.rows("validation"))
     else:

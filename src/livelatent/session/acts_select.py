@@ -91,7 +91,7 @@ def _count(session: Selects, args: dict[str, Any]) -> dict[str, Any]:
 
 def _counted(session: Selects, parts: list[dict[str, Any]]) -> Resolved | float:
     if not everywhere(parts):
-        raise CommandError("a lasso, a box or a prototype's radius is about the cells on the map only.")
+        raise CommandError("a lasso, a box or a prototype's cells are about the cells on the map only.")
     resolver = Resolver(session.sight, session.board, session.values)
     # A new threshold or a recomputed flag is another question, though its parts read the same.
     key = [parts, session.board.judged, id(session.atlas)]

@@ -41,7 +41,7 @@ class Board:
         self._n_changes = 0
         self.judged = 0
         """Grows with every new set of scores or flags."""
-        self._shaping = threading.Lock()
+        self._shaping = threading.RLock()
         """Held by whoever changes flags, for seconds where expression is read; `_lock`, taken after it, never is."""
         self._lock = threading.RLock()
         self._novelty: tuple[JudgedNovelty | None, ...] = (None,) * len(self.places)
@@ -51,10 +51,12 @@ class Board:
 
     # What was found
 
-    def show(self, novelties: Sequence[JudgedNovelty | None], model: str | None = None) -> None:
-        """Take new scores; flags that largely overlap an earlier one keep its id, name and state."""
+    def show(
+        self, novelties: Sequence[JudgedNovelty | None], model: str | None = None, target_fpr: float | None = None
+    ) -> None:
+        """Take new scores, at their own threshold if it is another; flags that overlap an earlier one keep its id."""
         with self._shaping:
-            self._show(novelties, model, self.target_fpr)
+            self._show(novelties, model, self.target_fpr if target_fpr is None else _checked(target_fpr))
 
     def show_found(self, novelties: Sequence[JudgedNovelty | None], model: str | None, target_fpr: float) -> None:
         """Take scores that were asked for at `target_fpr`, at the threshold that somebody may have set since."""
@@ -190,15 +192,17 @@ class Board:
 
     def dismiss(self, flag_id: int) -> FlagState:
         """Put a flag aside, for later sessions too; its state."""
-        with self._changing() as table:
-            table.dismiss(flag_id)
-        return self.state_of(flag_id)
+        with self._shaping:
+            with self._changing() as table:
+                table.dismiss(flag_id)
+            return self.state_of(flag_id)
 
     def reopen(self, flag_id: int) -> FlagState:
         """Take a dismissed flag up again; its state."""
-        with self._changing() as table:
-            table.reopen(flag_id)
-        return self.state_of(flag_id)
+        with self._shaping:
+            with self._changing() as table:
+                table.reopen(flag_id)
+            return self.state_of(flag_id)
 
     def merge(self, flag_ids: Sequence[int]) -> int:
         """Make several flags one, in later finds and sessions too; the id that it has."""

@@ -160,7 +160,7 @@ class Resolver:
             Of the share that is done; False ends it early, and nothing that comes out is of use.
         """
         if not everywhere(parts):
-            raise CommandError("a lasso, a box or a prototype's radius is about the cells on the map only.")
+            raise CommandError("a lasso, a box or a prototype's cells are about the cells on the map only.")
         places = self._places
         universe = tuple(np.flatnonzero(atlas.kept).astype(np.int64) for atlas in places)
         evidence: dict[str, Arrays] = {}

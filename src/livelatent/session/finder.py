@@ -40,7 +40,6 @@ class ModelEye:
 class Finder:
     """Asks `judge`, which keeps what no weight changes with the model's object.
 
-
     Parameters
     ----------
     cell_cycle

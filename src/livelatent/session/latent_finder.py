@@ -54,11 +54,7 @@ class LatentFinder:
     def find(self, eye: Eye, query: Atlas | None, target_fpr: float) -> list[JudgedNovelty]:
         """Scores and flags of the atlas."""
         reference, latent = self._reference(eye)
-        return [
-            find_novel_in(
-                reference, self.watched.atlas, latent.__getitem__, target_fpr=target_fpr, cell_cycle=self._cycle
-            )
-        ]
+        return [find_novel_in(reference, latent.__getitem__, target_fpr=target_fpr, cell_cycle=self._cycle)]
 
     def predict(self, eye: Eye, atlas: Atlas, rows: Int[ndarray, " cell"]) -> Predicted:
         """The likeliest type of each of these rows, by a regression on the latent."""

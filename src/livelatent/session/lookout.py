@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from livelatent.session.alarms import Alarms
@@ -10,6 +9,7 @@ from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.layout import LayoutWorker
 from livelatent.session.looks import Looks, Scene
 from livelatent.session.pace import EVERY_S, Pace
+from livelatent.session.retry import Retry
 from livelatent.session.sight import Sight
 from livelatent.session.watched import LASTING
 from livelatent.threads import one_thread_here
@@ -20,8 +20,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 RETRY_S = 10.0
-"""After an error; each further one doubles it, up to sixty-four times."""
-MOST_DOUBLINGS = 6
+"""After an error that no part of a look has reported."""
 FIND_WHILE_TRAINING_CELLS = 20_000
 """Above it, flags wait for the end of training: the reference reads every cell."""
 LOOKS_BEFORE_FIND = 3
@@ -62,7 +61,8 @@ class Lookout:
         self._embedding_s = 0.0
         """What the last look took beside its layout."""
         self._wants_find = self._wants_place = False
-        self._n_errors, self._not_before = 0, 0.0
+        self._map_retry, self._find_retry = Retry(), Retry()
+        self._state_seen = ""
 
     # Life
 
@@ -98,6 +98,7 @@ class Lookout:
             self.look_again()
             self._found_at = None
             self._looks_at_find = self._sight.n_looks
+            self._map_retry, self._find_retry = Retry(), Retry()
         self.wake()
 
     def wake(self) -> None:
@@ -216,10 +217,12 @@ class Lookout:
             return
         key = self._key()
         is_busy = self._state in ("training", "stopping")
-        may_try = time.monotonic() >= self._not_before
-        is_find_due = self._wants_find or (may_try and self._is_find_due(key))
+        if self._state != self._state_seen:
+            # What could not be seen before a training began may be seen now.
+            self._state_seen, self._map_retry, self._find_retry = self._state, Retry(), Retry()
+        is_find_due = self._wants_find or (self._find_retry.may_try and self._is_find_due(key))
         is_look_due = (
-            may_try
+            self._map_retry.may_try
             and not (is_busy and self.pace.is_resting)
             and (self._looked_at != key or (self._is_rough() and self.worker is not None and self.worker.is_ready))
         )
@@ -229,28 +232,22 @@ class Lookout:
         # While it trains, flags are looked for right after a look, so that the next one comes in time.
         if self._wants_find or (is_find_due and not (is_busy and is_look_due)):
             self._wants_find = False
-            if self._well(self.pace.timed(self._find_now, in_instalments=True)):
+            if self._find_retry.note(self.pace.timed(self._find_now, in_instalments=True)):
                 self._found_at = key
         elif is_look_due:
-            if self._well(self.pace.timed(self._looks.map)):
+            if self._map_retry.note(self.pace.timed(self._looks.map)):
                 self._looked_at, self._embedding_s = key, self.pace.own_s
         else:
             self._wants_place = False
             self.pace.timed(self._looks.all_cells, in_instalments=True)
-
-    def _well(self, is_well: bool) -> bool:
-        """Whether it went well; if not, it is tried again later, and later still."""
-        self._n_errors = 0 if is_well else self._n_errors + 1
-        if not is_well:
-            self._not_before = time.monotonic() + RETRY_S * 2 ** min(self._n_errors - 1, MOST_DOUBLINGS)
-        return is_well
 
     def _tell_settled(self) -> None:
         key = self._key()
         if self._state not in LASTING or self._looked_at != key or self._settled_at == key:
             return
         is_better_map_coming = self._is_rough() and self.worker is not None and self.worker.is_alive
-        if self.on_settled is None or is_better_map_coming or (self._looks.can_be_judged and self._found_at != key):
+        are_flags_coming = self._looks.can_be_judged and self._found_at != key and not self._find_retry.n_errors
+        if self.on_settled is None or is_better_map_coming or are_flags_coming:
             return
         self._settled_at = key
         self.on_settled()
@@ -281,8 +278,9 @@ class Lookout:
 
     def _key(self) -> tuple[object, ...]:
         """Changes when the model has changed."""
-        status = self._looks.scene.run.status
-        return (status.step, status.state in LASTING)
+        run = self._looks.scene.run
+        # A second fit of a watched module may end at the step of the first.
+        return (run.status.step, run.status.state in LASTING, len(run.history.marks))
 
     def _is_rough(self) -> bool:
         return bool(self._sight.note)

@@ -57,9 +57,8 @@ class Looks:
         """Show these scores, of the model as it is now, at the threshold that they come with."""
         padded = self._padded(novelties)
         scored = [novelty for novelty in padded if novelty is not None]
-        if scored:
-            self._board.target_fpr = float(scored[0].target_fpr)
-        self._board.show(padded, self.scene.finder.eye().sha256())
+        target_fpr = float(scored[0].target_fpr) if scored else None
+        self._board.show(padded, self.scene.finder.eye().sha256(), target_fpr)
 
     def annotate(self) -> None:
         """Replace the nearest prototype by the classifier's prediction once there is a classifier."""

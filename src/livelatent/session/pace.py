@@ -14,6 +14,8 @@ EVERY_S = 26.0
 """From look to look, where the share allows it; what a look takes varies, and the promise is half a minute."""
 LATEST_S = 29.0
 """From look to look while something is owed."""
+PAYING = 1.25
+"""Where looks alone come later than that: so much later still that what is owed is paid at last."""
 LEAST_SHARE, MOST_SHARE = 0.01, 1.0
 
 
@@ -114,8 +116,8 @@ class Pace:
     def _rest_after(self, started: float, cost_s: float, owed_s: float) -> None:
         """From the begin of one look to that of the next, looking takes its share, or less and pays what is owed."""
         wanted = (cost_s + owed_s) / self._cpu_share
-        pause = min(wanted, max(cost_s / self._cpu_share, LATEST_S))
-        self.owed_s = max(0.0, cost_s + owed_s - pause * self._cpu_share)
+        pause = min(wanted, max(PAYING * cost_s / self._cpu_share, LATEST_S))
+        self.owed_s = 0.0 if pause == wanted else cost_s + owed_s - pause * self._cpu_share
         self._not_before = max(started + pause, time.monotonic() + SHORTEST_PAUSE_S)
 
 

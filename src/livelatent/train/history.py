@@ -61,12 +61,14 @@ class History:
     @property
     def not_finite(self) -> tuple[int, str] | None:
         """Step and name of the first training value that was no number; None as far as values were fetched."""
-        first = min(self._not_finite.items(), key=lambda pair: pair[1], default=None)
+        with self._lock:
+            first = min(self._not_finite.items(), key=lambda pair: pair[1], default=None)
         return None if first is None else (first[1], first[0])
 
     def not_finite_since(self, name: str) -> int | None:
         """The same of one name alone: a metric may be undefined where the loss is not."""
-        return self._not_finite.get(name)
+        with self._lock:
+            return self._not_finite.get(name)
 
     def begin_again(self) -> None:
         """Forget what was no number: another training begins, perhaps with other weights."""

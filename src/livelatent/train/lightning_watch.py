@@ -195,8 +195,9 @@ class LightningWatch(Callback):
         if self._module is None:
             raise LookupError("the map appears when the fit has begun.")
         latent = self._questions.ask(self._module, rows)
-        # Of a few cells, alike by chance or by choice, nothing is said.
-        if len(rows) >= min(JUDGED_CELLS, self.atlas.n_cells):
+        # Of a few cells, alike by chance or by choice, nothing is said; nor of a module that has hardly learnt: weights
+        # as torch draws them give latents with a variance below .01.
+        if len(rows) >= min(JUDGED_CELLS, self.atlas.n_cells) and self._place[0] >= 1:
             self._alarm = latent_alarm(torch.from_numpy(latent))
         return latent
 

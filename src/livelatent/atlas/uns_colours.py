@@ -33,7 +33,8 @@ def plain_colour(colour: object) -> str | None:
     if isinstance(colour, str):
         return _hex(str(colour)) if len(colour) <= LONGEST else None
     try:
-        numbers = tuple(float(one) for one in np.ravel(colour)[:5])  # type: ignore[call-overload]
+        parts = np.ravel(colour)[:5]  # type: ignore[call-overload]
+        numbers = () if np.iscomplexobj(parts) else tuple(float(one) for one in parts)
     except (TypeError, ValueError, OverflowError):
         return None
     return _hex(numbers) if np.isfinite(numbers).all() else None

@@ -144,7 +144,7 @@ class Lookout:
             elif self._looks.can_be_judged and self._found_at != key:
                 self._find_now()
                 self._found_at = key
-            if (self._looked_at != key or self._is_rough()) and self._looks.map() and self._state in LASTING:
+            if (self._looked_at != key or self._is_rough()) and self._look() and self._state in LASTING:
                 self._looked_at = self._key()
             self._looks.annotate()
         self._tell_settled()
@@ -182,6 +182,11 @@ class Lookout:
     def is_up_to_date(self) -> bool:
         """Whether the last look saw the model as it stands."""
         return self._looked_at == self._key()
+
+    def _look(self) -> bool:
+        is_well = self.pace.timed(self._looks.map)
+        self._embedding_s = self.pace.own_s
+        return is_well
 
     def _find_now(self) -> bool:
         self._looks_at_find = self._sight.n_looks
@@ -235,8 +240,8 @@ class Lookout:
             if self._find_retry.note(self.pace.timed(self._find_now, in_instalments=True)):
                 self._found_at = key
         elif is_look_due:
-            if self._map_retry.note(self.pace.timed(self._looks.map)):
-                self._looked_at, self._embedding_s = key, self.pace.own_s
+            if self._map_retry.note(self._look()):
+                self._looked_at = key
         else:
             self._wants_place = False
             self.pace.timed(self._looks.all_cells, in_instalments=True)

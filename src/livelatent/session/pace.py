@@ -10,7 +10,7 @@ from collections.abc import Callable
 __all__ = ["EVERY_S", "Pace"]
 
 SHORTEST_PAUSE_S = 1.0
-EVERY_S = 26.0
+EVERY_S = 25.0
 """From look to look, where the share allows it; what a look takes varies, and the promise is half a minute."""
 LATEST_S = 29.0
 """From look to look while something is owed."""

@@ -234,7 +234,7 @@ def test_an_interrupted_training_says_how_to_go_on(home, tmp_path):
     assert Run.resume(folder).status.state == "ready"
 
 
-def test_lab_serves_jupyterlab(tmp_path):
+def test_lab_serves_jupyterlab_until_it_is_told_to_end(tmp_path):
     program = Path(sys.executable).with_name("livelatent")
     own = {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "BROWSER": "true"}
     server = subprocess.Popen(
@@ -246,8 +246,13 @@ def test_lab_serves_jupyterlab(tmp_path):
         with urllib.request.urlopen(f"{facts['url']}lab?token={facts['token']}") as page:
             assert page.status == 200
             assert b"JupyterLab" in page.read()
+        # What ends it ends the server, which takes its file away then.
+        server.terminate()
+        server.wait(60)
+        assert not list(tmp_path.glob("jpserver-*.json"))
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 

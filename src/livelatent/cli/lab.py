@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -55,4 +57,19 @@ def open_lab(notebook: Path | None) -> None:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         # In a container one is root, and Jupyter would refuse after all the work is done.
         command.append("--allow-root")
-    raise typer.Exit(subprocess.run([*command, *([str(notebook)] if notebook else [])], check=False).returncode)
+    raise typer.Exit(_until_it_ends([*command, *([str(notebook)] if notebook else [])]))
+
+
+def _until_it_ends(command: Sequence[str]) -> int:
+    """Its exit status; what asks us to end asks it."""
+    process = subprocess.Popen(command)
+    # Ctrl-C reaches JupyterLab by itself: it asks, and shuts its kernels down.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

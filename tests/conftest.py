@@ -1,5 +1,11 @@
 """Shared by every room's tests: two tiny source files, and the store made of them."""
 
+import os
+
+# Before torch and BLAS are loaded, and for processes that tests start: their threads wait for each other by spinning,
+# and there is a test process for every core already. A test that is about threads sets their number itself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import signal
 import threading
 from pathlib import Path

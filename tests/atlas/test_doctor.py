@@ -103,8 +103,9 @@ def test_every_flipped_bit_is_found(labelled: Atlas, n_bits: int) -> None:
     assert escaped == [] and examine(labelled.path) == []
 
 
-def test_every_missing_and_every_cut_file_is_found(labelled: Atlas) -> None:
-    for path in files_of(labelled):
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_missing_and_every_cut_file_is_found(labelled: Atlas, every: int) -> None:
+    for path in files_of(labelled)[::every]:
         if path.parent.name == "tiny.labels":
             continue  # a journal may be absent, or end at any line
         whole = path.read_bytes()
@@ -115,8 +116,9 @@ def test_every_missing_and_every_cut_file_is_found(labelled: Atlas) -> None:
         path.write_bytes(whole)
 
 
-def test_every_missing_file_of_the_store_is_refused_on_opening(labelled: Atlas) -> None:
-    for path in files_of(labelled):
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_missing_file_of_the_store_is_refused_on_opening(labelled: Atlas, every: int) -> None:
+    for path in files_of(labelled)[::every]:
         if labelled.path in path.parents:
             whole = path.read_bytes()
             path.unlink()
@@ -125,11 +127,14 @@ def test_every_missing_file_of_the_store_is_refused_on_opening(labelled: Atlas) 
             path.write_bytes(whole)
 
 
-def test_without_a_manifest_a_flipped_bit_is_found_or_changes_nothing_that_is_read(own_atlas: Atlas) -> None:
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_without_a_manifest_a_flipped_bit_is_found_or_changes_nothing_that_is_read(
+    own_atlas: Atlas, every: int
+) -> None:
     manifest.manifest_path(own_atlas.path).unlink()
     rng = np.random.default_rng(2)
-    values = [path for path in files_of(own_atlas) if path.parent.parent.parent.name == "X"][::2]
-    assert len(values) > 9
+    values = [path for path in files_of(own_atlas) if path.parent.parent.parent.name == "X"][::every]
+    assert len(values) > 3
     sound = anndata.read_zarr(own_atlas.path).X
     n_found = 0
     for path in values:
@@ -249,7 +254,16 @@ def test_leftovers_are_removed_and_nothing_else(labelled: Atlas) -> None:
     assert not [path for path in folder.iterdir() if path.name.startswith(".tiny.zarr.0")]
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"\x00" * 100, b'{"consolidated_metadata": 5}'], ids=range(4))
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        pytest.param(b"{}", marks=pytest.mark.slow),
+        pytest.param(b"\x00" * 100, marks=pytest.mark.slow),
+        b'{"consolidated_metadata": 5}',
+    ],
+    ids=range(4),
+)
 def test_the_stores_own_metadata_are_made_anew(labelled: Atlas, text: bytes) -> None:
     (labelled.path / "zarr.json").write_bytes(text)
     assert damage_of(labelled.path)

@@ -628,7 +628,8 @@ ingest(sys.argv[1], sys.argv[2], overwrite=True, progress=stop)
 """
 
 
-@pytest.mark.parametrize("when", ["writing", "tables"])
+# test_killed.py kills at other moments
+@pytest.mark.parametrize("when", ["writing", pytest.param("tables", marks=pytest.mark.slow)])
 def test_kill_9_leaves_what_was_there_and_the_next_ingest_goes_on(
     tiny_h5ad: list[Path], tmp_path: Path, when: str
 ) -> None:

@@ -64,7 +64,8 @@ def quiet_scanpy() -> Iterator[None]:
     ("by", "has_umap"),
     [
         pytest.param("anndata.read_zarr", False, marks=pytest.mark.slow),  # the same code a second time
-        ("to_anndata", False),
+        # test_scanpy_runs_on_what_anndata_reads stays; numba compiles this for ten seconds.
+        pytest.param("to_anndata", False, marks=pytest.mark.slow),
         pytest.param("anndata.read_zarr", True, marks=pytest.mark.slow),  # numba compiles it for half a minute
     ],
 )

@@ -281,7 +281,7 @@ def kill_after(folder: Path, n_lines: int) -> list[str]:
     return acknowledged
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_acknowledged_label_is_lost_to_kill_9(tmp_path: Path, rounds: int) -> None:
     acknowledged: list[str] = []
     for round_ in range(rounds):

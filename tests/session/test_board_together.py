@@ -5,16 +5,12 @@ import multiprocessing
 import numpy as np
 import pytest
 
+import labelling
+from labelling import journal
 from livelatent.atlas.labels import LabelJournal
 from livelatent.errors import LabelError, StoreBusyError
 from livelatent.session.board import Board
 from livelatent.session.ledger import Place
-
-
-def journal(folder, n_cells=20):
-    names = np.array([f"cell {row}" for row in range(n_cells)], object)
-    source = np.full(n_cells, "a.h5ad", object)
-    return LabelJournal(folder, source, np.arange(n_cells), np.full(n_cells, None), names=names)
 
 
 @pytest.fixture
@@ -22,20 +18,12 @@ def board(tmp_path):
     return Board([Place(name, 20, journal(tmp_path / f"{name}.labels")) for name in ("atlas", "query")])
 
 
-def _hold(folder, is_held, may_end):
-    other = journal(folder)
-    other.label([0], "theirs")
-    is_held.set()
-    may_end.wait(60)
-    other.close()
-
-
 @pytest.fixture
 def query_is_held(tmp_path):
     """Another process labels the query's cells, and keeps the lock."""
     context = multiprocessing.get_context("spawn")
     is_held, may_end = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(tmp_path / "query.labels", is_held, may_end))
+    other = context.Process(target=labelling.hold, args=(tmp_path / "query.labels", is_held, may_end))
     other.start()
     assert is_held.wait(120)
     yield
@@ -78,16 +66,10 @@ def test_undo_takes_back_no_label_that_another_process_gave_meanwhile(tmp_path, 
 
 def _label_elsewhere(folder, name):
     context = multiprocessing.get_context("spawn")
-    other = context.Process(target=_label, args=(folder, name))
+    other = context.Process(target=labelling.label, args=(folder, name))
     other.start()
     other.join(120)
     assert other.exitcode == 0
-
-
-def _label(folder, name):
-    other = journal(folder)
-    other.label([5], name)
-    other.close()
 
 
 def test_a_store_without_a_place_for_labels_is_still_shown():

@@ -137,7 +137,7 @@ from livelatent.stream.plan import StreamConfig
 from livelatent.train.run import Run
 atlas = Atlas.open(sys.argv[1])
 config = StreamConfig(minibatch_cells=100, block_cells=16, buffer_cells=200)
-run = Run(Cellular(atlas, n_genes=40, n_latent=8), atlas, 15, sys.argv[2], config, "cpu")
+run = Run(Cellular(atlas, n_genes=40, n_latent=8), atlas, 6, sys.argv[2], config, "cpu")
 run.start()
 while run.status.step < 12:
     time.sleep(0.002)
@@ -147,11 +147,12 @@ while json.loads((run.folder / "state.json").read_text())["step"] < run.status.s
 run.resume()
 print("training", flush=True)
 run.wait()
+time.sleep(120)  # whoever is to kill it may be late
 """
 
 
 def test_a_killed_run_goes_on_from_its_folder_to_the_same_weights(tiny_atlas, tmp_path):
-    whole = make(tiny_atlas, tmp_path / "whole", epochs=15)
+    whole = make(tiny_atlas, tmp_path / "whole", epochs=6)
     whole.start()
     whole.wait()
     command = [sys.executable, "-c", SCRIPT, str(tiny_atlas.path), str(tmp_path / "killed")]

@@ -68,10 +68,10 @@ def same_cells(atlas: Atlas, wanted: dict[str, np.ndarray]) -> None:
 
 
 # Shrinking means hundreds of ingests: five minutes for one case.
-@settings(
-    max_examples=12, phases=[Phase.reuse, Phase.generate], deadline=None, suppress_health_check=[HealthCheck.too_slow]
+FEW = settings(
+    max_examples=5, phases=[Phase.reuse, Phase.generate], deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-@given(
+any_matrix = given(
     dense=matrices(),
     form=st.sampled_from(["csr", "csc", "dense", "unsorted"]),
     chunk_cells=st.integers(1, 20),
@@ -79,7 +79,9 @@ def same_cells(atlas: Atlas, wanted: dict[str, np.ndarray]) -> None:
     compression=st.sampled_from(["local", "cloud"]),
     data=st.data(),
 )
-def test_any_matrix_comes_through(dense, form, chunk_cells, shard, compression, data) -> None:
+
+
+def comes_through(dense, form, chunk_cells, shard, compression, data) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         source = written(folder, "a", dense, form)
@@ -94,6 +96,19 @@ def test_any_matrix_comes_through(dense, form, chunk_cells, shard, compression, 
         assert "every value is 0" in str(error)  # nothing to learn, and said
     finally:
         shutil.rmtree(folder)
+
+
+@FEW
+@any_matrix
+def test_any_matrix_comes_through(dense, form, chunk_cells, shard, compression, data) -> None:
+    comes_through(dense, form, chunk_cells, shard, compression, data)
+
+
+@pytest.mark.slow
+@settings(FEW, max_examples=60)
+@any_matrix
+def test_any_of_many_matrices_comes_through(dense, form, chunk_cells, shard, compression, data) -> None:
+    comes_through(dense, form, chunk_cells, shard, compression, data)
 
 
 @settings(max_examples=60, deadline=None)

@@ -255,7 +255,7 @@ def test_cells_outside_the_atlas_and_no_cells_at_all_are_refused(board):
         board.ledger.label_rows([[607]], "x", {})
     with pytest.raises(LabelError, match="nothing to name"):
         board.ledger.label_rows([[]], "x", {})
-    with pytest.raises(LabelError, match="flag 9 is gone"):
+    with pytest.raises(LabelError, match="there is no flag 9"):
         board.label_flag(9, "x")
 
 

@@ -10,9 +10,10 @@ from scipy import sparse
 
 from livelatent.atlas.anndata_atlas import AnnDataAtlas
 from livelatent.atlas.shown_cells import shown_cells
-from livelatent.errors import ColumnError, CountsError, NothingToSeeError, SourceError, StoreError
+from livelatent.errors import ColumnError, CountsError, LabelError, NothingToSeeError, SourceError, StoreError
 from livelatent.session.given import GivenLatent
 from livelatent.session.live import LiveSession
+from livelatent.widget.export import write_picture
 from livelatent.widget.frames import encode_sync
 from livelatent.widget.opening import opened
 from livelatent.widget.view import LiveView
@@ -383,3 +384,27 @@ def test_two_data_sets_of_numbered_cells_do_not_share_their_labels(tmp_path, mon
     again = AnnDataAtlas(anndata.AnnData(np.full((4, 2), 1, np.float32)))
     assert again.labels.current()[0] == "mine"
     one.labels.close()
+
+
+@pytest.mark.parametrize("what", ["1", [1.7], ["AAAC"], [True, False], [[1, 2]]], ids=str)
+def test_what_are_neither_rows_nor_a_mask_names_no_cell(cells, what):
+    session = LiveSession(GivenLatent(AnnDataAtlas(cells, label="cell_type"), "X_flat"))
+    with pytest.raises(LabelError, match="Nothing was named"):
+        session.label(what, "WRONG")
+    with pytest.raises(LabelError, match="Flags shown now: none yet"):
+        session.label(7, "WRONG")
+    assert session.atlas.labels.entries == ()
+    session.close()
+
+
+def test_a_query_of_a_latent_that_was_given_is_refused_by_name(cells):
+    with pytest.raises(NothingToSeeError, match="`query`: for a Run only"):
+        LiveView(cells, cells, basis="X_flat", label="cell_type")
+
+
+def test_a_picture_is_a_png_by_its_name_too(cells, tmp_path):
+    session = LiveSession(GivenLatent(AnnDataAtlas(cells, label="cell_type"), "X_flat"))
+    with pytest.raises(ValueError, match=r"x\.pdf: the picture is a PNG"):
+        write_picture(session, tmp_path / "x.pdf")
+    assert not (tmp_path / "x.pdf").exists()
+    session.close()

@@ -52,4 +52,8 @@ def is_anndata(what: Any) -> bool:
 
 def named_arguments(**arguments: Any) -> str:
     """Those that were given, for a message: neither None nor empty."""
-    return ", ".join(f"`{name}`" for name, value in arguments.items() if value is not None and value != ())
+    # An AnnData can't be compared with anything.
+    given = (
+        name for name, value in arguments.items() if not (value is None or (isinstance(value, tuple) and not value))
+    )
+    return ", ".join(f"`{name}`" for name in given)

@@ -128,7 +128,10 @@ class FlagTable:
         for flag in self.flags:
             if flag.id == number:
                 return flag
-        raise LabelError(f"flag {number} is gone: flags were computed again. Choose one of those shown now.")
+        if number in self._known:
+            raise LabelError(f"flag {number} is gone: flags were computed again. Choose one of those shown now.")
+        there = ", ".join(str(flag.id) for flag in self.flags[:20]) or "none yet"
+        raise LabelError(f"there is no flag {number}. Flags shown now: {there}.")
 
     def is_dismissed(self, flag: BoardFlag) -> bool:
         """Whether half of its cells or more were dismissed: what was flagged since was not looked at."""

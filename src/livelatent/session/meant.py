@@ -28,14 +28,13 @@ def meant_by(
     Raises
     ------
     LabelError
-        If they belong to no atlas of the view.
+        If they belong to no atlas of the view, or are neither rows nor a mask of its cells.
     """
     rows: list[Any] = [np.zeros(0, np.int64) for _ in atlases]
     if not hasattr(what, "rows"):
         if int(is_query) >= len(rows):
             raise LabelError("this view has no query, so there are no cells of it to name.")
-        array = np.asarray(what)
-        rows[int(is_query)] = np.flatnonzero(array) if array.dtype == bool else array
+        rows[int(is_query)] = _rows_of(what, atlases[int(is_query)])
         return rows, {"kind": "rows"}, {}
     place = _place_of(what, atlases)
     rows[place] = what.rows
@@ -52,6 +51,19 @@ def meant_by(
         "parts": [{"mode": "replace", "kind": "flag", "flag": 1, "seen": seen}],
     }
     return rows, selector, {seen: table}
+
+
+def _rows_of(what: Any, atlas: Atlas) -> ndarray:
+    """Rows, or where a mask is True; nothing is made of a text that happens to read like a number."""
+    array = np.asarray(what)
+    is_mask = array.dtype == bool and array.shape == (atlas.n_cells,)
+    if array.size and not is_mask and (array.dtype.kind not in "iu" or array.ndim > 1):
+        raise LabelError(
+            f"cells are named by a flag (one of `view.novel`, or its number), by rows as whole numbers, or by a mask "
+            f"of all {atlas.n_cells:,} cells; got {array.dtype} of shape {array.shape}. Of cells by name: "
+            "`view.label(adata.obs_names.isin(names), ...)`. Nothing was named."
+        )
+    return np.flatnonzero(array) if is_mask else np.atleast_1d(array)
 
 
 def _place_of(flag: Any, atlases: Sequence[Atlas]) -> int:

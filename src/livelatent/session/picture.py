@@ -27,9 +27,17 @@ NAME_CHARACTERS = 28
 
 
 def write_png(topics: Sequence[Topic], path: str | Path, *, dpi: int = 130) -> Path:
-    """Draw the topics into one PNG; written whole or not at all."""
+    """Draw the topics into one PNG; written whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If `path` ends otherwise than a PNG does.
+    """
     import io
 
+    if Path(path).suffix.lower() not in ("", ".png"):
+        raise ValueError(f"{path}: the picture is a PNG; name it NAME.png. Each pane's own button saves SVG.")
     buffer = io.BytesIO()
     draw(topics).savefig(buffer, format="png", dpi=dpi)
     target = Path(path)

@@ -47,7 +47,7 @@ chromium: setup
 
 python: setup
 	@echo "== pytest" 1>&2
-	@tools/pytest_in_memory.sh "$(BIN)" -m "not slow and not gpu and not browser" -n 2 --dist loadfile --durations=15
+	@tools/pytest_in_memory.sh "$(BIN)" -m "not slow and not gpu and not browser" -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 	@echo "== pytest in the browser" 1>&2
 	@tools/pytest_in_memory.sh "$(BIN)" -m "browser and not slow" -n 2 --dist loadfile --durations=5 $$(grep -rl mark.browser tests --include='test_*.py')
 

@@ -33,6 +33,31 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The longest, longest first, as they take 15 s and more.
+LONG = (
+    "test_demo.py",
+    "test_cli.py",
+    "test_hostile.py",
+    "test_ingest.py",
+    "test_atlas.py",
+    "test_another_process.py",
+    "test_foreign.py",
+    "test_doctor.py",
+    "test_live.py",
+    "test_on_a_cluster.py",
+    "test_remote.py",
+    "test_work.py",
+    "test_killed.py",
+    "test_ingest_any.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Short files last, so that two processes end together; with xdist's `--no-loadscope-reorder`."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
+
 def tiny_adata(n_cells: int, batches: list[str], seed: int) -> anndata.AnnData:
     """Four types with 25 marker genes each, the last gene all zero, cell 3 empty, each ninth cell unlabelled."""
     rng = np.random.default_rng(seed)

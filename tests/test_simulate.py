@@ -1,8 +1,6 @@
 """Simulated atlases are the stated model, the same cells wherever and however they are written."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,10 +288,11 @@ def test_too_little_memory_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_shell_writes_both_assays_of_the_same_cells(tmp_path):
-    program = Path(sys.executable).with_name("livelatent")
+def test_the_shell_writes_both_assays_of_the_same_cells(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     words = ["simulate", "a.h5ad", "--cells", "700", "--genes", "100", "--peaks", "300", "--rare", "7=0.01", "--json"]
-    done = subprocess.run([program, *words], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
     rna, atac = (anndata.read_h5ad(tmp_path / facts[assay]) for assay in ("rna", "atac"))
     assert rna.shape == (700, 100) and atac.shape == (700, 300) and rna.obs_names.equals(atac.obs_names)

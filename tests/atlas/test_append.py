@@ -148,7 +148,13 @@ def test_a_donor_that_lacks_genes_or_layers_is_refused_and_the_store_is_as_it_wa
 
 
 @pytest.mark.parametrize(
-    "when", ["reading", "writing half", *(pytest.param(w, marks=pytest.mark.slow) for w in ("writing", "tables"))]
+    "when",
+    [
+        "reading",
+        "writing half",
+        pytest.param("writing", marks=pytest.mark.slow),
+        pytest.param("tables", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_append_leaves_the_store_and_goes_on(donors, before, straight, when: str) -> None:
     counts = before.read_rows(0, 370)

@@ -152,7 +152,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What is read
 
 
-@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize(
+    "kind",
+    # The second of a kind whose chunks or types another has.
+    [pytest.param(k, marks=pytest.mark.slow) if k in ("zarr v2", "zarr v3", "zarr v3, in chunks") else k for k in MADE],
+)
 def test_every_cell_and_any_stretch_of_values_is_what_anndata_reads(tmp_path: Path, kind: str) -> None:
     path = MADE[kind](tmp_path)
     atlas, csr = opened(path), plain_counts(path, kind)
@@ -298,7 +302,9 @@ def test_datasets_of_different_genes_are_refused(tmp_path: Path) -> None:
 # Streams, models, passes
 
 
-@pytest.mark.parametrize("kind", ["h5ad, gzip, in chunks", "h5ad, dense", "zarr v3, in shards"])
+@pytest.mark.parametrize(
+    "kind", ["h5ad, gzip, in chunks", pytest.param("h5ad, dense", marks=pytest.mark.slow), "zarr v3, in shards"]
+)
 def test_minibatches_are_those_of_the_ingested_store(tmp_path: Path, kind: str) -> None:
     path = MADE[kind](tmp_path)
     how = {"label": "cell_type", "batch": "donor", "unlabelled": ["unassigned"]}
@@ -479,7 +485,7 @@ FAULTS = [
     ("kind", "fault", "error", "said"),
     [("h5ad, gzip, in chunks", *fault) for fault in FAULTS]
     + [("zarr v3, in shards", *FAULTS[i]) for i in (0, 6)]
-    + [("zarr v2", *FAULTS[i]) for i in (3, 5)],
+    + [pytest.param("zarr v2", *FAULTS[i], marks=pytest.mark.slow) for i in (3, 5)],
 )
 def test_what_is_no_count_is_refused_where_it_is_read(
     tmp_path: Path, kind: str, fault: tuple[str, int, float], error: type[Exception], said: str

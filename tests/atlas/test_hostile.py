@@ -59,13 +59,13 @@ def test_two_hundred_sources_are_refused_by_name_or_read_as_anndata_reads_them(f
 
 
 def test_an_ingest_that_is_refused_leaves_nothing_and_one_that_is_not_holds_what_anndata_reads(folder):
-    found = outcomes(folder, "ingest", 1, "0::13")
+    found = outcomes(folder, "ingest", 1, "0::19")
     check(found, folder)
     assert {line["came"] for line in found} == {"refused", "same"}
 
 
 def test_what_is_streamed_as_it_is_is_refused_by_name_or_what_anndata_reads(folder):
-    found = outcomes(folder, "stream", 2, "0::3")
+    found = outcomes(folder, "stream", 2, "0::8")
     check(found, folder)
     assert {line["came"] for line in found} == {"refused", "same"}
 

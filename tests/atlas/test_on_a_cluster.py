@@ -58,8 +58,15 @@ def test_moments_are_those_of_local_threads(client: Any, tiny_atlas: Atlas) -> N
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
 
 
-@pytest.mark.parametrize("by_batch", [False, True])
-@pytest.mark.parametrize("flavor", ["cell_ranger", "seurat_v3"])
+@pytest.mark.parametrize(
+    ("flavor", "by_batch"),
+    [
+        ("cell_ranger", False),
+        ("seurat_v3", True),
+        pytest.param("cell_ranger", True, marks=pytest.mark.slow),
+        pytest.param("seurat_v3", False, marks=pytest.mark.slow),
+    ],
+)
 def test_highly_variable_genes_are_those_of_local_threads(
     client: Any, tiny_atlas: Atlas, flavor: Any, by_batch: bool
 ) -> None:
@@ -68,7 +75,7 @@ def test_highly_variable_genes_are_those_of_local_threads(
     assert here.tolist() == there.tolist()
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("exact", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_components_are_those_of_local_threads(
     client: Any, tiny_atlas: Atlas, monkeypatch: pytest.MonkeyPatch, exact: bool
 ) -> None:
@@ -91,7 +98,7 @@ def test_quality_control_is_that_of_local_threads(client: Any, tiny_atlas: Atlas
     np.testing.assert_array_equal(here.cells.pct_top20, there.cells.pct_top20)
 
 
-@pytest.mark.parametrize("method", ["t-test", "wilcoxon"])
+@pytest.mark.parametrize("method", ["t-test", pytest.param("wilcoxon", marks=pytest.mark.slow)])
 def test_marker_genes_are_those_of_local_threads(client: Any, tiny_atlas: Atlas, method: Any) -> None:
     here, there = rank_genes(tiny_atlas, method=method), rank_genes(tiny_atlas, method=method, client=client)
     pd.testing.assert_frame_equal(here, there)

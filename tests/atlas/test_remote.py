@@ -77,6 +77,7 @@ def test_everything_that_is_read_is_as_in_the_local_store(remote: Atlas, tiny_at
         assert (np.asarray(getattr(remote.csr(), part)[:]) == np.asarray(getattr(tiny_atlas.csr(), part)[:])).all()
 
 
+@pytest.mark.parametrize("remote", [pytest.param("s3", marks=pytest.mark.slow), "http"], indirect=True)
 def test_minibatches_are_those_of_the_local_store(remote: Atlas, tiny_atlas: Atlas) -> None:
     config = StreamConfig(minibatch_cells=50, block_cells=16, buffer_cells=128, seed=3)
     streams = [Stream(atlas, atlas.rows("train"), config) for atlas in (remote, tiny_atlas)]
@@ -91,6 +92,7 @@ def test_minibatches_are_those_of_the_local_store(remote: Atlas, tiny_atlas: Atl
         stream.close()
 
 
+@pytest.mark.parametrize("remote", [pytest.param("s3", marks=pytest.mark.slow), "http"], indirect=True)
 def test_passes_give_what_they_give_locally(remote: Atlas, tiny_atlas: Atlas) -> None:
     from livelatent.atlas.passes import gene_moments
 
@@ -141,6 +143,7 @@ def test_a_bucket_of_google_is_read_by_its_own_client(s3: Served, bucket: str, t
     assert (atlas.read_rows(50, 90) != tiny_atlas.read_rows(50, 90)).nnz == 0
 
 
+@pytest.mark.parametrize("remote", [pytest.param("s3", marks=pytest.mark.slow), "http"], indirect=True)
 def test_an_atlas_travels_to_a_worker_of_a_cluster(remote: Atlas, tiny_atlas: Atlas) -> None:
     for again in (pickle.loads(pickle.dumps(remote)), copy.deepcopy(remote)):
         assert (again.read_rows(3, 9) != tiny_atlas.read_rows(3, 9)).nnz == 0
@@ -167,6 +170,7 @@ def test_a_real_worker_reads_it(bucket: str, s3: Served, tiny_atlas: Atlas) -> N
 # Labels and writing
 
 
+@pytest.mark.parametrize("remote", [pytest.param("s3", marks=pytest.mark.slow), "http"], indirect=True)
 def test_a_remote_store_is_labelled_in_a_folder_that_is_named(remote: Atlas, tmp_path: Path) -> None:
     assert remote.labels.entries == () and set(remote.labels.current()) == {None}
     assert remote.labels.vocabulary == () and remote.labels.undo() is None

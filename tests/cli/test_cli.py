@@ -71,9 +71,8 @@ def home(tmp_path_factory, tiny_h5ad):
         run=process,
     )
     assert (made["cells"], made["genes"]) == (607, 300)
-    trained = answer(
-        "train", folder / "tiny.zarr", "--out", folder / "model", "--epochs", 2, "--genes", 100, run=process
-    )
+    # test_an_interrupted_training_says_how_to_go_on trains in a process of its own.
+    trained = answer("train", folder / "tiny.zarr", "--out", folder / "model", "--epochs", 2, "--genes", 100)
     assert trained["state"] == "done"
     return folder
 

@@ -18,20 +18,19 @@ from livelatent.train.loop import train
 ANSWER = """
 import json, sys
 import livelatent as ll
-folder, query, out = sys.argv[1:]
-model, atlas = ll.load_model(folder), ll.Atlas.open(query)
-try:
-    table = ll.annotate(model, atlas, target_fpr=0.1, tree={"T cell": "lymphoid", "NK cell": "lymphoid"})
-    novelty = ll.find_novel(model, atlas, target_fpr=0.1)
-except ll.errors.LivelatentError as error:
-    answer = {"error": f"{type(error).__name__}: {error}"}
-else:
+def answer(folder, query):
+    model, atlas = ll.load_model(folder), ll.Atlas.open(query)
+    try:
+        table = ll.annotate(model, atlas, target_fpr=0.1, tree={"T cell": "lymphoid", "NK cell": "lymphoid"})
+        novelty = ll.find_novel(model, atlas, target_fpr=0.1)
+    except ll.errors.LivelatentError as error:
+        return {"error": f"{type(error).__name__}: {error}"}
     flags = [
         {"rows": flag.rows.tolist(), "p": flag.p_value, "nearest": flag.nearest, "genes": [flag.higher, flag.lower],
          "reason": flag.reason}
         for flag in novelty
     ]
-    answer = {
+    return {
         "columns": {name: list(map(str, table[name])) for name in ("label", "runner_up", "assigned", "node")},
         "numbers": {name: table[name].tolist() for name in ("probability", "novelty_p", "node_probability")},
         "cells": list(map(str, table.index)),
@@ -40,8 +39,9 @@ else:
         "calibration": novelty.calibration,
         "flags": flags,
     }
-with open(out, "w") as file:
-    json.dump(answer, file)
+for folder, query, out in zip(*[iter(sys.argv[1:])] * 3):
+    with open(out, "w") as file:
+        json.dump(answer(folder, query), file)
 """
 
 
@@ -85,21 +85,44 @@ def stored(adata, folder, **columns):
     return ll.ingest(folder / "q.h5ad", folder / "q.zarr", progress=False, **columns)
 
 
-def answered(folder, query, where):
-    """What a process of its own says, started without this one's memory."""
+@pytest.fixture(scope="module")
+def queries(changed, tiny_adatas, tmp_path_factory):
+    """The changed cells, and those of another species."""
+    mouse = tiny_adatas["two.h5ad"].copy()
+    mouse.var_names = [f"Gene{g}" for g in range(300)]
+    return {
+        "changed": stored(changed, tmp_path_factory.mktemp("changed"), batch="donor"),
+        "mouse": stored(mouse, tmp_path_factory.mktemp("mouse")),
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(model, queries, tmp_path_factory):
+    """What a process of its own says of each, started without this one's memory: importing all takes it six seconds.
+
+    The model of which nothing is kept comes first, when there is nothing in that process's memory either.
+    """
+    where = tmp_path_factory.mktemp("answers")
+    bare = shutil.copytree(model.folder, where / "bare", ignore=shutil.ignore_patterns("judge", "annotator"))
+    moved = shutil.copytree(model.folder, where / "elsewhere")
+    asked = {
+        "bare": (bare, queries["changed"]),
+        "moved": (moved, queries["changed"]),
+        "mouse": (model.folder, queries["mouse"]),
+    }
+    words = [str(word) for name, (one, query) in asked.items() for word in (one, query.path, where / f"{name}.json")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", ANSWER, str(folder), str(query.path), str(where / "answer.json")]
+    command = [sys.executable, "-c", ANSWER, *words]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, cwd=where)
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return json.loads((where / "answer.json").read_text())
+    return {name: json.loads((where / f"{name}.json").read_text()) for name in asked}
 
 
-def test_it_names_cells_and_finds_new_ones_as_in_memory(model, changed, tmp_path):
-    query = stored(changed, tmp_path, batch="donor")
+def test_it_names_cells_and_finds_new_ones_as_in_memory(model, changed, queries, answers):
+    query = queries["changed"]
     table = ll.annotate(model, query, target_fpr=0.1, tree={"T cell": "lymphoid", "NK cell": "lymphoid"})
     novelty = ll.find_novel(model, query, target_fpr=0.1)
-    moved = shutil.copytree(model.folder, tmp_path / "elsewhere")
-    got = answered(moved, query, tmp_path)
+    got = answers["moved"]
     assert got["cells"] == list(map(str, query.obs.index))
     for name, values in got["columns"].items():
         assert values == list(map(str, table[name])), name
@@ -132,19 +155,15 @@ def test_the_order_of_a_querys_genes_changes_no_answer(model, tiny_adatas, tmp_p
     pd.testing.assert_frame_equal(*tables, rtol=1e-4)
 
 
-def test_another_species_is_one_clear_message_there_too(model, tiny_adatas, tmp_path):
-    mouse = tiny_adatas["two.h5ad"].copy()
-    mouse.var_names = [f"Gene{g}" for g in range(300)]
-    query = stored(mouse, tmp_path)
-    before = sorted(path.name for path in tmp_path.rglob("*"))
-    got = answered(model.folder, query, tmp_path)
-    assert got["error"].startswith(f"GeneMismatchError: {query.path}: 120 of the model's 120 genes are missing")
-    assert "another species?" in got["error"]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([*before, "answer.json"])
+def test_another_species_is_one_clear_message_there_too_and_leaves_nothing(queries, answers):
+    path = queries["mouse"].path
+    said = answers["mouse"]["error"]
+    assert said.startswith(f"GeneMismatchError: {path}: 120 of the model's 120 genes are missing")
+    assert "another species?" in said
+    assert {one.name for one in path.parent.iterdir()} == {"q.h5ad", "q.zarr", "q.manifest.json", ".q.zarr.lock"}
 
 
-def test_without_what_was_fitted_and_its_atlas_it_says_what_to_do(model, changed, tmp_path):
-    bare = shutil.copytree(model.folder, tmp_path / "bare", ignore=shutil.ignore_patterns("judge", "annotator"))
-    got = answered(bare, stored(changed, tmp_path, batch="donor"), tmp_path)
+def test_without_what_was_fitted_and_its_atlas_it_says_what_to_do(answers):
+    got = answers["bare"]
     assert got["error"].startswith("ModelError: The model's annotator is wanted, and nothing is kept in")
     assert "Call `fit_annotator(model, atlas)`" in got["error"]

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from livelatent.atlas import Atlas
+from livelatent.atlas import Atlas, ingest
 from livelatent.errors import LabelError, ModelError
 from livelatent.judge import keep
 from livelatent.judge import reference as room
@@ -53,7 +53,9 @@ def test_only_labelled_training_cells_are_the_reference_and_only_calibration_cel
     assert "B cell" not in fitted.prototypes.names
 
 
-def test_a_second_call_fits_nothing_and_other_weights_refit_the_latent_part_only(hidden_atlas):
+def test_a_second_call_fits_nothing_and_other_weights_refit_the_latent_part_only(tiny_h5ad, tmp_path):
+    # No batch, so that none is held back: that would be most of the fitting.
+    hidden_atlas = ingest(tiny_h5ad, tmp_path / "hidden.zarr", label="cell_type", unlabelled=["unassigned", "B cell"])
     model = Cellular(hidden_atlas, n_genes=40, n_latent=4)
     first = fit_reference(model, hidden_atlas)
     assert fit_reference(model, hidden_atlas) is first

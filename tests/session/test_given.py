@@ -183,8 +183,13 @@ def test_the_datas_own_colours_are_those_of_its_types_and_of_any_column(cells):
     ],
     ids=lambda colours: repr(colours)[:12],
 )
-def test_what_are_no_colours_leaves_ours(cells, colours):
-    session = LiveSession(GivenLatent(AnnDataAtlas(coloured(cells, colours), label="cell_type"), "X_flat"))
+def test_what_are_no_colours_is_not_taken(cells, colours):
+    assert AnnDataAtlas(coloured(cells, colours), label="cell_type").colours_of("cell_type") == {}
+
+
+def test_what_are_no_colours_leaves_ours(cells):
+    told = coloured(cells, ["</script><script>alert(1)</script>", *COLOURS[1:]])
+    session = LiveSession(GivenLatent(AnnDataAtlas(told, label="cell_type"), "X_flat"))
     session.settle(timeout_s=0.0)
     assert session.latent_map().label_colours == ()
     session.close()

@@ -197,7 +197,18 @@ def run(code, *args):
     return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
 
 
-def test_without_lightning_the_error_names_the_extra():
+def test_without_lightning_the_error_names_the_extra(monkeypatch):
+    loaded = [name for name in sys.modules if name.startswith(("lightning.", "pytorch_lightning."))]
+    for name in ("lightning", "pytorch_lightning", *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "livelatent.stream.lightning_data")
+    monkeypatch.delitem(vars(ll), "StreamDataModule", raising=False)
+    with pytest.raises(ImportError, match=r"StreamDataModule needs Lightning, .* pip install .*\[lightning\]"):
+        _ = ll.StreamDataModule
+
+
+@pytest.mark.slow
+def test_without_lightning_all_else_is_imported_and_the_error_names_the_extra():
     # A star import asks for every name in __all__, and must not need it.
     code = (
         "sys.modules['lightning'] = sys.modules['pytorch_lightning'] = None; from livelatent import *; ll = livelatent"

@@ -76,7 +76,7 @@ def test_a_stage_trains_its_own_parameters_alone(tiny_atlas):
     assert moved == {"classifier"}
 
 
-@pytest.mark.parametrize("at", [1, 4, 5, 7, 10, 12, 17, 20])
+@pytest.mark.parametrize("at", [5, 10, 12, 20, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 4, 7, 17))])
 def test_a_saved_state_goes_on_to_the_same_weights(tiny_atlas, tmp_path, at):
     whole = make(tiny_atlas)
     for _ in train(whole, tiny_atlas, CONFIG, epochs=2, device="cpu"):

@@ -75,6 +75,7 @@ def test_a_closed_view_says_so_and_closing_twice_is_fine(view):
         view.label([1], "x")
 
 
+@pytest.mark.slow  # a process that imports torch; test_imports.py has the library's own quick ones
 def test_importing_the_report_imports_no_widget_library():
     heavy = ("ipywidgets", "IPython", "umap", "sklearn", "scanpy", "matplotlib")
     code = f"import sys, livelatent.widget.report; print([name for name in {heavy} if name in sys.modules])"

@@ -90,7 +90,8 @@ def test_two_views_of_one_run_agree(notebook):
         # The last points may come a round after the word "paused"; a point that never comes fails.
         page.wait_for_function(
             """([number, names, n]) => n === [...document.querySelectorAll("[data-testid=ll-root]")][number]
-                .livelatent.curves.curves.filter(({ name }) => names.includes(name)).map(({ n }) => n).reduce((sum, n) => sum + n, 0)""",
+                .livelatent.curves.curves.filter(({ name }) => names.includes(name))
+                .map(({ n }) => n).reduce((sum, n) => sum + n, 0)""",
             arg=[number, [name for name, *_ in known], sum(len(steps) for _, _, steps, _ in known)],
             timeout=20_000,
         )

@@ -1,22 +1,14 @@
 """CPU of a training step while the view shows it in a browser, over that while it is silent."""
 
 import argparse
-import json
-import tempfile
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from browsing import ask_kernel, chromium, jupyter_lab, open_notebook, run_cells
-from notebooks import notebook_of
+from showing.in_notebook import measured_in_notebook
 
-BEGIN = """import sys
-sys.path.insert(0, {benchmarks!r})
-import json
-from showing.trials import Trial, example
+SHOWS = """from showing.trials import Trial, example
 trial = Trial(example())
 trial.view"""
-TRAIN = "told = await trial.windows({n_pairs})"
 
 LOOKS = "livelatent-session"
 """Embedding, prototypes and flags, which the bar leaves aside; the layout has a process of its own."""
@@ -28,16 +20,7 @@ Window = dict[str, Any]
 
 def figures(args: argparse.Namespace) -> dict[str, Any]:
     """Of neighbouring windows of one training, silent and speaking in turns."""
-    with tempfile.TemporaryDirectory() as name, jupyter_lab(Path(name)) as address, chromium() as browser:
-        page = browser.new_context(viewport={"width": 1500, "height": 1100}).new_page()
-        begin = BEGIN.format(benchmarks=str(Path(__file__).parents[1]))
-        (Path(name) / "trials.ipynb").write_text(notebook_of([begin, TRAIN.format(n_pairs=args.pairs)]))
-        open_notebook(page, address, "trials.ipynb")
-        run_cells(page, 0, 0)
-        page.get_by_test_id("ll-root").wait_for(timeout=60_000)
-        page.get_by_test_id("ll-root").scroll_into_view_if_needed()
-        run_cells(page, 1, 1)
-        told: list[Window] = json.loads(ask_kernel(page, "print(json.dumps(told))"))
+    told: list[Window] = measured_in_notebook(SHOWS, f"await trial.windows({args.pairs})", timeout_s=60)
     silent, speaking = ([one for one in told if one["speaks"] is speaks] for speaks in (False, True))
     ratios = [_cpu_ms(b) / _cpu_ms(a, without_view=True) for a, b in zip(silent, speaking, strict=True)]
     return {

@@ -7,8 +7,13 @@ from playwright.sync_api import Page, expect
 
 from mock_page import ROOT, TOP_LEFT, drag
 
-pytestmark = pytest.mark.browser
 AXE: Path = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not AXE.exists(), reason=f"axe-core is not installed ({AXE}): run `npm ci` in js/, as `make js` does"
+    ),
+]
 
 
 def serious(page: Page) -> list[str]:
@@ -27,16 +32,12 @@ def serious(page: Page) -> list[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("query", ["", "state=ready", "static"])
 def test_axe_finds_nothing_serious(host, theme, query):
-    if not AXE.exists():
-        pytest.skip(f"axe-core is not installed ({AXE}): run `npm ci` in js/, as `make js` does")
     page = host(f"theme={theme}&{query}")
     assert serious(page) == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nor_with_cells_selected_and_the_sheet_of_keys_open(host, theme):
-    if not AXE.exists():
-        pytest.skip(f"axe-core is not installed ({AXE}): run `npm ci` in js/, as `make js` does")
     page = host(f"theme={theme}", width=720)
     drag(page, TOP_LEFT)
     assert serious(page) == []
@@ -50,8 +51,6 @@ def test_nor_with_cells_selected_and_the_sheet_of_keys_open(host, theme):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("query", ["", "evil"])
 def test_nor_with_moments_gate_settings_search_banner_and_a_read_cell_open(host, theme, query):
-    if not AXE.exists():
-        pytest.skip(f"axe-core is not installed ({AXE}): run `npm ci` in js/, as `make js` does")
     page = host(f"theme={theme}&moments&{query}")
     page.get_by_test_id("ll-keep").click()
     expect(page.get_by_test_id("ll-compare")).to_be_visible()

@@ -4,17 +4,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from numpy import ndarray
-
 from livelatent.session.acts_control import Controlled, control_acts
 from livelatent.session.acts_flags import flag_acts
 from livelatent.session.acts_place import Placing, place_acts
-from livelatent.session.acts_prototypes import prototype_acts
+from livelatent.session.acts_prototypes import HasPrototypes, prototype_acts
 from livelatent.session.acts_select import Selects, label_by_parts, select_acts
 from livelatent.session.board import Board
 from livelatent.session.commands import Act, CommandError, cells, text, whole
-from livelatent.session.near import Near
-from livelatent.session.state import PrototypeView
 
 __all__ = ["acts_of"]
 
@@ -22,7 +18,7 @@ Drive = Literal["start", "pause", "resume", "stop"]
 
 
 @runtime_checkable
-class Asked(Selects, Placing, Controlled, Protocol):
+class Asked(Selects, Placing, Controlled, HasPrototypes, Protocol):
     """What is asked for things: a `LiveSession`, which knows of this module, and not the other way round."""
 
     board: Board
@@ -33,18 +29,6 @@ class Asked(Selects, Placing, Controlled, Protocol):
 
     def find(self) -> None:
         """Look for flags with the model as it is now."""
-        ...
-
-    def prototypes(self) -> PrototypeView:
-        """Prototypes and flags, and how far they lie apart."""
-        ...
-
-    def nearest_cells(self, prototype: str, point: ndarray, n_cells: int) -> Near:
-        """The panel's cells nearest to a prototype's point of the latent space."""
-        ...
-
-    def drift_of(self, prototype: str) -> tuple[list[int], list[float]]:
-        """Steps of the looks at a type, and how far it went up to each since the one before."""
         ...
 
 

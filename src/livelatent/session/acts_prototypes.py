@@ -9,7 +9,7 @@ from livelatent.session.commands import Act, CommandError, whole
 from livelatent.session.near import Near
 from livelatent.session.state import PrototypeView
 
-__all__ = ["prototype_acts"]
+__all__ = ["HasPrototypes", "prototype_acts"]
 
 NEAREST_CELLS = 12
 

@@ -8,7 +8,7 @@ import numpy as np
 from livelatent.atlas.atlas import Atlas
 from livelatent.errors import LabelError
 from livelatent.session.board import Board
-from livelatent.session.choice import OF_PROTOTYPES, Resolved, Resolver, checked_parts, everywhere
+from livelatent.session.choice import OF_PROTOTYPES, Resolved, Resolver, check_everywhere, checked_parts
 from livelatent.session.commands import Act, CommandError, text, whole
 from livelatent.session.ledger import Saved
 from livelatent.session.sight import Sight
@@ -90,8 +90,7 @@ def _count(session: Selects, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counted(session: Selects, parts: list[dict[str, Any]]) -> Resolved | float:
-    if not everywhere(parts):
-        raise CommandError("a lasso, a box or a prototype's cells are about the cells on the map only.")
+    check_everywhere(parts)
     resolver = Resolver(session.sight, session.board, session.values)
     # A new threshold or a recomputed flag is another question, though its parts read the same.
     key = [parts, session.board.judged, id(session.atlas)]

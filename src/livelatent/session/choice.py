@@ -24,8 +24,8 @@ __all__ = [
     "OF_PROTOTYPES",
     "Resolved",
     "Resolver",
+    "check_everywhere",
     "checked_parts",
-    "everywhere",
     "gene_everywhere",
     "rows_sha256",
 ]
@@ -110,9 +110,16 @@ def polygon(points: object) -> list[list[int | float]]:
     return points
 
 
-def everywhere(parts: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the parts mean something for cells that are not on the map."""
-    return all(part["mode"] == "invert" or part["kind"] in EVERYWHERE for part in parts)
+def check_everywhere(parts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse parts that mean nothing for cells that are not on the map.
+
+    Raises
+    ------
+    CommandError
+        If one of them is a lasso, a box or a prototype's cells.
+    """
+    if not all(part["mode"] == "invert" or part["kind"] in EVERYWHERE for part in parts):
+        raise CommandError("a lasso, a box or a prototype's cells are about the cells on the map only.")
 
 
 class Resolver:
@@ -159,8 +166,7 @@ class Resolver:
         told
             Of the share that is done; False ends it early, and nothing that comes out is of use.
         """
-        if not everywhere(parts):
-            raise CommandError("a lasso, a box or a prototype's cells are about the cells on the map only.")
+        check_everywhere(parts)
         places = self._places
         universe = tuple(np.flatnonzero(atlas.kept).astype(np.int64) for atlas in places)
         evidence: dict[str, Arrays] = {}

@@ -11,7 +11,7 @@ from livelatent.atlas.atlas import Atlas
 from livelatent.judge.cycle_lists import CycleSource, cycle_lists
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.look import Predicted
-from livelatent.session.watched import LASTING
+from livelatent.session.watched import LASTING, has_types
 from livelatent.train.embed import embed
 from livelatent.train.run import Run
 
@@ -60,7 +60,7 @@ class Finder:
     @functools.cached_property
     def can_judge(self) -> bool:
         """Whether there are types to hold cells against: some models learn without a label."""
-        return all(len(self.atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
+        return has_types(self.atlas)
 
     @property
     def has_begun(self) -> bool:

@@ -11,7 +11,7 @@ from livelatent.judge.latent_expression import LatentExpression, fit_latent_expr
 from livelatent.judge.latent_novelty import LatentReference, find_novel_in, fit_latent_reference
 from livelatent.session.flag_table import JudgedNovelty
 from livelatent.session.look import Eye, Predicted
-from livelatent.session.watched import HasEye
+from livelatent.session.watched import HasEye, has_types
 
 __all__ = ["LatentFinder"]
 
@@ -38,8 +38,7 @@ class LatentFinder:
     @functools.cached_property
     def can_judge(self) -> bool:
         """Whether there are types to hold cells against."""
-        atlas = self.watched.atlas
-        return all(len(atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
+        return has_types(self.watched.atlas)
 
     @property
     def has_begun(self) -> bool:

@@ -24,7 +24,7 @@ from livelatent.session.pipes import receive, send
 EXACT_CELLS = 4096
 """Up to here UMAP compares all pairs; above, it searches, in code that takes longer to compile."""
 LEAST_RATE = 0.25
-"""Slower still, and a type that has moved in the latent would not move on the map."""
+"""A tenth kept more of the neighbourhood where the latent stood still; where it moves, the map must follow."""
 FEWEST_CELLS = 5
 """Below it UMAP has no neighbourhood to speak of: the layout is PCA's."""
 MIN_DIST = 0.3

@@ -13,10 +13,15 @@ from livelatent.session.look import Eye, Predicted
 from livelatent.train.history import History
 from livelatent.train.run import RunStatus
 
-__all__ = ["LASTING", "HasEye", "Sees", "Watched"]
+__all__ = ["LASTING", "HasEye", "Sees", "Watched", "has_types"]
 
 LASTING = ("done", "stopped", "failed", "latent")
 """States in which nothing changes until somebody asks for it."""
+
+
+def has_types(atlas: Atlas) -> bool:
+    """Whether there are labelled cells to learn types from, and others to calibrate on."""
+    return all(len(atlas.rows(split, labelled=True)) for split in ("train", "calibration"))
 
 
 @runtime_checkable
